@@ -1,0 +1,13 @@
+"""Errors a user can act on; each message is one sentence naming file, row or option."""
+
+
+class MolfltError(Exception):
+    """Base of the errors that `molflt` prints as one sentence, without a traceback."""
+
+
+class InputError(MolfltError):
+    """A file, record or structure cannot be used; the command line exits with 1."""
+
+
+class UsageError(MolfltError):
+    """An option or a combination of options is wrong; the command line exits with 2."""

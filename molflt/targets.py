@@ -1,0 +1,44 @@
+"""What a predicted quantity is: its name, unit, meaning and reference."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+TargetKind = Literal["potential", "relaxed", "property"]
+
+
+@dataclass(frozen=True)
+class TargetSpec:
+    """One predicted quantity.
+
+    Args:
+        name: Field of the graph that holds the label, and key of the predictions.
+        unit: Physical unit of label and prediction, e.g. ``"eV"``.
+        kind: ``"potential"``: potential energy of *this* geometry (forces are its
+            negative gradient); ``"relaxed"``: energy after relaxation, predicted from
+            the initial structure (it has no forces); ``"property"``: anything else.
+        reference: What zero means, e.g. ``"E(slab+ads) - E(slab) - E(ads)"``.
+        extensive: Summed over atoms (a supercell of k cells has k times the value)
+            rather than averaged.
+        element_reference: Fixed contribution of an atom by atomic number, in `unit`;
+            None: fitted to the training set by least squares.
+    """
+
+    name: str
+    unit: str = "eV"
+    kind: TargetKind = "potential"
+    reference: str = ""
+    extensive: bool = True
+    element_reference: dict[int, float] | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields as JSON-like types."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, fields: dict[str, Any]) -> "TargetSpec":
+        """Rebuild from `plain()`; keys of `element_reference` may be strings (JSON)."""
+        fields = dict(fields)
+        reference = fields.get("element_reference")
+        if reference is not None:
+            fields["element_reference"] = {int(z): float(v) for z, v in reference.items()}
+        return cls(**fields)
