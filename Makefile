@@ -1,0 +1,58 @@
+# Everything runs in .venv, which the first target that needs it creates.
+#   make PYTHON=python3.12 setup        another Python (3.10 or newer)
+#   make setup SETUP_ARGS="--torch-index https://download.pytorch.org/whl/cpu"
+#                                       torch without CUDA: 200 MB instead of gigabytes
+#   make setup SETUP_ARGS=--without-scatter
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+SETUP_ARGS ?=
+DEMO_ARGS ?=
+STAMP := $(VENV)/.set-up
+BIN := $(VENV)/bin
+# One thread a process: pytest already runs two of them.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test slow lint format notebooks benchmarks clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt scripts/setup_env.py
+	$(PYTHON) scripts/setup_env.py --venv $(VENV) $(SETUP_ARGS)
+	@touch $@
+
+setup: $(STAMP) ## Create .venv with everything that the other targets need
+
+demo: $(STAMP) ## Train on the shipped sample, test on four splits, predict, draw
+	$(BIN)/molflt demo $(DEMO_ARGS)
+
+test: $(STAMP) ## Run the tests (under 15 minutes on 2 cores)
+	$(PYTEST) -n 2 -m "not slow and not compile and not download"
+
+# torch.compile cannot trace the shape checks, so those tests run without addopts.
+# Exit code 5 means that there are none.
+slow: $(STAMP) ## Run the tests that take longer, and those of torch.compile
+	$(PYTEST) -m "slow and not compile" || test $$? -eq 5
+	$(PYTEST) -o addopts=--strict-markers -m compile || test $$? -eq 5
+
+lint: $(STAMP) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## Reformat the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: $(STAMP) ## Run every notebook from top to bottom
+	$(PYTEST) -o addopts= -W default --nbmake --nbmake-timeout=1800 notebooks
+
+benchmarks: $(STAMP) ## List the scripts behind the numbers in the README
+	@echo "Each writes benchmarks/results/*.json; --help says what it does and how long it takes:"
+	@ls benchmarks/*.py 2>/dev/null | sed 's|^|  $(BIN)/python |'
+
+clean: ## Remove .venv, caches and build products
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

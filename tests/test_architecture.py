@@ -1,0 +1,115 @@
+"""The shape of the package: imports point one way, nothing is unpickled."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "molflt"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+BASE = {"errors", "files", "units", "typing", "targets", "neighbors"}
+# What each part may import besides itself. Parts that are not named here are at the top
+# (commands, the calculator, the demo): they may import everything, nobody imports them.
+ALLOWED = {
+    "data": BASE,
+    "nn": BASE,
+    "model": BASE | {"nn"},
+    "checkpoint": BASE | {"nn", "model"},
+    "testing": BASE | {"nn", "model"},
+    "training": BASE | {"nn", "model", "checkpoint", "data"},
+    "analysis": BASE | {"nn", "model", "checkpoint", "data"},
+}
+for name in BASE:
+    ALLOWED[name] = BASE
+
+
+def part(path: Path) -> str:
+    """The first name below `molflt` that a file belongs to; "" for molflt itself."""
+    relative = path.relative_to(PACKAGE)
+    if relative.parts == ("__init__.py",):
+        return ""
+    return relative.parts[0].removesuffix(".py")
+
+
+def imported_modules(tree: ast.AST, path: Path) -> list[str]:
+    """Dotted names of everything a file imports, wherever in the file."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = node.module or ""
+            if node.level:
+                parents = path.relative_to(PACKAGE.parent).parts[: -node.level]
+                package = ".".join([*parents, package]).rstrip(".")
+            names += [f"{package}.{alias.name}" for alias in node.names]
+    return names
+
+
+def parse(path: Path) -> ast.AST:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+by_file = pytest.mark.parametrize(
+    "path", FILES, ids=lambda path: str(path.relative_to(PACKAGE))
+)
+
+
+@by_file
+def test_imports_point_one_way(path):
+    here = part(path)
+    if here not in ALLOWED:
+        return
+    for name in imported_modules(parse(path), path):
+        parts = name.split(".")
+        if parts[0] == "molflt":
+            # `from molflt import x` names the part or an object of the top level
+            target = parts[1] if len(parts) > 1 else ""
+            assert target in ALLOWED[here] | {here}, f"{here} must not import {name}"
+
+
+@by_file
+def test_torch_scatter_is_imported_in_one_place(path):
+    names = {name.split(".")[0] for name in imported_modules(parse(path), path)}
+    if path != PACKAGE / "nn" / "segment.py":
+        assert "torch_scatter" not in names
+
+
+@by_file
+def test_nothing_is_unpickled(path):
+    """`pickle.Unpickler` may only be subclassed, in the restricted reader."""
+    tree = parse(path)
+    reader = path == PACKAGE / "data" / "ocp_record.py"
+    dangerous = {"cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    for name in imported_modules(tree, path):
+        top = name.split(".")[0]
+        assert top not in dangerous, f"{name} executes what it reads"
+        if not reader:
+            assert top not in {"pickle", "_pickle"}, f"{name} executes what it reads"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in {"load", "loads"}:
+            owner = ast.unparse(node.value)
+            assert owner != "pickle", "pickle.load executes what it reads"
+        if isinstance(node, ast.Call):
+            call = ast.unparse(node.func)
+            options = {k.arg: ast.unparse(k.value) for k in node.keywords}
+            if call == "torch.load":
+                assert options.get("weights_only") == "True"
+            assert options.get("allow_pickle", "False") == "False"
+            assert call not in {"eval", "exec", "pickle.Unpickler"}
+
+
+@by_file
+def test_files_are_short(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@by_file
+def test_annotations_are_evaluated(path):
+    """With postponed annotations, shapes could not be checked at run time."""
+    assert "__future__.annotations" not in imported_modules(parse(path), path)
+
+
+def test_no_module_is_called_utils():
+    assert not [path for path in FILES if path.stem in {"utils", "helpers", "misc"}]

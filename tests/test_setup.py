@@ -1,0 +1,183 @@
+"""The three lists of dependencies agree, and set-up survives failures."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10; jsonargparse and pytest bring tomli along
+    import tomli as tomllib
+
+
+@pytest.fixture(scope="module")
+def project(repository):
+    return tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def pins(repository):
+    lines = (repository / "constraints.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+@pytest.fixture(scope="module")
+def environment(repository):
+    return yaml.safe_load((repository / "environment.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def setup_env(repository):
+    path = repository / "scripts" / "setup_env.py"
+    spec = importlib.util.spec_from_file_location("setup_env", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def requirements(project):
+    extras = project["optional-dependencies"]
+    installed = [*extras["scatter"], *extras["notebooks"], *extras["dev"]]
+    return [Requirement(text) for text in [*project["dependencies"], *installed]]
+
+
+def conda_requirements(environment):
+    names = [line for line in environment["dependencies"] if isinstance(line, str)]
+    return [Requirement(re.sub(r"(?<![<>=!])=(?!=)", "==", name)) for name in names]
+
+
+def test_constraints_are_exact_versions_from_an_index(repository):
+    for line in (repository / "constraints.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line), line
+
+
+def test_constraints_satisfy_every_bound(project, pins):
+    versions = {canonicalize_name(name): version for name, version in pins.items()}
+    for requirement in requirements(project):
+        name = canonicalize_name(requirement.name)
+        assert name in versions, f"constraints.txt lacks {name}"
+        assert requirement.specifier.contains(versions[name]), requirement
+
+
+def test_every_dependency_has_a_lower_bound_and_none_forbids_newer(project):
+    for requirement in requirements(project):
+        operators = {clause.operator for clause in requirement.specifier}
+        assert ">=" in operators, requirement
+        assert not operators & {"<", "<=", "==", "~="}, requirement
+
+
+def test_environment_agrees(project, pins, environment):
+    conda = {line.name: line for line in conda_requirements(environment)}
+    assert environment["name"] == project["name"]
+    python = next(iter(conda.pop("python").specifier)).version
+    assert SpecifierSet(project["requires-python"]).contains(python)
+    for name, requirement in conda.items():
+        if name in pins:
+            assert requirement.specifier.contains(pins[name]), requirement
+    pip = next(line for line in environment["dependencies"] if isinstance(line, dict))
+    assert pip["pip"] == ["-c constraints.txt", "-e .[dev,notebooks]"]
+    assert {"dev", "notebooks"} <= set(project["optional-dependencies"])
+
+
+def test_malicious_releases_of_lightning_are_refused(project):
+    lightning = next(r for r in requirements(project) if r.name == "pytorch-lightning")
+    assert not lightning.specifier.contains("2.6.2")
+    assert not lightning.specifier.contains("2.6.3")
+
+
+def test_versions_of_package_and_citation_agree(repository, project):
+    citation = yaml.safe_load((repository / "CITATION.cff").read_text())
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+    assert "MIT License" in (repository / "LICENSE").read_text()
+
+
+def test_wheel_holds_the_package_only(repository):
+    tool = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]
+    assert tool["setuptools"]["packages"]["find"] == {"include": ["molflt*"]}
+
+
+class FakePip:
+    """Notes the arguments; torch-scatter imports after `after` installations."""
+
+    def __init__(self, code=0, after=1):
+        self.code, self.after, self.calls = code, after, []
+
+    def __call__(self, *args):
+        self.calls.append(args)
+        return self.code
+
+    def works(self):
+        return self.code == 0 and len(self.calls) >= self.after
+
+
+def test_scatter_is_compiled_against_the_installed_torch(setup_env, pins):
+    pip = FakePip()
+    assert "is compiled" in setup_env.install_scatter(pip, pip.works, compiler=True)
+    (call,) = pip.calls
+    assert "--no-build-isolation" in call
+    assert f"torch-scatter=={pins['torch-scatter']}" in call
+
+
+def test_scatter_of_another_torch_is_compiled_anew(setup_env):
+    pip = FakePip(after=2)
+    assert "is compiled" in setup_env.install_scatter(pip, pip.works, compiler=True)
+    assert "--no-cache-dir" in pip.calls[1]
+
+
+@pytest.mark.parametrize(
+    ("pip", "compiler", "reason"),
+    [
+        (FakePip(code=1), True, "could not be compiled"),
+        (FakePip(), False, "no C++ compiler"),
+        (FakePip(after=99), True, "does not import"),
+    ],
+)
+def test_failing_scatter_is_one_sentence(setup_env, pip, compiler, reason):
+    message = setup_env.install_scatter(pip, pip.works, compiler)
+    assert reason in message
+    assert setup_env.WITHOUT_SCATTER in message
+    assert "\n" not in message
+
+
+def test_scatter_that_works_is_left_alone(setup_env):
+    pip = FakePip(after=0)
+    assert "is there" in setup_env.install_scatter(pip, pip.works, compiler=True)
+    assert not pip.calls
+
+
+def test_missing_pin_is_named(setup_env, tmp_path):
+    (tmp_path / "constraints.txt").write_text("numpy==2.0\n")
+    with pytest.raises(SystemExit, match="does not pin torch"):
+        setup_env.pinned("torch", tmp_path / "constraints.txt")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_make_help_lists_the_targets(repository):
+    run = subprocess.run(
+        ["make", "-C", str(repository)], capture_output=True, text=True, check=True
+    )
+    for target in ("setup", "demo", "test", "slow", "lint", "format", "notebooks"):
+        assert f"make {target} " in run.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+@pytest.mark.parametrize("target", ["demo", "test", "lint"])
+def test_make_creates_the_environment_first(repository, tmp_path, target):
+    run = subprocess.run(
+        ["make", "-n", f"VENV={tmp_path / 'venv'}", f"PYTHON={sys.executable}", target],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{sys.executable} scripts/setup_env.py" in run.stdout.splitlines()[0]
