@@ -1,0 +1,114 @@
+"""Pairs of atoms within a cutoff, periodic images included."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from ase.geometry import complete_cell
+from torch import Tensor
+from vesin import NeighborList
+
+# Below this many atoms a graph's distance matrix is cheaper than a cell list.
+DENSE_LIMIT = 128
+
+
+class NeighborPairs(NamedTuple):
+    """Each unordered pair once: atom `first`, and the image of `second` at `shift`.
+
+    The displacement is D = r_first - (r_second + shift @ cell), |D| < cutoff. The pair
+    read backwards, (second, first, -shift), is not stored. An atom and its own image
+    are a pair; an atom and itself are not.
+    """
+
+    first: Tensor  # (p,) int64
+    second: Tensor  # (p,) int64
+    shift: Tensor  # (p, 3) int64, in lattice vectors
+
+
+def neighbor_pairs(
+    pos: Tensor,
+    batch: Tensor,
+    num_graphs: int,
+    cutoff: float,
+    cell: Tensor | None = None,
+    pbc: Tensor | None = None,
+) -> NeighborPairs:
+    """Find all pairs closer than `cutoff`, each graph for itself.
+
+    Args:
+        pos: Positions (n, 3) [Å]; may be wrapped or not.
+        batch: Graph of each atom (n,), ascending.
+        num_graphs: Number of graphs.
+        cutoff: Distance [Å], larger than zero.
+        cell: Lattice vectors as rows (g, 3, 3) [Å]; None: no graph is periodic.
+        pbc: Periodic directions (g, 3); None: no graph is periodic.
+
+    Raises:
+        ValueError: `cutoff` is not positive, or pbc is given without a cell.
+    """
+    if cutoff <= 0:
+        raise ValueError(f"cutoff must be larger than 0, received {cutoff}")
+    counts = torch.bincount(batch, minlength=num_graphs)
+    if pbc is None:
+        periodic = [False] * num_graphs
+    elif cell is None:
+        raise ValueError("pbc is given without a cell")
+    else:
+        periodic = pbc.any(dim=1).tolist()
+    if not any(periodic) and int(counts.max()) <= DENSE_LIMIT:
+        return _open_pairs(pos, batch, counts, cutoff)
+    return _listed_pairs(pos, counts, cutoff, cell, pbc, periodic)
+
+
+def _open_pairs(
+    pos: Tensor, batch: Tensor, counts: Tensor, cutoff: float
+) -> NeighborPairs:
+    """Compare all positions of a graph at once; all graphs padded to the largest."""
+    size = int(counts.max())
+    starts = counts.cumsum(0) - counts
+    local = torch.arange(len(pos), device=pos.device) - starts[batch]
+    with torch.no_grad():
+        padded = pos.new_full((len(counts), size, 3), float("nan"))
+        padded[batch, local] = pos
+        delta = padded[:, :, None] - padded[:, None]
+        close = delta.square().sum(-1) < cutoff**2  # a padded row is NaN: never close
+        graph, i, j = close.triu(diagonal=1).nonzero(as_tuple=True)
+    shift = torch.zeros((len(i), 3), dtype=torch.int64, device=pos.device)
+    return NeighborPairs(starts[graph] + i, starts[graph] + j, shift)
+
+
+def _listed_pairs(
+    pos: Tensor,
+    counts: Tensor,
+    cutoff: float,
+    cell: Tensor | None,
+    pbc: Tensor | None,
+    periodic: list[bool],
+) -> NeighborPairs:
+    """Cell lists by vesin, a graph at a time, on the CPU."""
+    points = pos.detach().cpu().numpy().astype(np.float64)
+    boxes = None if cell is None else cell.detach().cpu().numpy().astype(np.float64)
+    first, second, shift = [], [], []
+    start = 0
+    for index, count in enumerate(counts.tolist()):
+        part = points[start : start + count]
+        finder = NeighborList(cutoff=cutoff, full_list=False)
+        if periodic[index]:
+            assert boxes is not None and pbc is not None
+            # Open directions may come without a lattice vector; any will do there.
+            box = np.asarray(complete_cell(boxes[index]))
+            directions = pbc[index].tolist()
+        else:
+            box, directions = np.zeros((3, 3)), False
+        i, j, s = finder.compute(part, box, directions, quantities="ijS")
+        # vesin: D = r_j - r_i + S @ box, so the image of j is at r_j + S @ box.
+        first.append(i.astype(np.int64) + start)
+        second.append(j.astype(np.int64) + start)
+        shift.append(s.astype(np.int64))
+        start += count
+    device = pos.device
+    return NeighborPairs(
+        torch.from_numpy(np.concatenate(first)).to(device),
+        torch.from_numpy(np.concatenate(second)).to(device),
+        torch.from_numpy(np.concatenate(shift).reshape(-1, 3)).to(device),
+    )

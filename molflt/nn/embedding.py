@@ -1,0 +1,60 @@
+"""First features of an atom: its species, its tag and its neighbours."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from molflt.nn.cutoff import PolynomialCutoff
+from molflt.nn.geometry import Geometry
+from molflt.nn.segment import segment_sum
+from molflt.nn.shells import RadialShells
+from molflt.typing import NodeScalars, Species
+
+NUM_SPECIES = 119  # atomic numbers 1 to 118; row 0 is unused
+NUM_TAGS = 4  # -1 (no tag), 0, 1, 2
+
+
+class AtomEmbedding(nn.Module):
+    r"""x_i = LN(E[z_i] + T[tag_i] + W_e sum_j (W c(r_ij) phi(r_ij)) * E'[z_j]).
+
+    The sum runs over neighbours and periodic images; phi are radial shells, c a cutoff.
+    It is linear in the number of atoms, like everything else in the encoder.
+
+    Args:
+        width: Channels c.
+        shells: Radial shells.
+        cutoff: Distance [Å] within which atoms are neighbours.
+    """
+
+    def __init__(self, width: int, shells: RadialShells, cutoff: float) -> None:
+        super().__init__()
+        self.species = nn.Embedding(NUM_SPECIES, width)
+        self.tag = nn.Embedding(NUM_TAGS, width)
+        self.neighbour = nn.Embedding(NUM_SPECIES, width)
+        self.shells = shells
+        self.cutoff = PolynomialCutoff(cutoff)
+        self.filter = nn.Linear(shells.num_components, width, bias=False)
+        self.mix = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, z: Species, tags: Int[Tensor, " n"], geometry: Geometry
+    ) -> NodeScalars:
+        """Return the first scalar features (n, c).
+
+        Args:
+            z: Atomic numbers (n,).
+            tags: 0 sub-surface, 1 surface, 2 adsorbate, -1 none (n,).
+            geometry: Places and neighbour pairs.
+        """
+        pairs = geometry.pairs
+        assert pairs is not None
+        components = pairs.cached(
+            lambda r: self.shells(r) * self.cutoff(r), key=self.shells
+        )
+        filters = self.filter(components.T)  # (p, c)
+        half = len(filters)
+        senders = self.neighbour(z)[pairs.sender]
+        messages = torch.cat([senders[:half] * filters, senders[half:] * filters])
+        around = self.mix(segment_sum(messages, pairs.receiver, len(z)))
+        return self.norm(self.species(z) + self.tag(tags + 1) + around)

@@ -1,0 +1,189 @@
+"""Far heads: attention whose encoding f is smooth and band-limited, of any reach."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from molflt.nn.geometry import Geometry, Modes
+from molflt.nn.near import Path
+from molflt.nn.shells import RadialShells
+from molflt.nn.spectrum import RadialGaussianMixture
+from molflt.typing import NodeScalars, NodeVectors
+
+
+class FarAttention(nn.Module):
+    r"""Masked linear attention over all atoms, images included, without a softmax.
+
+    Per head, with w_ij = phi(q_i).phi(k_j), phi = softplus, and D = r_i - r_j - T::
+
+        s_i = sum_j sum_T w_ij f(D) v_j                 (scalars)
+        S_i = sum_j sum_T w_ij grad p(D) v'_j           (vectors), times 1 Å
+
+    f and p are radial mixtures of the same shells; the pair j = i, T = 0 is left out.
+    Three ways to one function:
+
+    * dense, open: the closed form f(r_ij);
+    * dense, periodic: F_ij = sum over lattice modes of g(G) cos(2 pi G.(r_i - r_j)) / V;
+    * linear: the same modes, but sum_j is taken before i: cost atoms x modes.
+
+    Args:
+        width: Channels of the scalar features.
+        num_heads: Number of heads h.
+        head_width: Value channels d of one head; few, since the linear path holds
+            modes x query_width x head_width numbers per head.
+        query_width: Channels of q and k of one head.
+        shells: Radial shells with a band limit.
+        vectors: Whether the vectors S are wanted.
+
+    Source: arXiv 2302.01925, Thm. 4.1, with lattice frequencies in place of random
+    ones; `masked` form after arXiv 2107.07999, Alg. 1.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        head_width: int,
+        query_width: int,
+        shells: RadialShells,
+        vectors: bool,
+    ) -> None:
+        super().__init__()
+        self.num_heads, self.head_width = num_heads, head_width
+        self.query_width = query_width
+        self.vectors = vectors
+        self.mixture = RadialGaussianMixture(num_heads * (1 + vectors), shells)
+        self.sizes = [query_width, query_width, *[head_width] * (1 + vectors)]
+        self.project = nn.Linear(width, num_heads * sum(self.sizes))
+        self.scale = 0.5 / query_width
+
+    def split(self, x: NodeScalars) -> list[Float[Tensor, "n h d"]]:
+        """Return phi(q), phi(k), v and, with vectors, v', each (n, h, ·)."""
+        parts = self.project(x).view(-1, self.num_heads, sum(self.sizes))
+        q, k, *values = parts.split(self.sizes, dim=2)
+        softplus = nn.functional.softplus
+        return [softplus(q) * self.scale, softplus(k), *values]
+
+    def forward(
+        self,
+        x: NodeScalars,
+        geometry: Geometry,
+        path: Path = "auto",
+    ) -> tuple[NodeScalars, NodeVectors | None]:
+        """Return the messages: scalars (n, h d) and vectors (n, 3, h d) or None.
+
+        Args:
+            x: Scalar features.
+            geometry: Places of the atoms.
+            path: "dense", "linear" or "auto" (dense for graphs up to 512 atoms).
+        """
+        dense = geometry.size <= 512 if path == "auto" else path == "dense"
+        run = self._dense if dense else self._linear
+        parts = [geometry.pad(part).permute(2, 0, 1, 3) for part in self.split(x)]
+        out = run(parts, geometry)  # (1 or 4, h, g, a, d)
+        rows = geometry.unpad(out.permute(2, 3, 0, 1, 4)).flatten(2)  # (n, 1 or 4, hd)
+        return rows[:, 0], (rows[:, 1:] if self.vectors else None)
+
+    def _dense(
+        self, parts: list[Tensor], geometry: Geometry
+    ) -> Float[Tensor, "k h g a d"]:
+        q, k, *values = parts  # each (h, g, a, ·)
+        table = self.table(geometry)  # (1 or 4, h, g, a, a)
+        weight = q @ k.transpose(-1, -2)
+        out = (weight * table[0]) @ values[0]
+        if not self.vectors:
+            return out.unsqueeze(0)
+        turned = (weight * table[1:]) @ values[1]
+        return torch.cat([out.unsqueeze(0), turned])
+
+    def table(self, geometry: Geometry) -> Float[Tensor, "k h g a a"]:
+        """Return F_ij and, with vectors, the three components of the gradient kernel.
+
+        Rows of padding and the pair j = i, T = 0 are left out.
+        """
+        if geometry.is_periodic:
+            return self._mode_table(geometry)
+        h, a = self.num_heads, geometry.size
+        delta = geometry.all_deltas()  # (g, a, a, 3)
+        mask = geometry.mask
+        apart = ~torch.eye(a, dtype=torch.bool, device=mask.device)
+        valid = (mask[:, :, None] & mask[:, None, :] & apart).to(delta.dtype)
+        # One square root of each squared distance; 1 where the pair does not count.
+        square = delta.square().sum(-1)
+        r = torch.where(valid > 0, square, torch.ones_like(square)).sqrt()
+        shells, weights = self.mixture.shells, self.mixture.weights
+        f = torch.tensordot(weights[:h], shells(r.flatten()), dims=1)
+        f = f.view(1, h, *r.shape) * valid
+        if not self.vectors:
+            return f
+        slope = torch.tensordot(weights[h:], shells.slope(r.flatten()), dims=1)
+        slope = slope.view(h, *r.shape) * valid
+        return torch.cat([f, slope * delta.permute(3, 0, 1, 2).unsqueeze(1)])
+
+    def _mode_table(self, geometry: Geometry) -> Float[Tensor, "k h g a a"]:
+        modes = self._modes(geometry)
+        h = self.num_heads
+        density = self.mixture.density(modes.vectors) * modes.weights  # (h or 2h, g, m)
+        right = torch.cat([modes.cos, modes.sin], dim=2).transpose(1, 2)  # (g, 2m, a)
+        own = self.mixture.weights[:h].sum(1).view(h, 1, 1, 1)  # f_h(0)
+        eye = torch.eye(geometry.size, dtype=right.dtype, device=right.device)
+        left = torch.cat(
+            [modes.cos * density[:h, :, None], modes.sin * density[:h, :, None]], dim=3
+        )
+        f = left @ right - own * eye
+        if not self.vectors:
+            return f.unsqueeze(0)
+        # d/dD cos(2 pi G.D) = -2 pi G sin(2 pi G.D)
+        tilt = -2 * math.pi * modes.vectors.permute(2, 0, 1)[:, None]  # (3, 1, g, m)
+        tilt = (tilt * density[h:]).unsqueeze(3)  # (3, h, g, 1, m)
+        left = torch.cat([modes.sin * tilt, -modes.cos * tilt], dim=4)
+        return torch.cat([f.unsqueeze(0), left @ right])
+
+    def _linear(
+        self, parts: list[Tensor], geometry: Geometry
+    ) -> Float[Tensor, "k h g a d"]:
+        q, k, *values = parts
+        modes = self._modes(geometry)
+        h = self.num_heads
+        density = self.mixture.density(modes.vectors) * modes.weights  # (h or 2h, g, m)
+        waves = torch.cat([modes.cos, modes.sin], dim=2)  # (g, a, 2m)
+        out = self._sum_modes(waves, waves, density[:h], q, k, values[0])
+        own = self.mixture.weights[:h].sum(1).view(h, 1, 1, 1)
+        out = out - own * (q * k).sum(-1, keepdim=True) * values[0]
+        if not self.vectors:
+            return out.unsqueeze(0)
+        crossed = torch.cat([modes.sin, -modes.cos], dim=2)
+        turned = [
+            self._sum_modes(
+                crossed,
+                waves,
+                -2 * math.pi * modes.vectors[..., axis] * density[h:],
+                q,
+                k,
+                values[1],
+            )
+            for axis in range(3)
+        ]
+        return torch.stack([out, *turned])
+
+    @staticmethod
+    def _sum_modes(
+        left: Float[Tensor, "g a m2"],
+        right: Float[Tensor, "g a m2"],
+        density: Float[Tensor, "h g m"],
+        q: Float[Tensor, "h g a e"],
+        k: Float[Tensor, "h g a e"],
+        v: Float[Tensor, "h g a d"],
+    ) -> Float[Tensor, "h g a d"]:
+        """Return sum over modes of left_i density right_j w_ij v_j, sum_j first."""
+        outer = (k.unsqueeze(4) * v.unsqueeze(3)).flatten(3)  # (h, g, a, e d)
+        state = right.transpose(1, 2) @ outer  # (h, g, 2m, e d)
+        state = state * torch.cat([density, density], dim=2).unsqueeze(3)
+        read = (left @ state).unflatten(3, (q.shape[3], v.shape[3]))
+        return (q.unsqueeze(4) * read).sum(3)
+
+    def _modes(self, geometry: Geometry) -> Modes:
+        shells = self.mixture.shells
+        return geometry.modes(shells.band, shells.reach)

@@ -1,0 +1,87 @@
+"""FourierRPE: the encoding f(r_i - r_j) as a product of features, N ~ N1 N2^T."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from molflt.nn.frequencies import Sampling, draw_frequencies, gaussian_density
+from molflt.nn.spectrum import Spectrum
+from molflt.typing import Positions
+
+
+class FourierRPE(nn.Module):
+    r"""Relative positional encoding f(r_i - r_j) by random features of its spectrum g.
+
+    With frequencies xi_k ~ p and the ratio c_k = g(xi_k) / p(xi_k),
+
+        N1(r)_k = sqrt(|c_k| / s) (cos 2 pi xi_k.r, sin 2 pi xi_k.r)
+        N2(r)_k = sign(c_k) N1(r)_k
+        E[N1(r_i) . N2(r_j)] = f(r_i - r_j)
+
+    The sign on one side alone keeps N linear in g and lets f take negative values; the
+    same root on both sides keeps the features balanced. Frequencies are drawn once and
+    kept with the weights.
+
+    Args:
+        spectrum: The learned spectral density g.
+        num_frequencies: Number s of frequencies; the variance of N falls as 1/s.
+        proposal_width: Standard deviation of p [cycles/Å]. The variance is finite only
+            where every width of the spectrum is below sqrt(2) times this.
+        sampling: "independent", "orthogonal" or "sobol".
+        seed: Seed of the draw.
+
+    Source: arXiv 2302.01925, Thm. 4.1.
+    """
+
+    def __init__(
+        self,
+        spectrum: Spectrum,
+        num_frequencies: int = 32,
+        proposal_width: float = 0.08,
+        sampling: Sampling = "sobol",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.spectrum = spectrum
+        self.num_frequencies = num_frequencies
+        self.proposal_width = proposal_width
+        generator = torch.Generator().manual_seed(seed)
+        xi = draw_frequencies(
+            spectrum.num_heads, num_frequencies, proposal_width, sampling, generator
+        )
+        self.register_buffer("frequencies", xi.to(torch.get_default_dtype()))
+
+    frequencies: Tensor
+
+    def ratio(self) -> Float[Tensor, "h s"]:
+        """Return c = g(xi) / p(xi) of each head at its own frequencies."""
+        p = gaussian_density(self.frequencies, self.proposal_width)
+        # Each head has its own frequencies: the density of head h at xi[h] is wanted.
+        every = self.spectrum.density(self.frequencies)  # (h, h, s)
+        return every.diagonal(dim1=0, dim2=1).T / p
+
+    def forward(
+        self, pos: Positions
+    ) -> tuple[Float[Tensor, "n h f"], Float[Tensor, "n h f"]]:
+        """Return N1 and N2, each (n, h, 2 s), cosines before sines.
+
+        Args:
+            pos: Positions [Å], best centred on their graph.
+        """
+        ratio = self.ratio()
+        # No gradient reaches g through a root at zero; there it would be infinite.
+        size = ratio.abs()
+        nonzero = size > 1e-20
+        root = torch.where(nonzero, size, torch.ones_like(size)).sqrt()
+        root = torch.where(nonzero, root, torch.zeros_like(root))
+        root = root / math.sqrt(self.num_frequencies)
+        phase = 2 * math.pi * torch.einsum("nx,hsx->nhs", pos, self.frequencies)
+        left = torch.cat([root * torch.cos(phase), root * torch.sin(phase)], dim=2)
+        sign = ratio.sign()
+        return left, left * torch.cat([sign, sign], dim=1)
+
+    def kernel(self, delta: Float[Tensor, "p 3"]) -> Float[Tensor, "h p"]:
+        """Return the closed form f_h(D) that the features estimate."""
+        return self.spectrum.kernel(delta)

@@ -1,0 +1,55 @@
+"""Sums, means and maxima over the atoms of each graph.
+
+The only file that imports `torch_scatter`; where it is not installed, torch's own
+`index_add` and `scatter_reduce` give the same numbers.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+try:
+    import torch_scatter
+
+    HAS_TORCH_SCATTER = True
+except (ImportError, OSError):  # absent, or built against another torch
+    HAS_TORCH_SCATTER = False
+
+
+def segment_sum(
+    values: Float[Tensor, "k *f"], index: Int[Tensor, " k"], num_segments: int
+) -> Float[Tensor, "num_segments *f"]:
+    """Return out[s] = sum of values[k] over k with index[k] = s; empty segments are 0.
+
+    Args:
+        values: Rows to be summed.
+        index: Segment of each row.
+        num_segments: Number of rows returned.
+    """
+    if HAS_TORCH_SCATTER:
+        return torch_scatter.scatter(
+            values, index, dim=0, dim_size=num_segments, reduce="sum"
+        )
+    return values.new_zeros(num_segments, *values.shape[1:]).index_add(0, index, values)
+
+
+def segment_mean(
+    values: Float[Tensor, "k *f"], index: Int[Tensor, " k"], num_segments: int
+) -> Float[Tensor, "num_segments *f"]:
+    """Return the mean of the rows of each segment; empty segments are 0."""
+    total = segment_sum(values, index, num_segments)
+    count = torch.bincount(index, minlength=num_segments).clamp(min=1)
+    return total / count.to(values.dtype).view(-1, *(1,) * (values.dim() - 1))
+
+
+def segment_max(
+    values: Float[Tensor, "k *f"], index: Int[Tensor, " k"], num_segments: int
+) -> Float[Tensor, "num_segments *f"]:
+    """Return the maximum of the rows of each segment; empty segments are 0."""
+    if HAS_TORCH_SCATTER:
+        return torch_scatter.scatter(
+            values, index, dim=0, dim_size=num_segments, reduce="max"
+        )
+    out = values.new_zeros(num_segments, *values.shape[1:])
+    expanded = index.view(-1, *(1,) * (values.dim() - 1)).expand_as(values)
+    return out.scatter_reduce(0, expanded, values, "amax", include_self=False)

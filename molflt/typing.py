@@ -1,0 +1,26 @@
+"""Shape aliases. One letter is one axis, everywhere in `molflt.nn` and `molflt.model`.
+
+| letter | axis |
+|---|---|
+| n | atoms of the batch |
+| g | graphs (molecules, slabs, crystals) of the batch |
+| h | heads |
+| d | channels of one head |
+| c | channels (width) of a layer |
+| p | pairs of atoms |
+| t | components of a spectrum |
+| s | frequencies |
+| m | random features of the softmax kernel |
+| a | atoms of the largest graph, after padding |
+"""
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Positions = Float[Tensor, "n 3"]
+Species = Int[Tensor, " n"]
+GraphIndex = Int[Tensor, " n"]
+NodeScalars = Float[Tensor, "n c"]
+NodeVectors = Float[Tensor, "n 3 c"]
+Cells = Float[Tensor, "g 3 3"]
+Periodicity = Bool[Tensor, "g 3"]
