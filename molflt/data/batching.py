@@ -1,0 +1,54 @@
+"""The order of structures that makes batches of similar size."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+class SizeBucketSampler(Sampler[int]):
+    """Random order in which each run of `batch_size` indices has similar sizes.
+
+    Dense attention pads to the largest member of a batch: mixed batches waste most of
+    the work. Each epoch all structures are shuffled, sorted by size within chunks of
+    `chunk` batches, cut into batches, and the batches are shuffled; an incomplete batch
+    comes last, so that a plain `BatchSampler` cuts at the same places. The order
+    depends on `seed` and the epoch alone (Lightning calls `set_epoch`).
+
+    Args:
+        num_atoms: Size of each structure (len,).
+        batch_size: Structures of a batch.
+        seed: Seed; epoch e uses (seed, e).
+        chunk: Batches among which sizes are sorted; more: less padding, less random.
+    """
+
+    def __init__(
+        self, num_atoms: np.ndarray, batch_size: int, seed: int = 0, chunk: int = 50
+    ) -> None:
+        self._num_atoms = np.asarray(num_atoms)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._chunk = chunk
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._num_atoms)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self._seed, self.epoch])
+        order = rng.permutation(len(self._num_atoms))
+        full = len(order) - len(order) % self._batch_size
+        rest = order[full:]
+        step = self._batch_size * self._chunk
+        batches: list[np.ndarray] = []
+        for start in range(0, full, step):
+            part = order[start : min(start + step, full)]
+            part = part[np.argsort(self._num_atoms[part], kind="stable")]
+            batches.extend(part.reshape(-1, self._batch_size))
+        for index in rng.permutation(len(batches)):
+            yield from batches[index].tolist()
+        yield from rest.tolist()

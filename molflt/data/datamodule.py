@@ -1,0 +1,144 @@
+"""The base of the data modules: splits become loaders."""
+
+from abc import abstractmethod
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import Sampler
+from torch_geometric.loader import DataLoader
+
+from molflt.data.batching import SizeBucketSampler
+from molflt.data.dataset import CachedDataset, GraphDataset, GraphSubset
+from molflt.errors import UsageError
+from molflt.targets import TargetSpec
+
+Splits = tuple[GraphDataset, dict[str, GraphDataset], dict[str, GraphDataset]]
+
+
+class GraphDataModule(pl.LightningDataModule):
+    """Loaders of named splits; a subclass says what the splits and the targets are.
+
+    Args:
+        batch_size: Structures of a training batch.
+        eval_batch_size: Structures of a validation or test batch; None: `batch_size`.
+        num_workers: Loader processes.
+        seed: Seed of the order of training structures, and of `max_train`.
+        max_train: Use this many training structures, drawn at random; None: all.
+        in_memory: Keep graphs in memory after the first reading.
+
+    Raises:
+        UsageError: A number that must be positive is not.
+    """
+
+    def __init__(
+        self,
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        max_train: int | None = None,
+        in_memory: bool = True,
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+            ("max_train", max_train),
+        ):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}.")
+        if num_workers < 0:
+            raise UsageError(f"num_workers must not be negative, not {num_workers}.")
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.max_train = max_train
+        self.in_memory = in_memory
+        self.train: GraphDataset
+        self.val: dict[str, GraphDataset] = {}
+        self.test: dict[str, GraphDataset] = {}
+        self._ready = False
+
+    @property
+    @abstractmethod
+    def targets(self) -> tuple[TargetSpec, ...]:
+        """The labels of these data; known before `setup`."""
+
+    @abstractmethod
+    def load_splits(self) -> Splits:
+        """Open the files; return the training set and named validation and test sets.
+
+        Raises:
+            InputError: A file or record cannot be used.
+        """
+
+    def setup(self, stage: str | None = None) -> None:
+        """Fill `train`, `val` and `test`; a second call changes nothing."""
+        if self._ready:
+            return
+        train, val, test = self.load_splits()
+        if self.max_train is not None and self.max_train < len(train):
+            rng = np.random.default_rng(self.seed)
+            chosen = rng.permutation(len(train))[: self.max_train]
+            train = GraphSubset(train, np.sort(chosen))
+        self.train = self._kept(train)
+        self.val = {name: self._kept(split) for name, split in val.items()}
+        self.test = {name: self._kept(split) for name, split in test.items()}
+        self._ready = True
+
+    @property
+    def val_names(self) -> list[str]:
+        """Names of the validation sets in the order of `dataloader_idx`."""
+        self.setup()
+        return list(self.val)
+
+    @property
+    def test_names(self) -> list[str]:
+        """Names of the test sets in the order of `dataloader_idx`."""
+        self.setup()
+        return list(self.test)
+
+    def train_dataloader(self) -> DataLoader:
+        """Return shuffled batches of similar size, in a new order every epoch."""
+        return self._loader("train", self.train, self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> list[DataLoader]:
+        """Return one loader a validation set, in file order."""
+        return self._eval_loaders(self.val)
+
+    def test_dataloader(self) -> list[DataLoader]:
+        """Return one loader a test set, in file order."""
+        return self._eval_loaders(self.test)
+
+    def predict_dataloader(self) -> list[DataLoader]:
+        """Return the loaders of the test sets."""
+        return self.test_dataloader()
+
+    def _kept(self, dataset: GraphDataset) -> GraphDataset:
+        return CachedDataset(dataset) if self.in_memory else dataset
+
+    def _eval_loaders(self, splits: dict[str, GraphDataset]) -> list[DataLoader]:
+        return [
+            self._loader(name, split, self.eval_batch_size, shuffle=False)
+            for name, split in splits.items()
+        ]
+
+    def _loader(
+        self, name: str, dataset: GraphDataset, batch_size: int, *, shuffle: bool
+    ) -> DataLoader:
+        if isinstance(dataset, CachedDataset) and self.num_workers:
+            dataset.load(f"reading {name}")
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            sampler=self._sampler(dataset, batch_size) if shuffle else None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _sampler(self, dataset: GraphDataset, batch_size: int) -> Sampler[int]:
+        """Return the order of training structures; the hook for another batching."""
+        return SizeBucketSampler(dataset.num_atoms, batch_size, self.seed)

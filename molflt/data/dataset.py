@@ -1,0 +1,99 @@
+"""Sets of graphs: what a data module hands to its loaders."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+from torch.utils.data import Dataset
+from torch_geometric.data import Data
+
+from molflt.data.progress import track
+
+
+class GraphDataset(Dataset[Data]):
+    """A set of graphs that knows their sizes without reading them all."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of graphs."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Data:
+        """Return one graph; IndexError past the end."""
+
+    @property
+    @abstractmethod
+    def num_atoms(self) -> np.ndarray:
+        """Atoms of each graph (len,) int64."""
+
+
+class GraphList(GraphDataset):
+    """Graphs in memory."""
+
+    def __init__(self, graphs: Sequence[Data]) -> None:
+        self._graphs = list(graphs)
+        self._num_atoms = np.array([len(graph.z) for graph in graphs], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def __getitem__(self, index: int) -> Data:
+        return self._graphs[index]
+
+    @property
+    def num_atoms(self) -> np.ndarray:
+        """Atoms of each graph (len,) int64."""
+        return self._num_atoms
+
+
+class GraphSubset(GraphDataset):
+    """Some graphs of another set, in the given order."""
+
+    def __init__(self, dataset: GraphDataset, indices: Sequence[int] | np.ndarray):
+        self._dataset = dataset
+        self.indices = np.asarray(indices, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Data:
+        return self._dataset[int(self.indices[index])]
+
+    @property
+    def num_atoms(self) -> np.ndarray:
+        """Atoms of each graph (len,) int64."""
+        return self._dataset.num_atoms[self.indices]
+
+
+class CachedDataset(GraphDataset):
+    """Keep every graph that was read once.
+
+    Graphs are handed out without a copy: batching copies them, other users must not
+    change them.
+    """
+
+    def __init__(self, dataset: GraphDataset) -> None:
+        self._dataset = dataset
+        self._graphs: list[Data | None] = [None] * len(dataset)
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def __getitem__(self, index: int) -> Data:
+        graph = self._graphs[index]
+        if graph is None:
+            graph = self._dataset[index]
+            self._graphs[index] = graph
+        return graph
+
+    @property
+    def num_atoms(self) -> np.ndarray:
+        """Atoms of each graph (len,) int64."""
+        return self._dataset.num_atoms
+
+    def load(self, description: str = "reading") -> None:
+        """Read everything now, so that forked loader processes share the memory."""
+        missing = [i for i, graph in enumerate(self._graphs) if graph is None]
+        if missing:
+            for index in track(missing, description):
+                self[index]

@@ -1,0 +1,310 @@
+"""molflt's own data file: one LMDB, no pickle, versioned, safe to read after a fork.
+
+========================= ==========================================================
+key                       value
+========================= ==========================================================
+8 bytes, big-endian index zlib of the safetensors bytes of one graph; no key: no field
+``__natoms__``            atoms of each record, int32 little-endian
+``__meta__``              JSON: format, version, length, targets, precision, metadata
+========================= ==========================================================
+
+On disk z is uint8, tags are int8, the id is its UTF-8 bytes; positions and other values
+per atom are float64 or, if asked for, float32; energies and cells always float64.
+Readers return the types of the table in `molflt.data.molecule`.
+"""
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import lmdb
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+from torch_geometric.data import Data
+
+from molflt.data.dataset import GraphDataset
+from molflt.data.lmdb_file import open_readonly
+from molflt.data.molecule import ATOM_LABELS, STRUCTURE_FIELDS, assemble, target_names
+from molflt.data.progress import track
+from molflt.errors import InputError
+from molflt.files import atomic_path
+from molflt.targets import TargetSpec
+
+FORMAT = "molflt-lmdb"
+VERSION = 1
+_META_KEY, _NATOMS_KEY = b"__meta__", b"__natoms__"
+_BATCH = 512  # records of one transaction
+_FIRST_MAP_SIZE = 16 << 20
+_MAX_RECORD = 1 << 30  # bytes after decompression; a million atoms need a tenth of it
+
+Precision = Literal["float32", "float64"]
+
+
+def write_lmdb(
+    path: str | Path,
+    graphs: Iterable[Data],
+    *,
+    targets: Sequence[TargetSpec],
+    metadata: dict[str, Any] | None = None,
+    total: int | None = None,
+    progress: bool | None = False,
+    precision: Precision = "float64",
+) -> int:
+    """Write graphs as they come to one file that appears only when it is complete.
+
+    Args:
+        path: File to write; an older one is replaced.
+        graphs: Graphs of `make_graph`; an empty `sid` becomes the index.
+        targets: What the labels are; kept in the file.
+        metadata: JSON-like facts about the data (source, licence, command).
+        total: Number of graphs, for the progress bar.
+        progress: Draw a bar; None: only on a terminal.
+        precision: Of positions, forces and relaxed positions.
+
+    Returns:
+        Number of graphs written.
+
+    Raises:
+        InputError: A record cannot be stored, the disk is full, or there are no graphs.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"Cannot write {path}: no such folder {path.parent}.")
+    meta: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    meta["targets"] = [spec.plain() for spec in targets]
+    meta |= {"precision": precision, "metadata": metadata or {}}
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix=f".{path.stem}-", dir=path.parent
+        ) as folder:
+            environment = lmdb.open(
+                str(Path(folder) / "growing.lmdb"),
+                subdir=False,
+                map_size=_FIRST_MAP_SIZE,
+                lock=False,
+                sync=False,
+            )
+            with environment:
+                bar = track(graphs, path.name, total=total, show=progress)
+                sizes = _write_records(environment, bar, path, precision)
+                meta["length"] = len(sizes)
+                _put(
+                    environment,
+                    [
+                        (_META_KEY, json.dumps(meta).encode()),
+                        (_NATOMS_KEY, np.array(sizes, dtype="<i4").tobytes()),
+                    ],
+                )
+                with atomic_path(path) as temporary:
+                    temporary.unlink()  # LMDB copies only to a name that is free
+                    environment.copy(str(temporary), compact=True)
+    except (OSError, lmdb.Error) as error:
+        raise InputError(f"Cannot write {path}: {error}.") from error
+    return len(sizes)
+
+
+def _write_records(
+    environment: lmdb.Environment,
+    graphs: Iterable[Data],
+    path: Path,
+    precision: Precision,
+) -> list[int]:
+    sizes: list[int] = []
+    labels: list[str] = []
+    records = iter(graphs)
+    while batch := list(islice(records, _BATCH)):
+        items = []
+        for graph in batch:
+            index = len(sizes)
+            where = f"{path}, record {index}"
+            labels = labels or _labels(graph)
+            if _labels(graph) != labels:
+                # PyG makes no batch of graphs whose fields differ.
+                raise InputError(
+                    f"Cannot write {where}: its labels are {_labels(graph)}, those of "
+                    f"the records before {labels}; one file needs the same for all."
+                )
+            value = _encode(graph, index, precision, where)
+            items.append((index.to_bytes(8, "big"), value))
+            sizes.append(len(graph.z))
+        _put(environment, items)
+    if not sizes:
+        raise InputError(f"Cannot write {path}: there is no record to write.")
+    return sizes
+
+
+def _labels(graph: Data) -> list[str]:
+    return [name for name in ATOM_LABELS if name in graph] + target_names(graph)
+
+
+def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> None:
+    """Append in one transaction; on a full map double it and try again."""
+    while True:
+        try:
+            with environment.begin(write=True) as transaction:
+                for key, value in items:
+                    transaction.put(key, value, append=True)
+            return
+        except lmdb.MapFullError:
+            environment.set_mapsize(2 * environment.info()["map_size"])
+
+
+def _encode(graph: Data, index: int, precision: Precision, where: str) -> bytes:
+    # Called with what make_graph checked; a field added since then must not get lost.
+    arrays = {
+        "z": graph.z.numpy().astype(np.uint8),
+        "pos": graph.pos.numpy().astype(precision),
+        "sid": np.frombuffer((graph.sid or str(index)).encode(), dtype=np.uint8),
+    }
+    if graph.cell.any():
+        arrays["cell"] = graph.cell.numpy()
+    if graph.pbc.any():
+        arrays["pbc"] = graph.pbc.numpy()
+    if (graph.tags != -1).any():
+        arrays["tags"] = graph.tags.numpy().astype(np.int8)
+    if graph.fixed.any():
+        arrays["fixed"] = graph.fixed.numpy()
+    for name in _labels(graph):
+        value = graph[name]
+        if name in ATOM_LABELS:
+            arrays[name] = value.numpy().astype(precision)
+            continue
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            raise InputError(f"{where}: field {name!r} is not a scalar label.")
+        arrays[name] = value.numpy().astype(np.float64).reshape(1)
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise InputError(f"{where}: {name} is not finite.")
+    return zlib.compress(save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+
+
+class LMDBDataset(GraphDataset):
+    """Graphs of a file of `write_lmdb`, read when asked for.
+
+    The file is opened at first use in each process: a data set may be forked or pickled
+    to loader processes.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: The file is missing, broken, or of another format or version.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._environment: lmdb.Environment | None = None
+        self._pid = -1
+        meta = self._read_meta()
+        self._length = int(meta["length"])
+        self.targets = tuple(TargetSpec.from_plain(spec) for spec in meta["targets"])
+        self.metadata: dict[str, Any] = meta["metadata"]
+        sizes = np.frombuffer(self._get(_NATOMS_KEY) or b"", dtype="<i4")
+        if len(sizes) != self._length:
+            raise InputError(
+                f"{self.path} is damaged: it promises {self._length} records "
+                f"and lists {len(sizes)}."
+            )
+        self._num_atoms = sizes.astype(np.int64)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def num_atoms(self) -> np.ndarray:
+        """Atoms of each graph (len,) int64."""
+        return self._num_atoms
+
+    def __getitem__(self, index: int) -> Data:
+        """Read one graph.
+
+        Raises:
+            IndexError: Past the end.
+            InputError: The record is missing or damaged.
+        """
+        if index < 0:
+            index += self._length
+        if not 0 <= index < self._length:
+            raise IndexError(index)
+        value = self._get(index.to_bytes(8, "big"))
+        try:
+            if value is None:
+                raise ValueError("it is missing")
+            return _decode(value)
+        except (ValueError, KeyError, zlib.error, SafetensorError) as error:
+            raise InputError(
+                f"{self.path}, record {index} is damaged ({error})."
+            ) from error
+
+    def __iter__(self) -> Iterator[Data]:
+        for index in range(self._length):
+            yield self[index]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_environment": None, "_pid": -1}
+
+    def _get(self, key: bytes) -> bytes | None:
+        if self._environment is None or self._pid != os.getpid():
+            self._environment = open_readonly(self.path)
+            self._pid = os.getpid()
+        try:
+            with self._environment.begin() as transaction:
+                value: bytes | None = transaction.get(key)
+        except lmdb.Error as error:
+            raise InputError(f"{self.path} is damaged ({error}).") from error
+        return value
+
+    def _read_meta(self) -> dict[str, Any]:
+        raw = self._get(_META_KEY)
+        if raw is None:
+            if self._get(b"0") is not None:
+                raise InputError(
+                    f"{self.path} is an LMDB in the layout of OCP (pickled records); "
+                    f"convert it with: molflt data convert {self.path} OUT.lmdb"
+                )
+            raise InputError(f"{self.path} is an LMDB of another program.")
+        try:
+            meta: dict[str, Any] = json.loads(raw)
+            known = meta["format"] == FORMAT
+            version = int(meta["version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.path} has a damaged header ({error}).") from error
+        if not known:
+            raise InputError(f"{self.path} is an LMDB of another program.")
+        if version > VERSION:
+            raise InputError(
+                f"{self.path} has format version {version}, this molflt reads up to "
+                f"{VERSION}; install a newer molflt."
+            )
+        return meta
+
+
+def _decode(value: bytes) -> Data:
+    inflate = zlib.decompressobj()
+    raw = inflate.decompress(value, _MAX_RECORD)
+    if not inflate.eof:
+        raise ValueError(f"cut short or larger than {_MAX_RECORD} bytes")
+    arrays = load(raw)
+    n = len(arrays["z"])
+    fields: dict[str, Any] = {
+        "z": arrays["z"].astype(np.int64),
+        "pos": arrays["pos"].astype(np.float64),
+        "cell": arrays.get("cell", np.zeros((1, 3, 3))),
+        "pbc": arrays.get("pbc", np.zeros((1, 3), dtype=bool)),
+        "tags": arrays.get("tags", np.full(n, -1)).astype(np.int64),
+        "fixed": arrays.get("fixed", np.zeros(n, dtype=bool)),
+    }
+    labels = sorted(set(arrays) - {*STRUCTURE_FIELDS, "sid"})
+    fields |= {name: arrays[name].astype(np.float64) for name in labels}
+    # torch wants memory of its own that may be written to.
+    tensors: dict[str, Any] = {
+        name: torch.from_numpy(array.copy()) for name, array in fields.items()
+    }
+    return assemble(tensors | {"sid": arrays["sid"].tobytes().decode()})
