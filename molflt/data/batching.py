@@ -20,16 +20,26 @@ class SizeBucketSampler(Sampler[int]):
         batch_size: Structures of a batch.
         seed: Seed; epoch e uses (seed, e).
         chunk: Batches among which sizes are sorted; more: less padding, less random.
+        epoch: Epoch of the first pass, until `set_epoch`.
+        skip: Structures left out at the beginning of the first pass: those an
+            interrupted run has already seen. The length does not count them out.
     """
 
     def __init__(
-        self, num_atoms: np.ndarray, batch_size: int, seed: int = 0, chunk: int = 50
+        self,
+        num_atoms: np.ndarray,
+        batch_size: int,
+        seed: int = 0,
+        chunk: int = 50,
+        epoch: int = 0,
+        skip: int = 0,
     ) -> None:
         self._num_atoms = np.asarray(num_atoms)
         self._batch_size = batch_size
         self._seed = seed
         self._chunk = chunk
-        self.epoch = 0
+        self._skip = skip
+        self.epoch = epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of this epoch."""
@@ -49,6 +59,6 @@ class SizeBucketSampler(Sampler[int]):
             part = order[start : min(start + step, full)]
             part = part[np.argsort(self._num_atoms[part], kind="stable")]
             batches.extend(part.reshape(-1, self._batch_size))
-        for index in rng.permutation(len(batches)):
-            yield from batches[index].tolist()
-        yield from rest.tolist()
+        batches = [batches[index] for index in rng.permutation(len(batches))]
+        skip, self._skip = self._skip, 0
+        yield from np.concatenate([*batches, rest])[skip:].tolist()

@@ -60,6 +60,7 @@ class GraphDataModule(pl.LightningDataModule):
         self.val: dict[str, GraphDataset] = {}
         self.test: dict[str, GraphDataset] = {}
         self._ready = False
+        self._resume = (0, 0)
 
     @property
     @abstractmethod
@@ -99,6 +100,15 @@ class GraphDataModule(pl.LightningDataModule):
         """Names of the test sets in the order of `dataloader_idx`."""
         self.setup()
         return list(self.test)
+
+    def resume_at(self, epoch: int, num_seen: int) -> None:
+        """Let the next `train_dataloader` go on where an interrupted run stopped.
+
+        Args:
+            epoch: The epoch in progress.
+            num_seen: Structures of that epoch that were already used.
+        """
+        self._resume = (epoch, num_seen)
 
     def train_dataloader(self) -> DataLoader:
         """Return shuffled batches of similar size, in a new order every epoch."""
@@ -141,4 +151,7 @@ class GraphDataModule(pl.LightningDataModule):
 
     def _sampler(self, dataset: GraphDataset, batch_size: int) -> Sampler[int]:
         """Return the order of training structures; the hook for another batching."""
-        return SizeBucketSampler(dataset.num_atoms, batch_size, self.seed)
+        (epoch, num_seen), self._resume = self._resume, (0, 0)
+        return SizeBucketSampler(
+            dataset.num_atoms, batch_size, self.seed, epoch=epoch, skip=num_seen
+        )
