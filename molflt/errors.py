@@ -5,9 +5,9 @@ class MolfltError(Exception):
     """Base of the errors that `molflt` prints as one sentence, without a traceback."""
 
 
-class InputError(MolfltError):
+class InputError(MolfltError, ValueError):
     """A file, record or structure cannot be used; the command line exits with 1."""
 
 
-class UsageError(MolfltError):
+class UsageError(MolfltError, ValueError):
     """An option or a combination of options is wrong; the command line exits with 2."""

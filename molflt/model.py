@@ -8,18 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from molflt.data.tags import TagRule
 from molflt.neighbors import neighbor_pairs
-from molflt.nn.additive import AdditiveAttention, Estimator
+from molflt.nn.additive import Estimator
+from molflt.nn.attention import NEAR_MIN_WIDTH, FLTAttention, Form
 from molflt.nn.block import FLTLayer
 from molflt.nn.embedding import NUM_SPECIES, AtomEmbedding
-from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
-from molflt.nn.masked import MaskedAttention
 from molflt.nn.near import Path
 from molflt.nn.segment import segment_mean, segment_sum
 from molflt.nn.shells import RadialShells
-from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
 from molflt.targets import TargetSpec
 from molflt.typing import NodeScalars, NodeVectors
 
@@ -65,7 +64,7 @@ class FLTEncoder(nn.Module):
         self,
         width: int = 128,
         num_layers: int = 4,
-        form: Literal["masked", "additive"] = "masked",
+        form: Form = "masked",
         num_near_heads: int = 6,
         num_far_heads: int = 2,
         cutoff: float = 5.0,
@@ -90,56 +89,36 @@ class FLTEncoder(nn.Module):
             for name, value in locals().items()
             if name not in ("self", "__class__")
         }
-        if form not in ("masked", "additive"):
-            raise ValueError(f"form must be 'masked' or 'additive', received {form!r}")
         self.width, self.cutoff, self.form = width, cutoff, form
         self.vectors = vectors and form == "masked"
-        self.near_shells = RadialShells(near_components, near_band, min_width=0.02)
+        self.near_shells = RadialShells(near_components, near_band, NEAR_MIN_WIDTH)
         self.far_shells = RadialShells(far_components, far_band, far_min_width)
         self.embedding = AtomEmbedding(width, self.near_shells, cutoff)
         self.layers = nn.ModuleList(
-            FLTLayer(width, self._attention(index), self.vectors)
+            FLTLayer(
+                width,
+                FLTAttention(
+                    width,
+                    form,
+                    num_near_heads,
+                    num_far_heads,
+                    cutoff,
+                    self.vectors,
+                    self.near_shells,
+                    self.far_shells,
+                    head_width,
+                    far_head_width,
+                    estimator,
+                    spectrum,
+                    num_frequencies,
+                    num_features,
+                    sampling,
+                    seed + 2 * index,
+                ),
+            )
             for index in range(num_layers)
         )
         self.norm = nn.LayerNorm(width)
-
-    def _attention(self, index: int) -> MaskedAttention | AdditiveAttention:
-        """Build the attention of layer `index` from the options."""
-        option = self.config
-        if self.form == "masked":
-            return MaskedAttention(
-                self.width,
-                option["num_near_heads"],
-                option["num_far_heads"],
-                self.near_shells,
-                self.far_shells,
-                self.cutoff,
-                self.vectors,
-                option["head_width"],
-                option["far_head_width"],
-            )
-        heads = option["num_near_heads"] + option["num_far_heads"]
-        mixture: GaussianMixture | RadialGaussianMixture
-        if option["spectrum"] == "free":
-            mixture = GaussianMixture(
-                heads, option["far_components"], max_width=option["far_band"] / 3
-            )
-        else:
-            mixture = RadialGaussianMixture(heads, self.far_shells)
-        rpe = FourierRPE(
-            mixture,
-            option["num_frequencies"],
-            proposal_width=option["far_band"] / 3,
-            sampling=option["sampling"],
-            seed=option["seed"] + 2 * index,
-        )
-        return AdditiveAttention(
-            self.width,
-            rpe,
-            option["estimator"],
-            option["num_features"],
-            seed=option["seed"] + 2 * index + 1,
-        )
 
     def geometry(self, data: Data) -> Geometry:
         """Return places, neighbour pairs and padding of a graph or batch of graphs."""
@@ -166,7 +145,7 @@ class FLTEncoder(nn.Module):
             data: A graph or a batch of graphs: z (n,), pos (n, 3) [Å], and, where there
                 are any, batch (n,), cell (g, 3, 3), pbc (g, 3) and tags (n,).
             geometry: What `geometry(data)` returned, if it is at hand.
-            path: How heads are evaluated ("auto", "dense", "linear"); the same function.
+            path: "auto", "dense" or "linear" evaluation of the same function.
         """
         if geometry is None:
             geometry = self.geometry(data)
@@ -203,13 +182,13 @@ class FLTModel(nn.Module):
         width = encoder.width
         self.readouts = nn.ModuleDict()
         for spec in self.targets:
-            head = nn.Sequential(
-                nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1)
-            )
-            nn.init.zeros_(head[2].bias)
+            last = nn.Linear(width, 1)
+            nn.init.zeros_(last.bias)
             with torch.no_grad():
-                head[2].weight.mul_(0.1)  # a sum over atoms starts near zero
-            self.readouts[spec.name] = head
+                last.weight.mul_(0.1)  # a sum over atoms starts near zero
+            self.readouts[spec.name] = nn.Sequential(
+                nn.Linear(width, width), nn.SiLU(), last
+            )
             self.register_buffer(
                 f"reference_{spec.name}", torch.zeros(NUM_SPECIES, dtype=torch.float64)
             )
@@ -267,7 +246,7 @@ class FLTModel(nn.Module):
         return out
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
-        """Return labels less their offset, in units of std (g,), in the model's dtype."""
+        """Return labels less their offset, in units of std (g,), for the loss."""
         std = self.get_buffer(f"normaliser_{name}")[1]
         shifted = (value.double() - self._offset(name, data)) / std
         return shifted.to(self.encoder.norm.weight.dtype)
@@ -284,7 +263,7 @@ class FLTModel(nn.Module):
 
     @torch.no_grad()
     def predict(
-        self, structures: Sequence[Any], batch_size: int = 32, tags: str = "auto"
+        self, structures: Sequence[Any], batch_size: int = 32, tags: TagRule = "auto"
     ) -> dict[str, np.ndarray]:
         """Return every target of ASE structures, in order, in the target's unit.
 

@@ -93,13 +93,14 @@ def _listed_pairs(
     for index, count in enumerate(counts.tolist()):
         part = points[start : start + count]
         finder = NeighborList(cutoff=cutoff, full_list=False)
+        box: np.ndarray = np.zeros((3, 3))
+        directions: list[bool] | bool = False
         if periodic[index]:
-            assert boxes is not None and pbc is not None
+            assert boxes is not None
+            assert pbc is not None
             # Open directions may come without a lattice vector; any will do there.
             box = np.asarray(complete_cell(boxes[index]))
             directions = pbc[index].tolist()
-        else:
-            box, directions = np.zeros((3, 3)), False
         i, j, s = finder.compute(part, box, directions, quantities="ijS")
         # vesin: D = r_j - r_i + S @ box, so the image of j is at r_j + S @ box.
         first.append(i.astype(np.int64) + start)

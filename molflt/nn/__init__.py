@@ -1,0 +1,36 @@
+"""The mathematics of FLT on tensors: spectra, encodings, attention, layers.
+
+| file | concept |
+|---|---|
+| shells, spectrum | spectral densities g and the encodings f they transform into |
+| frequencies, fourier_rpe | random features N1, N2 with E[N1 N2^T] = f (Theorem 4.1) |
+| favor, additive | the paper's softmax form, exact or by positive random features |
+| near, far, masked | the masked form: compact and long-ranged heads, exact paths |
+| geometry | pairs, padding and lattice modes of a batch of graphs |
+| embedding, block | first features; attention and update of one layer |
+| cutoff, segment | cutoff functions; sums over the atoms of a graph |
+| reference | slow twins that the tests compare with |
+"""
+
+from molflt.nn.additive import AdditiveAttention
+from molflt.nn.attention import FLTAttention
+from molflt.nn.block import FLTLayer
+from molflt.nn.favor import PositiveFeatures
+from molflt.nn.fourier_rpe import FourierRPE
+from molflt.nn.geometry import Geometry
+from molflt.nn.masked import MaskedAttention
+from molflt.nn.shells import RadialShells
+from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
+
+__all__ = [
+    "AdditiveAttention",
+    "FLTAttention",
+    "FLTLayer",
+    "FourierRPE",
+    "GaussianMixture",
+    "Geometry",
+    "MaskedAttention",
+    "PositiveFeatures",
+    "RadialGaussianMixture",
+    "RadialShells",
+]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from molflt.errors import UsageError
 from molflt.nn.favor import PositiveFeatures
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.geometry import Geometry
@@ -81,7 +82,7 @@ class AdditiveAttention(nn.Module):
             geometry: Places of the atoms.
 
         Raises:
-            ValueError: A periodic system, where this estimator or spectrum has no sum
+            UsageError: A periodic system, where this estimator or spectrum has no sum
                 over images.
         """
         q, k, v = self.split(x)
@@ -92,13 +93,13 @@ class AdditiveAttention(nn.Module):
         return self.mix(out.flatten(1))
 
     def encoding(self, geometry: Geometry) -> Float[Tensor, "h g a a"]:
-        """Return f_h(r_i - r_j), summed over lattice images, of all pairs of a graph."""
+        """Return f_h(r_i - r_j), summed over images, of all pairs of a graph."""
         spectrum = self.rpe.spectrum
         if geometry.is_periodic:
             if not isinstance(spectrum, RadialGaussianMixture):
-                raise ValueError(
+                raise UsageError(
                     f"{type(spectrum).__name__} has no band limit, so its sum over "
-                    "periodic images is not available; use a RadialGaussianMixture"
+                    "periodic images is not available; use a RadialGaussianMixture."
                 )
             modes = geometry.modes(spectrum.shells.band, spectrum.shells.reach)
             density = (spectrum.density(modes.vectors) * modes.weights).unsqueeze(2)
@@ -128,9 +129,9 @@ class AdditiveAttention(nn.Module):
         geometry: Geometry,
     ) -> Float[Tensor, "n h d"]:
         if geometry.is_periodic:
-            raise ValueError(
-                "the estimator 'favor' has no periodic images; use form='masked' or "
-                "estimator='softmax' for periodic systems"
+            raise UsageError(
+                "The estimator 'favor' has no periodic images; use form='masked' or "
+                "estimator='softmax' for periodic systems."
             )
         assert self.features is not None
         phi_q, phi_k = self.feature_pair(q, k, geometry)

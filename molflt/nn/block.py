@@ -1,11 +1,9 @@
 """One layer of the encoder: attention, then an update of each atom on its own."""
 
-import torch
 from torch import Tensor, nn
 
-from molflt.nn.additive import AdditiveAttention
+from molflt.nn.attention import FLTAttention
 from molflt.nn.geometry import Geometry
-from molflt.nn.masked import MaskedAttention
 from molflt.nn.near import Path
 from molflt.typing import NodeScalars, NodeVectors
 
@@ -28,8 +26,7 @@ class FLTLayer(nn.Module):
 
     Args:
         width: Channels c of scalar and vector features.
-        attention: A `MaskedAttention` or an `AdditiveAttention`.
-        vectors: Whether there are vector features.
+        attention: The attention; it says whether there are vector features.
         expansion: Hidden width of the MLP over `width`.
 
     Source: pre-norm Transformer block; gates as in PaiNN (arXiv 2102.03150, Eq. 9) and
@@ -39,11 +36,11 @@ class FLTLayer(nn.Module):
     def __init__(
         self,
         width: int,
-        attention: MaskedAttention | AdditiveAttention,
-        vectors: bool,
+        attention: FLTAttention,
         expansion: float = 1.0,
     ) -> None:
         super().__init__()
+        vectors = attention.vectors
         self.attention = attention
         self.norm = nn.LayerNorm(width)
         self.update_norm = nn.LayerNorm(width)
@@ -63,9 +60,6 @@ class FLTLayer(nn.Module):
         path: Path = "auto",
     ) -> tuple[NodeScalars, NodeVectors | None]:
         """Return the scalar (n, c) and vector features (n, 3, c) after the layer."""
-        if isinstance(self.attention, AdditiveAttention):
-            x = x + self.attention(self.norm(x), geometry)
-            return x + self.mlp(self.update_norm(x)), None
         turned = None if vec is None else vector_norm(vec)
         update, moved = self.attention(self.norm(x), turned, geometry, path)
         x = x + update

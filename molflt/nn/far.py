@@ -25,7 +25,7 @@ class FarAttention(nn.Module):
     Three ways to one function:
 
     * dense, open: the closed form f(r_ij);
-    * dense, periodic: F_ij = sum over lattice modes of g(G) cos(2 pi G.(r_i - r_j)) / V;
+    * dense, periodic: F_ij = sum_G g(G) cos(2 pi G.(r_i - r_j)) / V, G of the lattice;
     * linear: the same modes, but sum_j is taken before i: cost atoms x modes.
 
     Args:

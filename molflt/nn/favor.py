@@ -30,9 +30,9 @@ class PositiveFeatures(nn.Module):
 
         phi(x)_l = (exp(w_l.x - |x|^2 / 2 - M) + eps) / sqrt(m),   w_l ~ N(0, I)
 
-    M keeps the exponent below zero: for a query its own maximum over features, for keys
-    the maximum over the atoms and features of *their graph and head*. Both cancel in the
-    normalised attention up to eps; neither padding nor another graph can change them.
+    M keeps the exponent below zero: for a query its own maximum over features, for
+    keys the maximum over the atoms and features of *their graph and head*. Both cancel
+    in the normalised attention up to eps; no padding and no other graph changes them.
 
     Args:
         num_heads: Number of heads, each with its own projection.

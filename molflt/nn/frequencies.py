@@ -77,5 +77,5 @@ def _sobol(num_frequencies: int, generator: torch.Generator) -> Float[Tensor, "s
     seed = int(torch.randint(2**31 - 1, (), generator=generator))
     engine = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed)
     uniform = engine.draw(num_frequencies, dtype=torch.float64)
-    # The engine works on a grid of 2^-30: keep off the end points, where ndtri diverges.
+    # The engine works on a grid of 2^-30; ndtri diverges at its end points.
     return torch.special.ndtri(uniform.clamp(2**-31, 1 - 2**-31))

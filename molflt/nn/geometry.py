@@ -147,13 +147,13 @@ class Geometry:
             delta = delta - torch.einsum("pi,pix->px", shift.to(delta), lattice)
         self.pairs = Pairs(first, second, delta.to(self.dtype))
 
-    def pad(self, rows: Float[Tensor, "n *f"]) -> Float[Tensor, "g a *f"]:
+    def pad(self, rows: Float[Tensor, " n *f"]) -> Float[Tensor, "g a *f"]:
         """Spread ragged rows over padded slots; padding is 0."""
         out = rows.new_zeros(self.num_graphs * self.size, *rows.shape[1:])
         out = out.index_copy(0, self.slot, rows)
         return out.view(self.num_graphs, self.size, *rows.shape[1:])
 
-    def unpad(self, padded: Float[Tensor, "g a *f"]) -> Float[Tensor, "n *f"]:
+    def unpad(self, padded: Float[Tensor, "g a *f"]) -> Float[Tensor, " n *f"]:
         """Return the ragged rows of a padded array."""
         return padded.reshape(-1, *padded.shape[2:]).index_select(0, self.slot)
 

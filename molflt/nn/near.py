@@ -1,4 +1,4 @@
-"""Near heads: attention whose encoding f has compact support, exact on neighbour pairs."""
+"""Near heads: attention whose f has compact support, exact on neighbour pairs."""
 
 from typing import Literal
 

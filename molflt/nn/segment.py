@@ -17,8 +17,8 @@ except (ImportError, OSError):  # absent, or built against another torch
 
 
 def segment_sum(
-    values: Float[Tensor, "k *f"], index: Int[Tensor, " k"], num_segments: int
-) -> Float[Tensor, "num_segments *f"]:
+    values: Float[Tensor, " k *f"], index: Int[Tensor, " k"], num_segments: int
+) -> Float[Tensor, " num_segments *f"]:
     """Return out[s] = sum of values[k] over k with index[k] = s; empty segments are 0.
 
     Args:
@@ -34,8 +34,8 @@ def segment_sum(
 
 
 def segment_mean(
-    values: Float[Tensor, "k *f"], index: Int[Tensor, " k"], num_segments: int
-) -> Float[Tensor, "num_segments *f"]:
+    values: Float[Tensor, " k *f"], index: Int[Tensor, " k"], num_segments: int
+) -> Float[Tensor, " num_segments *f"]:
     """Return the mean of the rows of each segment; empty segments are 0."""
     total = segment_sum(values, index, num_segments)
     count = torch.bincount(index, minlength=num_segments).clamp(min=1)
@@ -43,8 +43,8 @@ def segment_mean(
 
 
 def segment_max(
-    values: Float[Tensor, "k *f"], index: Int[Tensor, " k"], num_segments: int
-) -> Float[Tensor, "num_segments *f"]:
+    values: Float[Tensor, " k *f"], index: Int[Tensor, " k"], num_segments: int
+) -> Float[Tensor, " num_segments *f"]:
     """Return the maximum of the rows of each segment; empty segments are 0."""
     if HAS_TORCH_SCATTER:
         return torch_scatter.scatter(

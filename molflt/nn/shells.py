@@ -108,7 +108,7 @@ class RadialShells(nn.Module):
         phase = wave * r
         return decay * (wave.square() * sinc_slope(phase) - rate * sinc(phase))
 
-    def density(self, q: Float[Tensor, "*s"]) -> Float[Tensor, "t *s"]:
+    def density(self, q: Float[Tensor, "*s"]) -> Float[Tensor, " t *s"]:
         """Return g_t(q) [Å^3] for frequencies q = |xi| [cycles/Å]."""
         shape = (-1, *(1,) * q.dim())
         k, s = self.radii.view(shape), self.widths.view(shape)

@@ -14,8 +14,8 @@ class RadialGaussianMixture(nn.Module):
 
         f_h(r) = sum_t w_ht phi_t(r)        g_h(q) = sum_t w_ht g_t(q)
 
-    with phi_t, g_t of `RadialShells`. Weights may be negative. f_h depends on the
-    distance alone, so an energy built from it cannot depend on how a molecule is turned.
+    with phi_t, g_t of `RadialShells`. Weights may be negative. f_h depends on distance
+    alone, so an energy built from it cannot depend on how a molecule is turned.
 
     Args:
         num_heads: Number of heads h.
@@ -31,8 +31,8 @@ class RadialGaussianMixture(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.shells = shells
-        # A shell of high frequency is small in real space (1 / (2 pi k r)). Without this
-        # preconditioner an optimiser with one step size would hardly use it.
+        # A shell of high frequency is small in real space (1 / (2 pi k r)). Without
+        # this preconditioner an optimiser with one step size would hardly use it.
         with torch.no_grad():
             r = torch.linspace(0.5, min(shells.reach, 6.0), 64)
             amplitude = shells(r).square().mean(dim=1).rsqrt()
@@ -54,7 +54,7 @@ class RadialGaussianMixture(nn.Module):
         return self.weights @ self.shells(r)
 
     def slope(self, r: Float[Tensor, " p"]) -> Float[Tensor, "h p"]:
-        """Return f_h'(r) / r [1/Å^2]; grad f_h(D) = slope(|D|) D."""
+        """Return the slope df_h/dr / r [1/Å^2]; the gradient of f_h is slope times D."""
         return self.weights @ self.shells.slope(r)
 
     def kernel(self, delta: Float[Tensor, "p 3"]) -> Float[Tensor, "h p"]:
@@ -65,9 +65,9 @@ class RadialGaussianMixture(nn.Module):
         r = torch.where(zero, torch.ones_like(square), square).sqrt()
         return self.radial(torch.where(zero, torch.zeros_like(r), r))
 
-    def density(self, xi: Float[Tensor, "*s 3"]) -> Float[Tensor, "h *s"]:
+    def density(self, xi: Float[Tensor, "*s 3"]) -> Float[Tensor, " h *s"]:
         """Return g_h(xi) [Å^3] for frequencies xi [cycles/Å]."""
-        # Derivatives go to the spectrum's parameters; those to xi are finite off xi = 0.
+        # Gradients go to the parameters; those to xi are finite off xi = 0.
         shells = self.shells.density(torch.linalg.vector_norm(xi, dim=-1))
         return torch.tensordot(self.weights, shells, dims=1)
 
@@ -76,7 +76,7 @@ class GaussianMixture(nn.Module):
     r"""The paper's spectrum: per head T Gaussian blobs with weight, centre and width.
 
         g_h(xi) = sum_t w_ht (2 pi s_ht^2)^(-3/2)
-                  [exp(-|xi - mu_ht|^2 / 2 s_ht^2) + exp(-|xi + mu_ht|^2 / 2 s_ht^2)] / 2
+                  [E(xi - mu_ht) + E(xi + mu_ht)] / 2,  E(x) = exp(-|x|^2 / 2 s_ht^2)
         f_h(D)  = sum_t w_ht exp(-2 pi^2 s_ht^2 |D|^2) cos(2 pi mu_ht . D)
 
     The even part in xi is taken, so f is real. A centre mu off zero is a direction in
@@ -93,7 +93,7 @@ class GaussianMixture(nn.Module):
     Raises:
         ValueError: `scale` is not positive.
 
-    Source: arXiv 2302.01925, Sec. 4 (there exp(-|xi - mu|^2 / sigma^2) without the norm,
+    Source: arXiv 2302.01925, Sec. 4 (there exp(-|xi - mu|^2 / sigma^2) without norm,
     sigma^2 = 2 s^2; the constant is absorbed by w).
     """
 
@@ -130,7 +130,7 @@ class GaussianMixture(nn.Module):
         waves = torch.exp(-rate[..., None] * square) * torch.cos(phase)
         return torch.einsum("ht,htp->hp", self.weights, waves)
 
-    def density(self, xi: Float[Tensor, "*s 3"]) -> Float[Tensor, "h *s"]:
+    def density(self, xi: Float[Tensor, "*s 3"]) -> Float[Tensor, " h *s"]:
         """Return g_h(xi) [Å^3] for frequencies xi [cycles/Å]."""
         points = xi.reshape(-1, 3)
         s2 = self.widths.square()[..., None]  # (h, t, 1)

@@ -1,0 +1,135 @@
+"""Checkpoints: tensors and plain values that rebuild a model without pickle."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from molflt.errors import InputError
+from molflt.files import atomic_path
+from molflt.model import FLTEncoder, FLTModel
+from molflt.targets import TargetSpec
+from molflt.version import __version__
+
+FORMAT = 1
+
+
+def model_record(model: FLTModel) -> dict[str, Any]:
+    """Return all that is needed to rebuild `model`, as tensors and plain types.
+
+    Classes are not named: a record outlives a renaming of the package's internals.
+    """
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "encoder": dict(model.encoder.config),
+        "targets": [spec.plain() for spec in model.targets],
+        "statistics": {name: dict(s) for name, s in model.statistics.items()},
+        "state": {
+            name: value.detach().cpu() for name, value in model.state_dict().items()
+        },
+    }
+
+
+def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
+    """Rebuild a model from `model_record`, in evaluation mode on the CPU.
+
+    Args:
+        record: The record.
+        where: File it came from, for errors.
+
+    Raises:
+        InputError: The record is of a newer format, incomplete or inconsistent.
+    """
+    version = record.get("format")
+    if version != FORMAT:
+        raise InputError(
+            f"{where or 'The record'} has checkpoint format {version!r}; this molflt "
+            f"({__version__}) reads format {FORMAT}."
+        )
+    try:
+        targets = [TargetSpec.from_plain(fields) for fields in record["targets"]]
+        model = FLTModel(FLTEncoder(**record["encoder"]), targets)
+        for name, statistics in record["statistics"].items():
+            model.set_statistics(name, statistics)
+        model.load_state_dict(record["state"])
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{where or 'The record'} is a damaged molflt checkpoint ({reason})."
+        ) from error
+    return model.eval()
+
+
+def save_model(
+    model: FLTModel, path: str | Path, extra: dict[str, Any] | None = None
+) -> None:
+    """Write a checkpoint of `model` that `load` reads; whole or not at all.
+
+    Args:
+        model: The model.
+        path: File to be written.
+        extra: Further plain values to keep, e.g. how it was trained.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    content = {"molflt": model_record(model), "extra": extra or {}}
+    with atomic_path(path) as temporary:
+        try:
+            torch.save(content, temporary)
+        except RuntimeError as error:  # torch reports a full disk this way
+            raise InputError(f"Cannot write {path}: {_first_line(error)}.") from error
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> FLTModel:
+    """Read a model from a molflt checkpoint or from a Lightning one molflt wrote.
+
+    Only tensors and plain values are read (``weights_only=True``); nothing in the file
+    is executed.
+
+    Args:
+        path: Checkpoint.
+        device: Where the model is put.
+
+    Raises:
+        InputError: No such file, not a checkpoint, or another program's.
+    """
+    return model_from_record(read_record(path), str(path)).to(device)
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Return the model record of a checkpoint file.
+
+    Raises:
+        InputError: As `load`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give the path of a checkpoint.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the path of a checkpoint file.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} is not a molflt checkpoint: it is no torch file or holds more "
+            "than tensors and plain values, which molflt does not load."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
+        raise InputError(
+            f"{path} is not a molflt checkpoint ({_first_line(error)})."
+        ) from error
+    record = content.get("molflt") if isinstance(content, dict) else None
+    if not isinstance(record, dict):
+        raise InputError(
+            f"{path} is not a molflt checkpoint: it has no 'molflt' entry, so another "
+            "program wrote it."
+        )
+    return record
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,125 @@
+"""FLTAttention: a layer's attention, in the masked or the paper's additive form."""
+
+from typing import Literal
+
+from torch import nn
+
+from molflt.nn.additive import AdditiveAttention, Estimator
+from molflt.nn.fourier_rpe import FourierRPE
+from molflt.nn.frequencies import Sampling
+from molflt.nn.geometry import Geometry
+from molflt.nn.masked import MaskedAttention
+from molflt.nn.near import Path
+from molflt.nn.shells import RadialShells
+from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture, Spectrum
+from molflt.typing import NodeScalars, NodeVectors
+
+Form = Literal["masked", "additive"]
+
+NEAR_MIN_WIDTH = 0.02  # cycles/Å; near heads end at their cutoff, not by their width
+
+
+class FLTAttention(nn.Module):
+    r"""Attention of atom i to atom j with a learned encoding f(r_i - r_j).
+
+    | form | weight of j for i | normalised | vectors |
+    |---|---|---|---|
+    | masked | softplus(q_i).softplus(k_j) f_h(r_i - r_j) | no | yes |
+    | additive | exp(q_i.k_j / sqrt(d) + f_h(r_i - r_j)) | by the row sum | no |
+
+    Args:
+        width: Channels c of scalar and vector features.
+        form: "masked" or "additive".
+        num_near_heads: Heads whose f is zero beyond `cutoff` (`masked`).
+        num_far_heads: Heads whose f is smooth and of any reach. All heads, near and
+            far, of `additive` are of this kind.
+        cutoff: Support of the near heads [Å].
+        vectors: Whether there are vector features (`masked` only).
+        near_shells: Radial shells of the near heads; None: 32 up to 3 cycles/Å.
+        far_shells: Radial shells of the far heads; None: 8 up to 0.25 cycles/Å.
+        head_width: Value channels of a near head.
+        far_head_width: Value channels of a far head.
+        estimator: `additive`: "softmax" or "favor".
+        spectrum: `additive`: "radial" or "free".
+        num_frequencies: `additive`: frequencies of each head.
+        num_features: `additive`: features of "favor".
+        sampling: `additive`: how frequencies are drawn.
+        seed: Seed of frequencies and features.
+
+    Raises:
+        ValueError: Options that contradict each other.
+
+    Source: arXiv 2302.01925, Def. 3.1 (additive); arXiv 2107.07999, Alg. 1 (masked).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        form: Form = "masked",
+        num_near_heads: int = 6,
+        num_far_heads: int = 2,
+        cutoff: float = 5.0,
+        vectors: bool = True,
+        near_shells: RadialShells | None = None,
+        far_shells: RadialShells | None = None,
+        head_width: int = 16,
+        far_head_width: int = 8,
+        estimator: Estimator = "softmax",
+        spectrum: Literal["radial", "free"] = "radial",
+        num_frequencies: int = 32,
+        num_features: int = 64,
+        sampling: Sampling = "sobol",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if form not in ("masked", "additive"):
+            raise ValueError(f"form must be 'masked' or 'additive', received {form!r}")
+        if form == "additive" and vectors:
+            raise ValueError("form 'additive' has no vectors; set vectors to False")
+        if far_shells is None:
+            far_shells = RadialShells(8, band=0.25, min_width=0.04)
+        self.vectors = vectors
+        self.heads: MaskedAttention | AdditiveAttention
+        if form == "masked":
+            self.heads = MaskedAttention(
+                width,
+                num_near_heads,
+                num_far_heads,
+                near_shells or RadialShells(32, band=3.0, min_width=NEAR_MIN_WIDTH),
+                far_shells,
+                cutoff,
+                vectors,
+                head_width,
+                far_head_width,
+            )
+            return
+        num_heads = num_near_heads + num_far_heads
+        # Blobs stay narrower than the proposal, so that features have finite variance.
+        proposal_width = far_shells.band / 3
+        density: Spectrum
+        if spectrum == "free":
+            components = far_shells.num_components
+            density = GaussianMixture(num_heads, components, max_width=proposal_width)
+        else:
+            density = RadialGaussianMixture(num_heads, far_shells)
+        rpe = FourierRPE(density, num_frequencies, proposal_width, sampling, seed)
+        self.heads = AdditiveAttention(width, rpe, estimator, num_features, seed + 1)
+
+    def forward(
+        self,
+        x: NodeScalars,
+        vec: NodeVectors | None,
+        geometry: Geometry,
+        path: Path = "auto",
+    ) -> tuple[NodeScalars, NodeVectors | None]:
+        """Return the updates of scalar (n, c) and vector features (n, 3, c) or None.
+
+        Args:
+            x: Scalar features.
+            vec: Vector features, or None without vectors.
+            geometry: Places of the atoms; near heads need its pairs set.
+            path: `masked`: "auto", "dense" or "linear" evaluation of one function.
+        """
+        if isinstance(self.heads, AdditiveAttention):
+            return self.heads(x, geometry), None
+        return self.heads(x, vec, geometry, path)

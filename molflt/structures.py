@@ -1,0 +1,90 @@
+"""Predictions for ASE structures: graphs, batches, arrays in input order."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch_geometric.data import Batch, Data
+
+from molflt.data.molecule import atoms_to_graph
+from molflt.data.tags import TagRule
+from molflt.errors import InputError
+
+if TYPE_CHECKING:
+    from molflt.model import FLTModel
+
+
+def unknown_species(model: "FLTModel", graph: Data) -> list[int]:
+    """Return atomic numbers of `graph` that the model's training sets did not have.
+
+    An untrained model, without a training-set summary, knows every species.
+    """
+    known: set[int] = set()
+    for statistics in model.statistics.values():
+        known |= {int(z) for z in statistics.get("elements", [])}
+    if not known:
+        return []
+    return sorted(set(graph.z.tolist()) - known)
+
+
+def refuse_unknown_species(model: "FLTModel", graph: Data, where: str) -> None:
+    """Raise InputError naming the species of `graph` the model was not trained on."""
+    if unknown := unknown_species(model, graph):
+        from ase.data import chemical_symbols
+
+        names = ", ".join(chemical_symbols[z] for z in unknown)
+        raise InputError(
+            f"{where} has {names}, which the model was not trained on; predictions "
+            "would be arbitrary."
+        )
+
+
+@torch.no_grad()
+def predict_graphs(
+    model: "FLTModel", graphs: Sequence[Data], batch_size: int = 32
+) -> dict[str, np.ndarray]:
+    """Return every target of `graphs`, in order, float64 in the target's unit."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    parts: dict[str, list[np.ndarray]] = {spec.name: [] for spec in model.targets}
+    try:
+        for chunk in _chunks(graphs, batch_size):
+            batch = Batch.from_data_list([_bare(graph) for graph in chunk]).to(device)
+            for name, value in model(batch).items():
+                parts[name].append(value.cpu().numpy())
+    finally:
+        model.train(was_training)
+    empty = np.zeros(0)
+    return {name: np.concatenate([empty, *part]) for name, part in parts.items()}
+
+
+def predict_structures(
+    model: "FLTModel", structures: Sequence[Atoms], batch_size: int, tags: TagRule
+) -> dict[str, np.ndarray]:
+    """Return every target of ASE structures; see `FLTModel.predict`."""
+    graphs = []
+    for index, atoms in enumerate(structures):
+        where = f"Structure {index}"
+        graph = atoms_to_graph(atoms, tags=tags, where=where)
+        refuse_unknown_species(model, graph, where)
+        graphs.append(graph)
+    return predict_graphs(model, graphs, batch_size)
+
+
+def _bare(graph: Data) -> Data:
+    """Keep what the model reads; labels only some graphs have cannot be batched."""
+    return Data(
+        **{
+            key: graph[key]
+            for key in ("z", "pos", "cell", "pbc", "tags")
+            if key in graph
+        }
+    )
+
+
+def _chunks(graphs: Sequence[Data], size: int) -> Iterator[Sequence[Data]]:
+    for start in range(0, len(graphs), size):
+        yield graphs[start : start + size]
