@@ -1,6 +1,7 @@
 """The shape of the package: imports point one way, nothing is unpickled."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "molflt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-BASE = {"errors", "files", "units", "typing", "targets", "neighbors"}
+BASE = {"errors", "files", "units", "typing", "targets", "neighbors", "version"}
 # What each part may import besides itself. Parts that are not named here are at the top
 # (commands, the calculator, the demo): they may import everything, nobody imports them.
 ALLOWED = {
     "data": BASE,
     "nn": BASE,
-    "model": BASE | {"nn"},
+    "structures": BASE | {"data"},
+    "model": BASE | {"nn", "data", "structures"},
     "checkpoint": BASE | {"nn", "model"},
     "testing": BASE | {"nn", "model"},
     "training": BASE | {"nn", "model", "checkpoint", "data"},
@@ -33,9 +35,9 @@ def part(path: Path) -> str:
 
 
 def imported_modules(tree: ast.AST, path: Path) -> list[str]:
-    """Dotted names of everything a file imports, wherever in the file."""
+    """Dotted names of everything a file imports when it runs, wherever in the file."""
     names = []
-    for node in ast.walk(tree):
+    for node in walk_without_types(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -45,6 +47,15 @@ def imported_modules(tree: ast.AST, path: Path) -> list[str]:
                 package = ".".join([*parents, package]).rstrip(".")
             names += [f"{package}.{alias.name}" for alias in node.names]
     return names
+
+
+def walk_without_types(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node except what stands under ``if TYPE_CHECKING``."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield from walk_without_types(child)
 
 
 def parse(path: Path) -> ast.AST:
@@ -78,26 +89,24 @@ def test_torch_scatter_is_imported_in_one_place(path):
 
 @by_file
 def test_nothing_is_unpickled(path):
-    """`pickle.Unpickler` may only be subclassed, in the restricted reader."""
+    """A pickle is a program: only pickle's errors may be named, never its readers."""
     tree = parse(path)
-    reader = path == PACKAGE / "data" / "ocp_record.py"
     dangerous = {"cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    harmless = {"pickle", "pickle.UnpicklingError", "pickle.PickleError"}
     for name in imported_modules(tree, path):
         top = name.split(".")[0]
-        assert top not in dangerous, f"{name} executes what it reads"
-        if not reader:
-            assert top not in {"pickle", "_pickle"}, f"{name} executes what it reads"
+        assert top not in dangerous | {"_pickle"}, f"{name} executes what it reads"
+        assert top != "pickle" or name in harmless, f"{name} executes what it reads"
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in {"load", "loads"}:
-            owner = ast.unparse(node.value)
-            assert owner != "pickle", "pickle.load executes what it reads"
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "pickle":
+            assert ast.unparse(node) in harmless, f"{ast.unparse(node)} runs code"
         if isinstance(node, ast.Call):
             call = ast.unparse(node.func)
             options = {k.arg: ast.unparse(k.value) for k in node.keywords}
             if call == "torch.load":
                 assert options.get("weights_only") == "True"
             assert options.get("allow_pickle", "False") == "False"
-            assert call not in {"eval", "exec", "pickle.Unpickler"}
+            assert call not in {"eval", "exec"}
 
 
 @by_file

@@ -12,6 +12,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from molflt.version import __version__
+
 try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10; jsonargparse and pytest bring tomli along
@@ -96,7 +98,7 @@ def test_malicious_releases_of_lightning_are_refused(project):
 
 def test_versions_of_package_and_citation_agree(repository, project):
     citation = yaml.safe_load((repository / "CITATION.cff").read_text())
-    assert citation["version"] == project["version"]
+    assert citation["version"] == project["version"] == __version__
     assert citation["license"] == project["license"]
     assert "MIT License" in (repository / "LICENSE").read_text()
 
