@@ -1,0 +1,1 @@
+"""Fit a model: task, losses, metrics, schedules."""

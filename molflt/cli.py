@@ -1,0 +1,103 @@
+"""The command line: finds the command, turns errors into one sentence and a code.
+
+Modules of commands are imported only when their command is called: ``molflt --help``
+answers without loading torch.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from molflt.commands.parser import Parser
+from molflt.errors import MolfltError, UsageError
+
+COMMANDS = {
+    "demo": "train on the shipped sample, test, predict: the main job end to end",
+    "fit": "train a model from a configuration",
+    "validate": "evaluate a checkpoint on the validation splits of a data set",
+    "test": "evaluate a checkpoint on the test splits of a data set",
+    "predict": "predict for structure files with a checkpoint",
+    "data": "make, convert, check or describe a data set",
+    "submission": "write a leaderboard file for the four OC20 IS2RE test splits",
+}
+_LIGHTNING = ("fit", "validate", "test")
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of a process ended by SIGINT."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        args: Words after ``molflt``; None: of this process.
+
+    Returns:
+        0 on success, 1 for bad input or another failure, 2 for bad usage, 130 after
+        Ctrl-C. Every failure prints one sentence on stderr; ``--debug``, anywhere among
+        the words, prints the traceback too.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        return _run(words)
+    except SystemExit as exit_:  # argparse after --help or --version
+        return exit_.code if isinstance(exit_.code, int) else int(bool(exit_.code))
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (Exception, KeyboardInterrupt) as error:
+        if debug:
+            raise
+        sentence, code = _explain(error)
+        print(f"molflt: {sentence}", file=sys.stderr)
+        return code
+
+
+def _run(words: list[str]) -> int:
+    parser = Parser(
+        prog="molflt",
+        description="FourierLearner-Transformers for 3D molecules and materials.",
+        epilog="molflt COMMAND --help explains a command. --debug, anywhere, prints "
+        "the traceback of an error.",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, purpose in COMMANDS.items():
+        commands.add_parser(name, help=purpose, add_help=False)
+    command = parser.parse_args(words[:1]).command
+    if command in _LIGHTNING:
+        return int(import_module("molflt.commands.train").main(words))
+    return int(import_module(f"molflt.commands.{command}").main(words[1:]))
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Return one sentence about an error, and the exit code."""
+    sentence = " ".join(str(error).split())
+    if isinstance(error, KeyboardInterrupt):
+        return sentence or "Interrupted.", INTERRUPTED
+    if isinstance(error, UsageError):
+        return sentence, 2
+    if isinstance(error, MolfltError):
+        return sentence, 1
+    kind = type(error).__name__
+    if kind == "MisconfigurationException":  # Lightning's word for wrong options
+        return sentence, 2
+    if kind == "OutOfMemoryError":
+        return "The device's memory is full; try a smaller batch size.", 1
+    if isinstance(error, OSError) and error.strerror:
+        where = f" {error.filename}" if error.filename else ""
+        return f"Cannot use{where or ' a file'}: {error.strerror}.", 1
+    return f"{kind}: {sentence} (--debug shows where.)", 1
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"molflt {version('molflt')}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""One parser for all commands: errors are one sentence with a suggestion."""
+
+import argparse
+import difflib
+import re
+from collections.abc import Iterable
+from typing import NoReturn
+
+from molflt.errors import UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """`argparse`'s parser, raising `UsageError` where that prints usage and exits.
+
+    Abbreviated options are refused: a new option must not change what an old script
+    means.
+    """
+
+    def __init__(self, **options: object) -> None:
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", _Formatter)
+        super().__init__(**options)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` with the message, a suggestion, and where to look."""
+        hint = ""
+        if found := re.search(r"unrecognized arguments: (\S+)", message):
+            hint = suggestion(found[1], self._option_string_actions)
+        elif found := re.search(
+            r"invalid choice: '([^']*)' \(choose from (.*)\)", message
+        ):
+            choices = [word.strip(" '") for word in found[2].split(",")]
+            hint = suggestion(found[1], choices)
+        raise UsageError(
+            f"{message[0].upper()}{message[1:]}{hint}; see {self.prog} -h."
+        )
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Help with defaults, as far as they say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = (None, False, argparse.SUPPRESS)
+        if action.help and action.option_strings and action.default not in silent:
+            return f"{action.help} (default: %(default)s)"
+        return action.help
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean X?)"`` for the known word nearest to `word`, or ""."""
+    close = difflib.get_close_matches(word.split("=")[0], list(known), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

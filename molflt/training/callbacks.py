@@ -1,0 +1,152 @@
+"""Averaged weights, and an interruption that leaves a usable checkpoint."""
+
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+
+
+class EMA(WeightAveraging):
+    r"""Exponential moving average of the weights, with a rising decay.
+
+    .. math::
+        \bar w_{s+1} = d_s \bar w_s + (1 - d_s) w_{s+1}, \qquad
+        d_s = \min\left(d, \frac{1 + s}{10 + s}\right)
+
+    The rising :math:`d_s` forgets the random start, so that the first validations
+    already mean something. Validation, test and the model record of a checkpoint use
+    the average. Buffers (references, normalisers) are constants and are not averaged:
+    an average in floating point would let them drift and truncate integers.
+    Source of the rise: TensorFlow's ExponentialMovingAverage(num_updates).
+
+    Args:
+        decay: :math:`d`; 0 turns averaging off.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"ema.decay must be in [0, 1), received {decay}.")
+        super().__init__(use_buffers=False, multi_avg_fn=self._average)
+        self.decay = decay
+        self._swapped = False
+
+    @torch.no_grad()
+    def _average(
+        self, average: list[Tensor], current: list[Tensor], count: Tensor | int
+    ) -> None:
+        count = int(count)
+        decay = min(self.decay, (1 + count) / (10 + count))
+        torch._foreach_lerp_(average, current, 1.0 - decay)
+
+    def _swap_models(self, pl_module: LightningModule) -> None:
+        super()._swap_models(pl_module)
+        self._swapped = not self._swapped
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Put the trained weights back if validation was cut short.
+
+        Without this, a checkpoint written after Ctrl-C during validation would hold
+        average and trained weights exchanged.
+        """
+        if self._swapped:
+            self._swap_models(pl_module)
+
+
+class StopBetweenBatches(Callback):
+    """Let Ctrl-C finish the batch in hand, so that the saved state is a whole step.
+
+    The first Ctrl-C raises `KeyboardInterrupt` after the current batch; a second one
+    raises at once.
+    """
+
+    def __init__(self) -> None:
+        self._requested = False
+        self._previous: Any = None
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._requested:
+            raise KeyboardInterrupt
+        self._requested = True
+
+    def _raise_if_requested(self) -> None:
+        if self._requested:
+            self._requested = False
+            raise KeyboardInterrupt
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over Ctrl-C."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._on_signal)
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """Stop here if asked."""
+        self._raise_if_requested()
+
+    def on_validation_batch_end(self, *args: Any) -> None:
+        """Stop here if asked."""
+        self._raise_if_requested()
+
+    def teardown(
+        self, trainer: Trainer, pl_module: LightningModule, stage: str
+    ) -> None:
+        """Give Ctrl-C back."""
+        self._release()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Give Ctrl-C back."""
+        self._release()
+
+    def _release(self) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
+
+
+class Throughput(Callback):
+    """Log ``train/samples_per_second``: structures trained on, without validation.
+
+    Args:
+        every: Steps between values.
+    """
+
+    def __init__(self, every: int = 50) -> None:
+        self._every = every
+        self._samples, self._since = 0, 0.0
+
+    def _restart(self) -> None:
+        self._samples, self._since = 0, time.perf_counter()
+
+    def on_train_epoch_start(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> None:
+        """Start the clock."""
+        self._restart()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave out the time of validation."""
+        self._restart()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count the batch."""
+        self._samples += batch.num_graphs
+        if trainer.global_step % self._every == 0:
+            rate = self._samples / (time.perf_counter() - self._since)
+            pl_module.log("train/samples_per_second", rate, batch_size=1)
+            self._restart()

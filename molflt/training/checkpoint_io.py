@@ -1,0 +1,62 @@
+"""Checkpoints written whole or not at all, and read without running their content."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from molflt.errors import InputError
+from molflt.files import atomic_path
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, with two guarantees more.
+
+    Lightning writes to the system's temporary folder and moves the file, which is a
+    copy (and can stop half-way) where that folder is on another disk; here the file is
+    written beside its target and renamed. Loading never unpickles code.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write `checkpoint` to `path`.
+
+        Raises:
+            InputError: The folder cannot be written or the disk is full.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"Cannot write {path}: {error.strerror}.") from error
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch's zip writer reports a failed write so, without the reason.
+                raise OSError(f"writing failed ({_first_line(error)})") from error
+
+    def load_checkpoint(
+        self,
+        path: Any,
+        map_location: Any = lambda storage, location: storage,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint of tensors and plain types; nothing else is accepted.
+
+        Raises:
+            InputError: The file holds a model but not the state of its training.
+        """
+        content = super().load_checkpoint(path, map_location, weights_only=True)
+        if "loops" not in content:
+            raise InputError(
+                f"{path} holds a model without the state of its training; training "
+                "goes on from the last.ckpt or best.ckpt of a run."
+            )
+        return content
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

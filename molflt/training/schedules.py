@@ -1,0 +1,38 @@
+"""Learning-rate schedules as factors of the step."""
+
+import math
+
+
+def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
+    r"""Factor of the learning rate: linear rise, then half a cosine down to 0.
+
+    .. math::
+        \lambda(s) = \begin{cases} (s + 1) / w & s < w \\
+        \tfrac12 \left(1 + \cos \pi \frac{s - w}{T - w}\right) & s \ge w
+        \end{cases}
+
+    with :math:`s` `step`, :math:`w` `warmup_steps`, :math:`T` `total_steps`; 0 after
+    the end. The first step already moves; the factor reaches 1 at :math:`s = w - 1`.
+
+    Args:
+        step: Optimiser steps done, from 0.
+        warmup_steps: Steps of the rise; cut to a third of short schedules.
+        total_steps: Length of the schedule.
+    """
+    warmup_steps = min(warmup_steps, total_steps // 3)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def constant_after_warmup(step: int, warmup_steps: int, total_steps: int) -> float:
+    """Factor of the learning rate: linear rise as `warmup_cosine`, then 1.
+
+    Args:
+        step: Optimiser steps done, from 0.
+        warmup_steps: Steps of the rise.
+        total_steps: Ignored; present so that schedules are interchangeable.
+    """
+    del total_steps
+    return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0

@@ -1,0 +1,68 @@
+import math
+
+import pytest
+import torch
+
+from molflt.training.metrics import AbsoluteErrors, unit_in_name
+
+
+def test_values_do_not_depend_on_batching():
+    errors = torch.randn(101, generator=torch.Generator().manual_seed(0)).double() / 20
+    ids = [f"s{i}" for i in range(101)]
+    whole, parts = AbsoluteErrors(), AbsoluteErrors()
+    whole.update(errors, ids)
+    for start in range(0, 101, 7):
+        parts.update(errors[start : start + 7], ids[start : start + 7])
+    expected = errors.abs().mean().item()
+    assert whole.compute()["mae"].item() == pytest.approx(expected, rel=1e-14)
+    assert parts.compute()["mae"].item() == pytest.approx(expected, rel=1e-14)
+    share = 100 * (errors.abs() < 0.02).double().mean().item()
+    assert parts.compute()["ewt_percent"].item() == pytest.approx(share)
+
+
+def test_threshold_is_strict():
+    metric = AbsoluteErrors()
+    below = math.nextafter(0.02, 0)
+    metric.update(torch.tensor([0.02, -0.02, below, -below]).double(), list("abcd"))
+    # float64 through: a float32 0.02 would be off by 4e-10 on either side.
+    metric.reset()
+    metric.update(torch.tensor([0.02, -below], dtype=torch.float64), ["a", "b"])
+    assert metric.compute()["ewt_percent"] == 50.0
+
+
+def test_repeated_ids_count_once():
+    metric = AbsoluteErrors()
+    metric.update(torch.tensor([1.0, 2.0]), ["a", "b"])
+    metric.update(torch.tensor([1.0]), ["a"])
+    assert metric.compute()["mae"] == 1.5
+
+
+def test_merging_processes_drops_the_sampler_s_padding():
+    # What two processes gather: the second repeats a record to fill its last batch.
+    first, second = AbsoluteErrors(), AbsoluteErrors()
+    first.update(torch.tensor([1.0, 2.0]), ["a", "b"])
+    second.update(torch.tensor([6.0, 1.0]), ["c", "a"])
+    gathered = {
+        name: [torch.cat(getattr(metric, name)) for metric in (first, second)]
+        for name in ("ids", "errors")
+    }
+    merged = AbsoluteErrors()
+    merged.ids, merged.errors = gathered["ids"], gathered["errors"]
+    merged._update_count = 1
+    assert merged.compute()["mae"] == 3.0
+
+
+def test_no_data_is_nan_and_reset_forgets():
+    metric = AbsoluteErrors()
+    metric.update(torch.tensor([1.0]), ["a"])
+    metric.reset()
+    metric.update(torch.zeros(0), [])
+    assert metric.compute()["mae"].isnan()
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [("eV", "eV"), ("D", "D"), ("cal/mol/K", "cal_per_mol_K"), ("a0^3", "a0_3")],
+)
+def test_units_in_names(unit, name):
+    assert unit_in_name(unit) == name

@@ -1,0 +1,173 @@
+import pytest
+import pytorch_lightning as pl
+import torch
+from clusters import Clusters, cluster
+
+from molflt.checkpoint import load
+from molflt.data.dataset import GraphList
+from molflt.errors import InputError, UsageError
+from molflt.training.task import FLTTask
+
+
+class Stop(pl.Callback):
+    """An interruption after a number of steps."""
+
+    def __init__(self, step: int, at_validation: bool = False):
+        self.step, self.at_validation = step, at_validation
+
+    def on_train_batch_end(self, trainer, *args):
+        if trainer.global_step == self.step and not self.at_validation:
+            raise RuntimeError("stopped")
+
+    def on_validation_batch_end(self, trainer, *args):
+        if trainer.global_step == self.step and self.at_validation:
+            raise RuntimeError("stopped")
+
+
+class Seen(pl.Callback):
+    def __init__(self):
+        self.ids = []
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        self.ids.append(list(batch.sid))
+
+
+def weights(task: FLTTask) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in task.state_dict().items()}
+
+
+def same(a, b) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_learns_and_logs_physical_units(make_task, make_trainer):
+    task, trainer = make_task(), make_trainer(max_epochs=40)
+    data = Clusters()
+    trainer.fit(task, datamodule=data)
+    names = {name for name in trainer.callback_metrics if "/" in name}
+    assert names == {
+        "train/loss",
+        "train/energy/mae_eV",
+        *(
+            f"{split}/energy/{metric}"
+            for split in ("val_near", "val_far")
+            for metric in ("mae_eV", "ewt_percent")
+        ),
+    }
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.0
+    data.setup()
+    baseline = task.model.statistics["energy"]["rmse"]
+    graphs = [data.train[i] for i in range(20)]
+    errors = [float(task.model(g)["energy"].detach() - g.energy) for g in graphs]
+    assert sum(map(abs, errors)) / 20 < 0.5 * baseline
+
+
+def test_logged_error_is_the_error_of_the_averaged_model(
+    make_task, make_trainer, tmp_path
+):
+    task, trainer = make_task(), make_trainer(max_epochs=2)
+    data = Clusters()
+    trainer.fit(task, datamodule=data)
+    model = load(tmp_path / "a" / "last.ckpt")
+    split = data.val["val_far"]
+    errors = [
+        float(model(split[i])["energy"].detach() - split[i].energy) for i in range(7)
+    ]
+    mae = sum(map(abs, errors)) / 7
+    logged = float(trainer.callback_metrics["val_far/energy/mae_eV"])
+    assert logged == pytest.approx(mae, rel=1e-5)
+    content = torch.load(tmp_path / "a" / "last.ckpt", weights_only=True)
+    record, trained = content["molflt"]["state"], content["current_model_state"]
+    moved = [
+        name
+        for name, value in record.items()
+        if not torch.equal(value, trained[f"model.{name}"])
+    ]
+    assert "encoder.norm.weight" in moved
+    # Constants are constants, averaged or not.
+    assert not [name for name in moved if name.startswith(("reference", "normaliser"))]
+
+
+def test_two_targets_in_their_units(make_task, make_trainer):
+    task, trainer = make_task(loss="huber"), make_trainer(max_epochs=1)
+    trainer.fit(task, datamodule=Clusters(num_targets=2))
+    assert "val_near/spread/mae_A" in trainer.callback_metrics
+    assert "val_near/spread/ewt_percent" not in trainer.callback_metrics
+    assert trainer.test(task, datamodule=Clusters(2), verbose=False)[0].keys() == {
+        "test_near/energy/mae_eV",
+        "test_near/energy/ewt_percent",
+        "test_near/spread/mae_A",
+    }
+
+
+def test_a_subset_of_targets(make_task, make_trainer):
+    task = make_task(targets=["spread"])
+    make_trainer(max_epochs=1).fit(task, datamodule=Clusters(num_targets=2))
+    assert [spec.name for spec in task.model.targets] == ["spread"]
+    with pytest.raises(UsageError, match=r"nothing.* has energy, spread"):
+        make_trainer().fit(make_task(targets=["nothing"]), datamodule=Clusters(2))
+
+
+def test_same_seed_same_weights(make_task, make_trainer):
+    runs = []
+    for seed in (0, 0, 1):
+        task = make_task()
+        make_trainer(max_epochs=2).fit(task, datamodule=Clusters(seed=seed))
+        runs.append(weights(task))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [Stop(10), Stop(13), Stop(10, at_validation=True)],
+    ids=["end of epoch", "middle of epoch", "validation"],
+)
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_resumed_run_equals_uninterrupted_run(
+    stop, num_workers, make_task, make_trainer, tmp_path
+):
+    whole, seen_whole = make_task(), Seen()
+    make_trainer(seen_whole, folder="whole").fit(whole, datamodule=Clusters())
+    first = make_trainer(stop)
+    with pytest.raises(RuntimeError, match="stopped"):
+        first.fit(make_task(), datamodule=Clusters(num_workers=num_workers))
+    resumed, seen = make_task(), Seen()
+    path = tmp_path / "a" / "last.ckpt"
+    resumed.resume_from(path)
+    trainer = make_trainer(seen, folder="b")
+    trainer.fit(resumed, datamodule=Clusters(num_workers=num_workers), ckpt_path=path)
+    assert trainer.global_step == 20
+    assert seen.ids == seen_whole.ids[stop.step :]
+    assert same(weights(resumed), weights(whole))
+    contents = [
+        torch.load(tmp_path / run / "last.ckpt", weights_only=True)
+        for run in ("whole", "b")
+    ]
+    assert same(contents[0]["molflt"]["state"], contents[1]["molflt"]["state"])
+    assert same(contents[0]["current_model_state"], contents[1]["current_model_state"])
+
+
+def test_another_architecture_is_not_resumed(make_task, make_trainer, tmp_path):
+    make_trainer(max_epochs=1).fit(make_task(), datamodule=Clusters())
+    from molflt.model import FLTEncoder
+
+    with pytest.raises(InputError, match="width 16 instead of 8"):
+        FLTTask(FLTEncoder(width=8)).resume_from(tmp_path / "a" / "last.ckpt")
+
+
+def test_missing_label_names_the_record(make_task, make_trainer):
+    class Unlabelled(Clusters):
+        def load_splits(self):
+            train, _, test = super().load_splits()
+            bare = cluster(300)
+            del bare.energy
+            return train, {"val": GraphList([bare])}, test
+
+    with pytest.raises(InputError, match="c300 has no label 'energy'"):
+        make_trainer(max_epochs=1).fit(make_task(), datamodule=Unlabelled())
+
+
+def test_evaluation_needs_a_model(make_task, make_trainer):
+    with pytest.raises(UsageError, match="no trained model"):
+        make_trainer().test(make_task(), datamodule=Clusters())
