@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+import torch
+
+from molflt.data.batching import SizeBucketSampler
+from molflt.data.datamodule import GraphDataModule
+from molflt.data.dataset import CachedDataset, GraphList, GraphSubset
+from molflt.data.molecule import make_graph
+from molflt.errors import UsageError
+from molflt.targets import TargetSpec
+
+
+def graphs(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        make_graph([1] * n, rng.normal(size=(n, 3)), sid=str(i), targets={"energy": i})
+        for i, n in enumerate(rng.integers(1, 30, count))
+    ]
+
+
+class Numbers(GraphDataModule):
+    @property
+    def targets(self):
+        return (TargetSpec("energy"),)
+
+    def load_splits(self):
+        return (
+            GraphList(graphs(101)),
+            {"val_id": GraphList(graphs(7, 1)), "val_ood": GraphList(graphs(5, 2))},
+            {"test": GraphList(graphs(3, 3))},
+        )
+
+
+def sids(loader):
+    return [sid for batch in loader for sid in batch.sid]
+
+
+def test_every_structure_comes_once_and_validation_in_order():
+    data = Numbers(batch_size=8)
+    data.setup("fit")
+    assert sorted(sids(data.train_dataloader()), key=int) == [
+        str(i) for i in range(101)
+    ]
+    assert data.val_names == ["val_id", "val_ood"]
+    assert data.test_names == ["test"]
+    for loader, count in zip(data.val_dataloader(), (7, 5), strict=True):
+        assert sids(loader) == [str(i) for i in range(count)]
+    assert [len(loader.dataset) for loader in data.predict_dataloader()] == [3]
+
+
+def test_order_follows_seed_and_epoch():
+    def order(seed, epoch):
+        data = Numbers(batch_size=8, seed=seed)
+        data.setup()
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        return sids(loader)
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 0) != order(1, 0)
+
+
+def test_max_train_is_a_fixed_random_subset():
+    def chosen(seed):
+        data = Numbers(batch_size=8, max_train=20, seed=seed)
+        data.setup()
+        return {graph.sid for graph in data.train}
+
+    assert len(chosen(0)) == 20
+    assert chosen(0) == chosen(0) != chosen(1)
+
+
+def test_setup_twice_changes_nothing():
+    data = Numbers()
+    data.setup("fit")
+    train = data.train
+    data.setup("test")
+    assert data.train is train
+
+
+@pytest.mark.parametrize(
+    "option", [{"batch_size": 0}, {"max_train": 0}, {"num_workers": -1}]
+)
+def test_senseless_numbers_are_bad_usage(option):
+    with pytest.raises(UsageError, match=next(iter(option))):
+        Numbers(**option)
+
+
+def test_batches_are_alike_in_size_yet_random():
+    sizes = np.random.default_rng(0).integers(1, 200, 1000)
+    sampler = SizeBucketSampler(sizes, batch_size=10, chunk=20)
+
+    def batches(epoch):
+        sampler.set_epoch(epoch)
+        order = np.array(list(sampler))
+        assert sorted(order) == list(range(1000))
+        return order.reshape(-1, 10)
+
+    spread = np.ptp(sizes[batches(0)], axis=1).mean()
+    assert spread < 0.15 * np.ptp(sizes)
+    means = sizes[batches(0)].mean(axis=1)
+    assert abs(np.corrcoef(np.arange(100), means)[0, 1]) < 0.3
+    together = [{frozenset(b) for b in batches(epoch).tolist()} for epoch in (0, 1)]
+    assert len(together[0] & together[1]) < 5
+
+
+def test_an_incomplete_batch_comes_last():
+    sampler = SizeBucketSampler(np.arange(1, 24), batch_size=5, chunk=2)
+    order = list(sampler)
+    assert len(order) == 23
+    for start in (0, 5, 10, 15):
+        assert np.ptp(sorted(order[start : start + 5])) < 23
+
+
+def test_cached_graphs_are_read_once():
+    class Counting(GraphList):
+        reads = 0
+
+        def __getitem__(self, index):
+            self.reads += 1
+            return super().__getitem__(index)
+
+    source = Counting(graphs(6))
+    cached = CachedDataset(source)
+    cached.load()
+    cached.load()
+    assert [cached[i].sid for i in range(6)] == list("012345")
+    assert source.reads == 6
+
+
+def test_subset_keeps_order_and_sizes():
+    source = GraphList(graphs(6))
+    subset = GraphSubset(source, [4, 1])
+    assert [subset[i].sid for i in range(len(subset))] == ["4", "1"]
+    assert subset.num_atoms.tolist() == source.num_atoms[[4, 1]].tolist()
+
+
+def test_workers_see_the_same_graphs():
+    data = Numbers(batch_size=8, num_workers=1)
+    data.setup()
+    energies = torch.cat([batch.energy for batch in data.train_dataloader()])
+    assert sorted(energies.tolist()) == [float(i) for i in range(101)]

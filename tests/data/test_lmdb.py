@@ -1,0 +1,253 @@
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import zlib
+from contextlib import contextmanager
+
+import lmdb
+import numpy as np
+import pytest
+import torch
+from torch_geometric.loader import DataLoader
+
+from molflt.data import lmdb as module
+from molflt.data.lmdb import LMDBDataset, write_lmdb
+from molflt.data.molecule import make_graph
+from molflt.errors import InputError
+from molflt.targets import TargetSpec
+
+ENERGY = TargetSpec("energy", kind="relaxed", reference="isolated parts")
+
+
+def random_graphs(count, seed=0, atoms=9):
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        n = int(rng.integers(1, atoms))
+        periodic = bool(index % 2)
+        yield make_graph(
+            rng.integers(1, 119, n),
+            rng.normal(size=(n, 3)) * 10,
+            cell=rng.normal(size=(3, 3)) + 9 * np.eye(3) if periodic else None,
+            pbc=[True, True, False] if periodic else None,
+            tags=rng.integers(0, 3, n) if periodic else None,
+            fixed=rng.integers(0, 2, n) if periodic else None,
+            sid=f"system-{index}" if periodic else None,
+            targets={"energy": rng.normal() - 1e4},
+            forces=rng.normal(size=(n, 3)),
+            pos_relaxed=rng.normal(size=(n, 3)),
+        )
+
+
+@pytest.fixture
+def path(tmp_path):
+    target = tmp_path / "set.lmdb"
+    write_lmdb(target, random_graphs(20), targets=[ENERGY], metadata={"licence": "CC0"})
+    return target
+
+
+@contextmanager
+def opened(path):
+    """A transaction that writes, past the package."""
+    environment = lmdb.open(str(path), subdir=False, lock=False)
+    with environment, environment.begin(write=True) as transaction:
+        yield transaction
+
+
+def assert_same(one, two):
+    assert set(one.keys()) == set(two.keys())
+    for key in one.keys():  # noqa: SIM118
+        if key == "sid":
+            continue
+        assert one[key].dtype == two[key].dtype, key
+        assert torch.equal(one[key], two[key]), key
+
+
+def test_round_trip_is_exact(path):
+    data = LMDBDataset(path)
+    assert data.targets == (ENERGY,)
+    assert data.metadata == {"licence": "CC0"}
+    assert len(data) == 20
+    graphs = list(random_graphs(20))
+    assert data.num_atoms.tolist() == [len(graph.z) for graph in graphs]
+    for index, graph in enumerate(graphs):
+        assert_same(data[index], graph)
+        assert data[index].sid == (graph.sid or str(index))
+    assert data[-1].sid == data[19].sid
+    with pytest.raises(IndexError):
+        data[20]
+
+
+def test_float32_is_only_for_positions_and_forces(tmp_path):
+    target = tmp_path / "small.lmdb"
+    write_lmdb(target, random_graphs(6), targets=[ENERGY], precision="float32")
+    for got, want in zip(LMDBDataset(target), random_graphs(6), strict=True):
+        assert torch.equal(got.pos, want.pos.float().double())
+        assert torch.equal(got.energy, want.energy)
+        assert torch.equal(got.cell, want.cell)
+
+
+def test_no_pickle_inside(path):
+    with opened(path) as transaction:
+        values = dict(transaction.cursor())
+    assert json.loads(values[b"__meta__"])["format"] == "molflt-lmdb"
+    for value in values.values():
+        with pytest.raises((pickle.UnpicklingError, ValueError, KeyError)):
+            pickle.loads(value)
+
+
+@pytest.mark.parametrize(("context", "workers"), [("fork", 2), ("spawn", 1)])
+def test_loader_processes_read_after_the_parent_did(path, context, workers):
+    data, twin = LMDBDataset(path), LMDBDataset(path)
+    parent = [data[index].energy.item() for index in range(len(data))]
+    loader = DataLoader(
+        data, batch_size=5, num_workers=workers, multiprocessing_context=context
+    )
+    assert torch.cat([batch.energy for batch in loader]).tolist() == parent
+    assert twin[0].energy.item() == parent[0]
+
+
+def test_a_pickled_data_set_opens_itself_again(path):
+    copy = pickle.loads(pickle.dumps(LMDBDataset(path)))
+    assert copy[3].energy.item() == LMDBDataset(path)[3].energy.item()
+
+
+def test_a_replaced_file_is_read_anew(path):
+    old = LMDBDataset(path)
+    write_lmdb(path, random_graphs(3, seed=5), targets=[ENERGY])
+    assert len(LMDBDataset(path)) == 3
+    assert len(old) == 20
+
+
+def test_the_map_grows_and_the_file_stays_compact(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_FIRST_MAP_SIZE", 1 << 16)
+    target = tmp_path / "grown.lmdb"
+    count = write_lmdb(target, random_graphs(700, atoms=40), targets=[ENERGY])
+    data = LMDBDataset(target)
+    assert count == len(data) == 700
+    assert data[699].energy.item() == list(random_graphs(700, atoms=40))[699].energy
+    raw = sum(len(data._get(index.to_bytes(8, "big"))) for index in range(700))
+    assert target.stat().st_size < 1.6 * raw
+
+
+def test_nothing_is_left_when_a_record_fails(path):
+    before = path.read_bytes()
+
+    def graphs():
+        yield from random_graphs(3)
+        raise InputError("record 3 is bad")
+
+    with pytest.raises(InputError, match="record 3 is bad"):
+        write_lmdb(path, graphs(), targets=[ENERGY])
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    """A process that may write 300 kB a file meets the same error as a full disk."""
+    script = (
+        "import resource, signal, sys\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from test_lmdb import random_graphs, ENERGY\n"
+        "from molflt.data.lmdb import write_lmdb\n"
+        "from molflt.errors import InputError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "try:\n"
+        "    write_lmdb(sys.argv[1], random_graphs(3000), targets=[ENERGY])\n"
+        "except InputError as error:\n"
+        "    print('refused:', error)\n"
+    )
+    target = tmp_path / "full.lmdb"
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(target), os.path.dirname(__file__)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"refused: Cannot write {target}: ")
+    assert os.listdir(tmp_path) == []
+
+
+def test_missing_folder_and_empty_set(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        write_lmdb(tmp_path / "no" / "x.lmdb", random_graphs(1), targets=[ENERGY])
+    with pytest.raises(InputError, match="no record"):
+        write_lmdb(tmp_path / "x.lmdb", [], targets=[ENERGY])
+    assert os.listdir(tmp_path) == []
+
+
+def test_records_with_other_labels_are_refused(tmp_path):
+    graphs = [*random_graphs(2), make_graph([1], [[0, 0, 0]])]
+    with pytest.raises(InputError, match=r"record 2: its labels are \[\]"):
+        write_lmdb(tmp_path / "x.lmdb", graphs, targets=[ENERGY])
+
+
+def test_files_that_are_no_lmdb(tmp_path):
+    with pytest.raises(InputError, match=r"No such file: .*a\.lmdb"):
+        LMDBDataset(tmp_path / "a.lmdb")
+    with pytest.raises(InputError, match="is a folder"):
+        LMDBDataset(tmp_path)
+    (tmp_path / "empty.lmdb").touch()
+    with pytest.raises(InputError, match=r"empty\.lmdb is empty"):
+        LMDBDataset(tmp_path / "empty.lmdb")
+    for size in (3, 100, 10_000):
+        (tmp_path / "text.lmdb").write_bytes(b"H 0 0 0\n" * size)
+        with pytest.raises(InputError, match=r"text\.lmdb is not an LMDB"):
+            LMDBDataset(tmp_path / "text.lmdb")
+
+
+@pytest.mark.parametrize("part", [0.001, 0.01, 0.3, 0.5, 0.9, 0.999])
+def test_a_file_cut_anywhere_is_refused(tmp_path, part):
+    whole = tmp_path / "whole.lmdb"
+    write_lmdb(whole, random_graphs(200), targets=[ENERGY])
+    cut = tmp_path / "cut.lmdb"
+    content = whole.read_bytes()
+    cut.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(InputError, match=r"cut\.lmdb is cut short"):
+        LMDBDataset(cut)
+
+
+def test_damaged_records_are_named(path):
+    shutil.copy(path, copy := path.with_name("copy.lmdb"))
+    with opened(copy) as transaction:
+        good = transaction.get((0).to_bytes(8, "big"))
+        transaction.delete((1).to_bytes(8, "big"))
+        transaction.put((2).to_bytes(8, "big"), good[:50])
+        transaction.put((3).to_bytes(8, "big"), b"not zlib")
+        transaction.put((4).to_bytes(8, "big"), zlib.compress(b"no tensors"))
+    data = LMDBDataset(copy)
+    assert data[0].z.numel()
+    for index in (1, 2, 3, 4):
+        with pytest.raises(InputError, match=rf"copy\.lmdb, record {index} is damaged"):
+            data[index]
+
+
+def test_a_record_that_inflates_without_end_is_refused(path, monkeypatch):
+    monkeypatch.setattr(module, "_MAX_RECORD", 100)
+    with pytest.raises(InputError, match="larger than 100 bytes"):
+        LMDBDataset(path)[0]
+
+
+def write_raw(path, items):
+    with opened(path) as transaction:
+        for key, value in items.items():
+            transaction.put(key, value)
+
+
+def test_other_lmdbs_are_told_apart(tmp_path):
+    write_raw(tmp_path / "ocp.lmdb", {b"0": b"\x80\x04N."})
+    with pytest.raises(InputError, match=r"molflt data convert .*ocp\.lmdb OUT\.lmdb"):
+        LMDBDataset(tmp_path / "ocp.lmdb")
+    write_raw(tmp_path / "other.lmdb", {b"cat": b"x"})
+    with pytest.raises(InputError, match="of another program"):
+        LMDBDataset(tmp_path / "other.lmdb")
+    newer = {"format": "molflt-lmdb", "version": 99}
+    write_raw(tmp_path / "newer.lmdb", {b"__meta__": json.dumps(newer).encode()})
+    with pytest.raises(InputError, match="format version 99"):
+        LMDBDataset(tmp_path / "newer.lmdb")
+    write_raw(tmp_path / "bad.lmdb", {b"__meta__": b"{"})
+    with pytest.raises(InputError, match="damaged header"):
+        LMDBDataset(tmp_path / "bad.lmdb")

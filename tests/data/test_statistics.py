@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pytest
+
+from molflt.data import statistics as module
+from molflt.data.dataset import GraphList
+from molflt.data.molecule import make_graph
+from molflt.data.statistics import Statistics, fit_statistics
+from molflt.errors import InputError
+from molflt.targets import TargetSpec
+
+ENERGY = TargetSpec("energy")
+GAP = TargetSpec("gap", kind="property", extensive=False)
+TRUE = {1: -13.6, 6: -1029.8, 8: -2042.6}
+
+
+def molecules(count, noise=0.0, offset=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    graphs = []
+    for index in range(count):
+        z = np.repeat([1, 6, 8], rng.integers(1, 9, 3))
+        energy = sum(TRUE[int(k)] for k in z) + noise * rng.normal() + offset
+        graphs.append(
+            make_graph(
+                z,
+                rng.normal(size=(len(z), 3)),
+                sid=f"m{index}",
+                targets={"energy": energy, "gap": rng.normal() * 2 + 7},
+            )
+        )
+    return GraphList(graphs)
+
+
+@pytest.mark.parametrize("batch", [7, 4096])
+def test_references_of_a_sum_over_atoms_are_found(batch, monkeypatch):
+    monkeypatch.setattr(module, "_BATCH", batch)
+    found = fit_statistics(molecules(200), ENERGY)
+    assert found.element_reference == pytest.approx(TRUE, rel=1e-11)
+    assert found.mean == 0.0
+    assert found.rmse < 1e-8
+    assert found.std == 1.0  # no division by rounding errors
+    assert found.elements == (1, 6, 8)
+    assert found.num_structures == 200
+    assert found.pbc_seen == [[False, False, False]]
+
+
+def test_fit_equals_the_dense_least_squares_solution():
+    data = molecules(300, noise=0.5, offset=3.0)
+    found = fit_statistics(data, ENERGY)
+    counts = np.array([np.bincount(g.z, minlength=119)[[1, 6, 8]] for g in data])
+    labels = np.array([g.energy.item() for g in data])
+    fit, residual, *_ = np.linalg.lstsq(counts, labels, rcond=None)
+    assert list(found.element_reference.values()) == pytest.approx(fit.tolist())
+    assert found.std == pytest.approx(np.sqrt(residual[0] / 300), rel=1e-6)
+    sizes = data.num_atoms
+    assert (found.num_atoms_min, found.num_atoms_max) == (sizes.min(), sizes.max())
+    assert (found.target_min, found.target_max) == (labels.min(), labels.max())
+
+
+def test_one_composition_shares_the_energy_by_least_norm():
+    graph = make_graph([8, 1, 1], np.eye(3), targets={"energy": -10.0})
+    found = fit_statistics(GraphList([graph] * 3), ENERGY)
+    assert found.element_reference == pytest.approx({1: -4.0, 8: -2.0})
+
+
+def test_given_references_are_used():
+    spec = TargetSpec("energy", element_reference=TRUE)
+    found = fit_statistics(molecules(50, offset=2.0), spec)
+    assert found.element_reference == TRUE
+    assert found.std == pytest.approx(2.0, rel=1e-6)
+    short = TargetSpec("energy", element_reference={1: 0.0})
+    with pytest.raises(InputError, match=r"no reference for the elements \[6, 8\]"):
+        fit_statistics(molecules(5), short)
+
+
+def test_intensive_targets_have_mean_and_deviation():
+    data = molecules(300)
+    found = fit_statistics(data, GAP)
+    labels = np.array([graph.gap.item() for graph in data])
+    assert found.element_reference == {}
+    assert found.mean == pytest.approx(labels.mean())
+    assert found.std == pytest.approx(labels.std())
+
+
+def test_missing_labels_name_the_structure():
+    graphs = [*molecules(2), make_graph([1], [[0, 0, 0]], sid="bare")]
+    with pytest.raises(InputError, match="'bare' has no label 'energy'"):
+        fit_statistics(GraphList(graphs), ENERGY)
+    graphs[2]["energy"] = graphs[0].energy * float("nan")
+    with pytest.raises(InputError, match="'bare' has the label energy = nan"):
+        fit_statistics(GraphList(graphs), ENERGY)
+    with pytest.raises(InputError, match="no structure"):
+        fit_statistics(GraphList([]), ENERGY)
+
+
+def test_statistics_survive_json():
+    found = fit_statistics(molecules(20, noise=1.0), ENERGY)
+    again = Statistics.from_plain(json.loads(json.dumps(found.plain())))
+    assert again == found
