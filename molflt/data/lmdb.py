@@ -16,22 +16,18 @@ Readers return the types of the table in `molflt.data.molecule`.
 import json
 import os
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lmdb
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 from torch_geometric.data import Data
 
 from molflt.data.dataset import GraphDataset
 from molflt.data.lmdb_file import open_readonly
-from molflt.data.molecule import ATOM_LABELS, STRUCTURE_FIELDS, assemble, target_names
+from molflt.data.lmdb_record import Precision, decode, encode, label_names
 from molflt.data.progress import track
 from molflt.errors import InputError
 from molflt.files import atomic_path
@@ -42,9 +38,6 @@ VERSION = 1
 _META_KEY, _NATOMS_KEY = b"__meta__", b"__natoms__"
 _BATCH = 512  # records of one transaction
 _FIRST_MAP_SIZE = 16 << 20
-_MAX_RECORD = 1 << 30  # bytes after decompression; a million atoms need a tenth of it
-
-Precision = Literal["float32", "float64"]
 
 
 def write_lmdb(
@@ -124,24 +117,20 @@ def _write_records(
         for graph in batch:
             index = len(sizes)
             where = f"{path}, record {index}"
-            labels = labels or _labels(graph)
-            if _labels(graph) != labels:
+            labels = labels or label_names(graph)
+            if (found := label_names(graph)) != labels:
                 # PyG makes no batch of graphs whose fields differ.
                 raise InputError(
-                    f"Cannot write {where}: its labels are {_labels(graph)}, those of "
-                    f"the records before {labels}; one file needs the same for all."
+                    f"Cannot write {where}: its labels are {found}, those of the "
+                    f"records before {labels}; one file needs the same for all."
                 )
-            value = _encode(graph, index, precision, where)
+            value = encode(graph, index, precision, where)
             items.append((index.to_bytes(8, "big"), value))
             sizes.append(len(graph.z))
         _put(environment, items)
     if not sizes:
         raise InputError(f"Cannot write {path}: there is no record to write.")
     return sizes
-
-
-def _labels(graph: Data) -> list[str]:
-    return [name for name in ATOM_LABELS if name in graph] + target_names(graph)
 
 
 def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> None:
@@ -154,35 +143,6 @@ def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> Non
             return
         except lmdb.MapFullError:
             environment.set_mapsize(2 * environment.info()["map_size"])
-
-
-def _encode(graph: Data, index: int, precision: Precision, where: str) -> bytes:
-    # Called with what make_graph checked; a field added since then must not get lost.
-    arrays = {
-        "z": graph.z.numpy().astype(np.uint8),
-        "pos": graph.pos.numpy().astype(precision),
-        "sid": np.frombuffer((graph.sid or str(index)).encode(), dtype=np.uint8),
-    }
-    if graph.cell.any():
-        arrays["cell"] = graph.cell.numpy()
-    if graph.pbc.any():
-        arrays["pbc"] = graph.pbc.numpy()
-    if (graph.tags != -1).any():
-        arrays["tags"] = graph.tags.numpy().astype(np.int8)
-    if graph.fixed.any():
-        arrays["fixed"] = graph.fixed.numpy()
-    for name in _labels(graph):
-        value = graph[name]
-        if name in ATOM_LABELS:
-            arrays[name] = value.numpy().astype(precision)
-            continue
-        if not isinstance(value, torch.Tensor) or value.numel() != 1:
-            raise InputError(f"{where}: field {name!r} is not a scalar label.")
-        arrays[name] = value.numpy().astype(np.float64).reshape(1)
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise InputError(f"{where}: {name} is not finite.")
-    return zlib.compress(save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
 
 
 class LMDBDataset(GraphDataset):
@@ -237,8 +197,8 @@ class LMDBDataset(GraphDataset):
         try:
             if value is None:
                 raise ValueError("it is missing")
-            return _decode(value)
-        except (ValueError, KeyError, zlib.error, SafetensorError) as error:
+            return decode(value)
+        except ValueError as error:
             raise InputError(
                 f"{self.path}, record {index} is damaged ({error})."
             ) from error
@@ -284,27 +244,3 @@ class LMDBDataset(GraphDataset):
                 f"{VERSION}; install a newer molflt."
             )
         return meta
-
-
-def _decode(value: bytes) -> Data:
-    inflate = zlib.decompressobj()
-    raw = inflate.decompress(value, _MAX_RECORD)
-    if not inflate.eof:
-        raise ValueError(f"cut short or larger than {_MAX_RECORD} bytes")
-    arrays = load(raw)
-    n = len(arrays["z"])
-    fields: dict[str, Any] = {
-        "z": arrays["z"].astype(np.int64),
-        "pos": arrays["pos"].astype(np.float64),
-        "cell": arrays.get("cell", np.zeros((1, 3, 3))),
-        "pbc": arrays.get("pbc", np.zeros((1, 3), dtype=bool)),
-        "tags": arrays.get("tags", np.full(n, -1)).astype(np.int64),
-        "fixed": arrays.get("fixed", np.zeros(n, dtype=bool)),
-    }
-    labels = sorted(set(arrays) - {*STRUCTURE_FIELDS, "sid"})
-    fields |= {name: arrays[name].astype(np.float64) for name in labels}
-    # torch wants memory of its own that may be written to.
-    tensors: dict[str, Any] = {
-        name: torch.from_numpy(array.copy()) for name, array in fields.items()
-    }
-    return assemble(tensors | {"sid": arrays["sid"].tobytes().decode()})

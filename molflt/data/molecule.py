@@ -29,19 +29,16 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.constraints import FixAtoms
-from ase.data import chemical_symbols
-from ase.geometry import complete_cell
 from numpy.typing import ArrayLike
-from scipy.spatial import cKDTree
 from torch_geometric.data import Data
 
+from molflt.data.coincidence import MIN_DISTANCE, refuse_coincident
 from molflt.data.tags import TagRule, map_tags
 from molflt.errors import InputError
 
 STRUCTURE_FIELDS = ("z", "pos", "cell", "pbc", "tags", "fixed")
 ATOM_LABELS = ("forces", "pos_relaxed")
 MAX_Z = 118
-MIN_DISTANCE = 1e-3  # Å; closer atoms are one atom written twice
 
 
 def make_graph(
@@ -84,7 +81,7 @@ def make_graph(
     lattice = np.zeros((3, 3)) if cell is None else np.asarray(cell)
     lattice = _floats(lattice.reshape(-1, 3), (3, 3), "cell", prefix)
     periodic = _periodic(pbc, lattice, prefix)
-    _refuse_coincident(numbers, positions, lattice, periodic, prefix)
+    refuse_coincident(numbers, positions, lattice, periodic, prefix)
     graph = Data(
         z=torch.from_numpy(numbers),
         pos=torch.from_numpy(positions),
@@ -217,7 +214,7 @@ def _floats(
 ) -> np.ndarray:
     try:
         array = np.array(values, dtype=np.float64)  # a copy: graphs own their memory
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{prefix}{name} must be numbers ({error}).") from error
     if array.shape != shape:
         raise InputError(
@@ -270,40 +267,6 @@ def _fixed(fixed: ArrayLike | None, n: int, prefix: str) -> np.ndarray:
     if array.shape != (n,):
         raise InputError(f"{prefix}fixed must have shape ({n},), got {array.shape}.")
     return array
-
-
-def _refuse_coincident(
-    numbers: np.ndarray,
-    positions: np.ndarray,
-    lattice: np.ndarray,
-    periodic: np.ndarray,
-    prefix: str,
-) -> None:
-    """Find two atoms closer than `MIN_DISTANCE`: wrap, copy the rim, ask a k-d tree."""
-    points, owner = positions, np.arange(len(positions))
-    if periodic.any():
-        full = complete_cell(np.where(periodic[:, None], lattice, 0.0))
-        inverse = np.linalg.inv(full)
-        fractional = positions @ inverse
-        fractional[:, periodic] %= 1.0
-        # A shell of MIN_DISTANCE is this wide in fractional coordinates.
-        width = MIN_DISTANCE * np.linalg.norm(inverse, axis=0)
-        for axis in np.flatnonzero(periodic):
-            rim = fractional[:, axis] < width[axis]
-            copies = fractional[rim] + np.eye(3)[axis]
-            fractional = np.concatenate([fractional, copies])
-            owner = np.concatenate([owner, owner[rim]])
-        points = fractional @ full
-    pairs = cKDTree(points).query_pairs(MIN_DISTANCE, output_type="ndarray")
-    pairs = owner[pairs]
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    if len(pairs):
-        i, j = sorted(int(atom) for atom in pairs[0])
-        names = [chemical_symbols[numbers[atom]] for atom in (i, j)]
-        raise InputError(
-            f"{prefix}atoms {i} ({names[0]}) and {j} ({names[1]}) are at one place "
-            f"(closer than {MIN_DISTANCE} Å, periodic images included)."
-        )
 
 
 def assemble(fields: dict[str, Any]) -> Data:

@@ -1,7 +1,8 @@
-"""Pickled records in the layout of OCP, for tests: PyG 2 as it is, PyG 1 by a double."""
+"""Pickled records in the layout of OCP, for tests; PyG 1 by a double."""
 
 import io
 import pickle
+from typing import ClassVar
 
 import lmdb
 import numpy as np
@@ -28,7 +29,7 @@ class _Pyg1Pickler(pickle._Pickler):
         self.write(pickle.STACK_GLOBAL)
         self.memoize(obj)
 
-    dispatch = {**pickle._Pickler.dispatch, type: save_global}
+    dispatch: ClassVar = {**pickle._Pickler.dispatch, type: save_global}
 
 
 def pyg1(fields):

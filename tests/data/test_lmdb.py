@@ -14,6 +14,7 @@ import torch
 from torch_geometric.loader import DataLoader
 
 from molflt.data import lmdb as module
+from molflt.data import lmdb_record
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.errors import InputError
@@ -226,7 +227,7 @@ def test_damaged_records_are_named(path):
 
 
 def test_a_record_that_inflates_without_end_is_refused(path, monkeypatch):
-    monkeypatch.setattr(module, "_MAX_RECORD", 100)
+    monkeypatch.setattr(lmdb_record, "MAX_BYTES", 100)
     with pytest.raises(InputError, match="larger than 100 bytes"):
         LMDBDataset(path)[0]
 

@@ -1,0 +1,58 @@
+"""Atoms written twice: two atoms at one place."""
+
+import numpy as np
+from ase.data import chemical_symbols
+from ase.geometry import complete_cell
+from scipy.spatial import cKDTree
+
+from molflt.errors import InputError
+
+MIN_DISTANCE = 1e-3  # Å; closer atoms are one atom written twice
+
+
+def refuse_coincident(
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    lattice: np.ndarray,
+    periodic: np.ndarray,
+    prefix: str,
+) -> None:
+    """Refuse two atoms closer than `MIN_DISTANCE`, periodic images included.
+
+    Atoms are wrapped into the cell and those at its rim copied to the other side; a k-d
+    tree finds the pair.
+
+    Args:
+        numbers: Atomic numbers (n,).
+        positions: Positions (n, 3) [Å].
+        lattice: Lattice vectors as rows (3, 3) [Å], independent where periodic.
+        periodic: Periodic directions (3,).
+        prefix: File and record, for the error.
+
+    Raises:
+        InputError: Names both atoms.
+    """
+    points, owner = positions, np.arange(len(positions))
+    if periodic.any():
+        full = complete_cell(np.where(periodic[:, None], lattice, 0.0))
+        inverse = np.linalg.inv(full)
+        fractional = positions @ inverse
+        fractional[:, periodic] %= 1.0
+        # A shell of MIN_DISTANCE is this wide in fractional coordinates.
+        width = MIN_DISTANCE * np.linalg.norm(inverse, axis=0)
+        for axis in np.flatnonzero(periodic):
+            rim = fractional[:, axis] < width[axis]
+            copies = fractional[rim] + np.eye(3)[axis]
+            fractional = np.concatenate([fractional, copies])
+            owner = np.concatenate([owner, owner[rim]])
+        points = fractional @ full
+    pairs = cKDTree(points).query_pairs(MIN_DISTANCE, output_type="ndarray")
+    pairs = owner[pairs]
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    if len(pairs):
+        i, j = sorted(int(atom) for atom in pairs[0])
+        names = [chemical_symbols[numbers[atom]] for atom in (i, j)]
+        raise InputError(
+            f"{prefix}atoms {i} ({names[0]}) and {j} ({names[1]}) are at one place "
+            f"(closer than {MIN_DISTANCE} Å, periodic images included)."
+        )
