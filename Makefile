@@ -1,5 +1,5 @@
 # Everything runs in .venv, which the first target that needs it creates.
-#   make PYTHON=python3.12 setup        another Python (3.10 or newer)
+#   make PYTHON=python3.12 setup        another Python (3.11 or newer)
 #   make setup SETUP_ARGS="--torch-index https://download.pytorch.org/whl/cpu"
 #                                       torch without CUDA: 200 MB instead of gigabytes
 #   make setup SETUP_ARGS=--without-scatter

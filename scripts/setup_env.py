@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
-OLDEST_PYTHON = (3, 10)
+OLDEST_PYTHON = (3, 11)  # of the pinned versions; molflt itself runs on 3.10
 WITHOUT_SCATTER = "molflt uses torch's own sums instead: same results."
 
 Pip = Callable[..., int]
@@ -38,7 +38,7 @@ def create_venv(venv: Path) -> Path:
     if not python.exists():
         if sys.version_info < OLDEST_PYTHON:
             raise SystemExit(
-                f"setup: Python 3.10 or newer is needed, {sys.executable} is "
+                f"setup: Python 3.11 or newer is needed, {sys.executable} is "
                 f"{sys.version.split()[0]}; run make PYTHON=python3.11 setup."
             )
         say(f"creating {venv} with {sys.executable}")

@@ -8,6 +8,7 @@ energies near -11,000 eV have a float32 spacing of 1 meV.
 
 import hashlib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -162,7 +163,7 @@ def _member(source: QM9Source, name: str) -> bytes:
             return archive.read(name)
     except KeyError as error:
         raise InputError(f"{source.zip} does not contain {name}.") from error
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
         raise InputError(f"{source.zip} cannot be read as a zip ({error}).") from error
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from molflt.data.npz import read_npz
 from molflt.errors import InputError, UsageError
 from molflt.files import atomic_path
 
@@ -117,14 +118,13 @@ def load_split(path: str | Path, total: int) -> Split:
         InputError: The file cannot be read, belongs to a data set of another size, or
             names a record twice or one that is not there.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            parts = [file[part].astype(np.int64) for part in ("train", "val", "test")]
-            stored = int(file["total"])
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such split file.") from error
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path} is not a stored split ({error}).") from error
+    names = ("train", "val", "test", "total")
+    *lists, size = read_npz(path, names, "a stored split")
+    whole = [np.issubdtype(array.dtype, np.integer) for array in (*lists, size)]
+    if not all(whole) or size.size != 1 or any(array.ndim != 1 for array in lists):
+        raise InputError(f"{path} is not a stored split (its arrays hold no indices).")
+    parts = [array.astype(np.int64) for array in lists]
+    stored = int(size.item())
     if stored != total:
         raise InputError(
             f"{path} splits a data set of {stored:,} records, this one has {total:,}."

@@ -304,6 +304,13 @@ def test_missing_files_are_named(files, tmp_path):
     (tmp_path / "uncharacterized.txt").write_text("  5  x\n")
     with pytest.raises(InputError, match=r"qm9\.zip cannot be read as a zip"):
         read_source(source_from_file(tmp_path / "qm9.zip"))
+    with zipfile.ZipFile(tmp_path / "qm9.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(files / "gdb9.sdf.csv", "gdb9.sdf.csv")
+    content = bytearray((tmp_path / "qm9.zip").read_bytes())
+    content[100:130] = bytes(30)
+    (tmp_path / "qm9.zip").write_bytes(content)
+    with pytest.raises(InputError, match=r"qm9\.zip cannot be read as a zip"):
+        read_source(source_from_file(tmp_path / "qm9.zip"))
     with zipfile.ZipFile(tmp_path / "qm9.zip", "w") as archive:
         archive.writestr("readme", "")
     with pytest.raises(InputError, match=r"does not contain gdb9\.sdf\.csv"):

@@ -132,6 +132,8 @@ def test_stored_split_is_the_split(tmp_path):
         {"train": [0, 5], "val": [1], "test": [2], "total": 5},
         {"train": [0, -1], "val": [1], "test": [2], "total": 5},
         {"train": [0], "val": [1], "total": 5},
+        {"train": [0.5], "val": [1], "test": [2], "total": 5},
+        {"train": [[0]], "val": [1], "test": [2], "total": 5},
         {"train": np.array([{}], dtype=object), "val": [1], "test": [2], "total": 5},
     ],
 )
@@ -144,8 +146,31 @@ def test_unusable_split_files(tmp_path, arrays):
 
 def test_split_file_that_is_no_npz(tmp_path):
     path = tmp_path / "split.npz"
-    with pytest.raises(InputError, match="no such split file"):
+    with pytest.raises(InputError, match="there is no such file"):
+        load_split(path, 5)
+    with open(path, "wb") as file:
+        np.save(file, np.arange(5))
+    with pytest.raises(InputError, match="not a stored split"):
         load_split(path, 5)
     path.write_text("0 1 2\n")
     with pytest.raises(InputError, match="not a stored split"):
         load_split(path, 5)
+
+
+@pytest.mark.parametrize("keep", [10, 300, -30])
+def test_split_file_cut_off(tmp_path, keep):
+    path = tmp_path / "split.npz"
+    save_split(make_split("random:0", 1000), path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="not a stored split"):
+        load_split(path, 1000)
+
+
+def test_split_file_with_flipped_bytes(tmp_path):
+    path = tmp_path / "split.npz"
+    save_split(make_split("random:0", 1000), path)
+    content = bytearray(path.read_bytes())
+    content[200:220] = bytes(20)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="not a stored split"):
+        load_split(path, 1000)
