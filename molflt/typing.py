@@ -10,7 +10,8 @@
 | p | pairs of atoms |
 | t | components of a spectrum |
 | s | frequencies |
-| m | random features of the softmax kernel |
+| m | random features of the softmax kernel; lattice modes |
+| v | value channels of all heads, h d |
 | a | atoms of the largest graph, after padding |
 """
 
@@ -24,3 +25,5 @@ NodeScalars = Float[Tensor, "n c"]
 NodeVectors = Float[Tensor, "n 3 c"]
 Cells = Float[Tensor, "g 3 3"]
 Periodicity = Bool[Tensor, "g 3"]
+HeadScalars = Float[Tensor, "n v"]
+HeadVectors = Float[Tensor, "n 3 v"]

@@ -10,7 +10,7 @@ from molflt.nn.geometry import Geometry, Modes
 from molflt.nn.near import Path
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import RadialGaussianMixture
-from molflt.typing import NodeScalars, NodeVectors
+from molflt.typing import HeadScalars, HeadVectors, NodeScalars
 
 
 class FarAttention(nn.Module):
@@ -59,7 +59,7 @@ class FarAttention(nn.Module):
         self.project = nn.Linear(width, num_heads * sum(self.sizes))
         self.scale = 0.5 / query_width
 
-    def split(self, x: NodeScalars) -> list[Float[Tensor, "n h d"]]:
+    def split(self, x: NodeScalars) -> list[Float[Tensor, "n h _"]]:
         """Return phi(q), phi(k), v and, with vectors, v', each (n, h, ·)."""
         parts = self.project(x).view(-1, self.num_heads, sum(self.sizes))
         q, k, *values = parts.split(self.sizes, dim=2)
@@ -71,7 +71,7 @@ class FarAttention(nn.Module):
         x: NodeScalars,
         geometry: Geometry,
         path: Path = "auto",
-    ) -> tuple[NodeScalars, NodeVectors | None]:
+    ) -> tuple[HeadScalars, HeadVectors | None]:
         """Return the messages: scalars (n, h d) and vectors (n, 3, h d) or None.
 
         Args:

@@ -58,9 +58,7 @@ class FourierRPE(nn.Module):
     def ratio(self) -> Float[Tensor, "h s"]:
         """Return c = g(xi) / p(xi) of each head at its own frequencies."""
         p = gaussian_density(self.frequencies, self.proposal_width)
-        # Each head has its own frequencies: the density of head h at xi[h] is wanted.
-        every = self.spectrum.density(self.frequencies)  # (h, h, s)
-        return every.diagonal(dim1=0, dim2=1).T / p
+        return self.spectrum.own_density(self.frequencies) / p
 
     def forward(
         self, pos: Positions

@@ -121,7 +121,7 @@ class Geometry:
         wide = pos.double()
         centre = wide.new_zeros(num_graphs, 3).index_add(0, batch, wide)
         centre = centre / counts.clamp(min=1).unsqueeze(1)
-        self.centred = wide - centre.detach()[batch]
+        self.centred = wide - centre[batch]
         self.cell = None if cell is None else cell.double()
         self.pbc = (
             pbc

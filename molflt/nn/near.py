@@ -11,7 +11,7 @@ from molflt.nn.geometry import Geometry, Pairs
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import RadialGaussianMixture
-from molflt.typing import NodeScalars, NodeVectors
+from molflt.typing import HeadScalars, HeadVectors, NodeScalars
 
 Path = Literal["auto", "dense", "linear"]
 
@@ -104,7 +104,7 @@ class NearAttention(nn.Module):
         # Some 15 neighbours of weight softplus(0)^2 = 0.5: sums of unit variance.
         self.scale = 0.5 / query_width
 
-    def split(self, x: NodeScalars) -> list[Float[Tensor, "n h d"]]:
+    def split(self, x: NodeScalars) -> list[Float[Tensor, "n h _"]]:
         """Return phi(q), phi(k), v and, with vectors, v', each (n, h, ·)."""
         parts = self.project(x).view(-1, self.num_heads, sum(self.sizes))
         q, k, *values = parts.split(self.sizes, dim=2)
@@ -114,10 +114,10 @@ class NearAttention(nn.Module):
     def forward(
         self,
         x: NodeScalars,
-        vec: NodeVectors | None,
+        vec: HeadVectors | None,
         geometry: Geometry,
         path: Path = "auto",
-    ) -> tuple[NodeScalars, NodeVectors | None]:
+    ) -> tuple[HeadScalars, HeadVectors | None]:
         """Return the messages: scalars (n, h d) and vectors (n, 3, h d) or None.
 
         Args:
@@ -132,8 +132,8 @@ class NearAttention(nn.Module):
         return run(x, vec, geometry)
 
     def _linear(
-        self, x: NodeScalars, vec: NodeVectors | None, geometry: Geometry
-    ) -> tuple[NodeScalars, NodeVectors | None]:
+        self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry
+    ) -> tuple[HeadScalars, HeadVectors | None]:
         pairs = geometry.pairs
         assert pairs is not None
         f, u = self.kernel(pairs)
@@ -152,8 +152,8 @@ class NearAttention(nn.Module):
         return out.flatten(1), segment_sum(message, i, len(x)).flatten(2)
 
     def _dense(
-        self, x: NodeScalars, vec: NodeVectors | None, geometry: Geometry
-    ) -> tuple[NodeScalars, NodeVectors | None]:
+        self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry
+    ) -> tuple[HeadScalars, HeadVectors | None]:
         pairs = geometry.pairs
         assert pairs is not None
         f, u = self.kernel(pairs)

@@ -71,6 +71,11 @@ class RadialGaussianMixture(nn.Module):
         shells = self.shells.density(torch.linalg.vector_norm(xi, dim=-1))
         return torch.tensordot(self.weights, shells, dims=1)
 
+    def own_density(self, xi: Float[Tensor, "h s 3"]) -> Float[Tensor, "h s"]:
+        """Return g_h(xi_h) [Å^3], each head at its own frequencies [cycles/Å]."""
+        shells = self.shells.density(torch.linalg.vector_norm(xi, dim=-1))
+        return torch.einsum("ht,ths->hs", self.weights, shells)
+
 
 class GaussianMixture(nn.Module):
     r"""The paper's spectrum: per head T Gaussian blobs with weight, centre and width.
@@ -132,14 +137,17 @@ class GaussianMixture(nn.Module):
 
     def density(self, xi: Float[Tensor, "*s 3"]) -> Float[Tensor, " h *s"]:
         """Return g_h(xi) [Å^3] for frequencies xi [cycles/Å]."""
-        points = xi.reshape(-1, 3)
+        points = xi.reshape(1, -1, 3).expand(self.num_heads, -1, 3)
+        return self.own_density(points).reshape(-1, *xi.shape[:-1])
+
+    def own_density(self, xi: Float[Tensor, "h s 3"]) -> Float[Tensor, "h s"]:
+        """Return g_h(xi_h) [Å^3], each head at its own frequencies [cycles/Å]."""
         s2 = self.widths.square()[..., None]  # (h, t, 1)
-        mu = self.centres[:, :, None]  # (h, t, 1, 3)
+        mu, points = self.centres[:, :, None], xi[:, None]  # (h, t, 1, 3), (h, 1, s, 3)
         plus = torch.exp(-(points - mu).square().sum(-1) / (2 * s2))
         minus = torch.exp(-(points + mu).square().sum(-1) / (2 * s2))
         blobs = (plus + minus) / 2 * (2 * math.pi * s2) ** -1.5
-        total = torch.einsum("ht,hts->hs", self.weights, blobs)
-        return total.reshape(-1, *xi.shape[:-1])
+        return torch.einsum("ht,hts->hs", self.weights, blobs)
 
 
 Spectrum = RadialGaussianMixture | GaussianMixture

@@ -1,0 +1,203 @@
+"""Near and far heads: every path equals the slow twin, in value and gradient."""
+
+import pytest
+import torch
+
+from molflt.nn import reference
+from molflt.nn.cutoff import CosineCutoff, PolynomialCutoff
+from molflt.nn.far import FarAttention
+from molflt.nn.near import NearAttention
+from molflt.nn.shells import RadialShells
+
+from .conftest import (
+    assert_same_gradients,
+    make_geometry,
+    open_structures,
+    periodic_structures,
+)
+
+CUTOFF = 4.0
+
+
+def near(vectors, cutoff=None):
+    shells = RadialShells(6, band=1.0, min_width=0.02)
+    return NearAttention(
+        8, 2, 3, 2, shells, cutoff or PolynomialCutoff(CUTOFF), vectors=vectors
+    )
+
+
+def far(vectors):
+    # Narrow in real space, so that the brute-force sum over images stays small.
+    shells = RadialShells(4, band=0.8, min_width=0.12)
+    return FarAttention(8, 2, 3, 2, shells, vectors=vectors)
+
+
+def features(n, vectors):
+    x = torch.randn(n, 8, requires_grad=True)
+    vec = torch.randn(n, 3, 6, requires_grad=True) if vectors else None
+    return x, vec
+
+
+def per_graph(geometry, pos, structures, run):
+    """Run a slow twin graph by graph and stack its rows."""
+    rows = []
+    for index, atoms in enumerate(structures):
+        mine = geometry.batch == index
+        cell = torch.tensor(atoms.cell.array)
+        images = reference.lattice_images(cell, atoms.pbc.tolist(), 8.0)
+        rows.append(run(mine, pos[mine], images))
+    return [
+        None if part[0] is None else torch.cat(part) for part in zip(*rows, strict=True)
+    ]
+
+
+def inputs_of(module, *tensors):
+    return [t for t in tensors if t is not None] + list(module.parameters())
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+@pytest.mark.parametrize("path", ["dense", "linear"])
+def test_near_path_equals_slow_twin(structures, path, vectors):
+    module = near(vectors)
+    pos = make_geometry(structures)[1].requires_grad_(True)
+    geometry, _ = make_geometry(structures, pos=pos)
+    x, vec = features(len(pos), vectors)
+    fast = module(x, vec, geometry, path)
+    slow = per_graph(
+        geometry,
+        pos,
+        structures,
+        lambda mine, places, images: reference.near_attention(
+            module, x[mine], None if vec is None else vec[mine], places, images
+        ),
+    )
+    for one, two in zip(fast, slow, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
+    assert_same_gradients(fast, slow, inputs_of(module, x, vec, pos))
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+def test_far_dense_path_equals_slow_twin_on_open_systems(vectors):
+    compare_far(open_structures(), "dense", vectors, tolerance=1e-10)
+
+
+@pytest.mark.parametrize("vectors", [True, False])
+def test_far_linear_path_equals_slow_twin_within_its_tail(vectors):
+    # 5 standard deviations of the spectrum lie within the band, 5 of f within reach.
+    compare_far(open_structures(), "linear", vectors, tolerance=5e-5)
+
+
+@pytest.mark.parametrize("path", ["dense", "linear"])
+def test_far_paths_equal_the_sum_over_images(path):
+    compare_far(periodic_structures(), path, True, tolerance=5e-5)
+
+
+def compare_far(structures, path, vectors, tolerance):
+    module = far(vectors)
+    pos = make_geometry(structures)[1].requires_grad_(True)
+    geometry, _ = make_geometry(structures, pos=pos)
+    x, _ = features(len(pos), False)
+    fast = module(x, geometry, path)
+    slow = per_graph(
+        geometry,
+        pos,
+        structures,
+        lambda mine, places, images: reference.far_attention(
+            module, x[mine], places, images
+        ),
+    )
+    for one, two in zip(fast, slow, strict=True):
+        if one is not None:
+            scale = float(two.detach().abs().max())
+            torch.testing.assert_close(
+                one, two, rtol=tolerance, atol=tolerance * max(scale, 1.0)
+            )
+    scaled = max(tolerance * 100, 1e-9)
+    assert_same_gradients(
+        fast, slow, inputs_of(module, x, pos), rtol=scaled, atol=scaled
+    )
+
+
+def test_far_dense_and_linear_agree_to_rounding_on_a_lattice():
+    geometry, pos = make_geometry(periodic_structures())
+    module = far(True)
+    x, _ = features(len(pos), False)
+    for one, two in zip(
+        module(x, geometry, "dense"), module(x, geometry, "linear"), strict=True
+    ):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+
+
+def test_a_box_smaller_than_the_reach_aliases():
+    """Negative test: images inside the reach of f spoil the Fourier path."""
+    geometry, pos = make_geometry(open_structures())
+    module = far(False)
+    with torch.no_grad():
+        module.mixture.coefficients.fill_(1.0)
+    x, _ = features(len(pos), False)
+    exact = module(x, geometry, "dense")[0]
+    shells = module.mixture.shells
+    # The same band with a box that leaves no room between images.
+    geometry._modes = {(shells.band, shells.reach): geometry._find_modes(0.8, 1.0)}
+    aliased = module(x, geometry, "linear")[0]
+    assert (aliased - exact).abs().max() > 1e-2 * exact.abs().max()
+
+
+def test_an_atom_does_not_attend_to_itself_but_to_its_images():
+    atom = open_structures()[2]
+    geometry, pos = make_geometry([atom])
+    x, vec = features(1, True)
+    for path in ("dense", "linear"):
+        assert torch.equal(near(True)(x, vec, geometry, path)[0], torch.zeros(1, 6))
+        alone = far(True)(x, geometry, path)[0]
+        torch.testing.assert_close(alone, torch.zeros(1, 6), rtol=0, atol=1e-5)
+    atom.cell, atom.pbc = 3.0 * torch.eye(3).numpy(), True
+    geometry, _ = make_geometry([atom])
+    for path in ("dense", "linear"):
+        assert near(True)(x, vec, geometry, path)[0].abs().max() > 1e-3
+        assert far(True)(x, geometry, path)[0].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("cutoff", [PolynomialCutoff(CUTOFF), CosineCutoff(CUTOFF)])
+def test_cutoff_starts_at_one_and_ends_at_zero(cutoff):
+    r = torch.tensor([0.0, CUTOFF, CUTOFF + 1], requires_grad=True)
+    value = cutoff(r)
+    torch.testing.assert_close(value.detach(), torch.tensor([1.0, 0.0, 0.0]))
+    (slope,) = torch.autograd.grad(value.sum(), r)
+    torch.testing.assert_close(slope, torch.zeros(3), rtol=0, atol=1e-12)
+
+
+def test_near_heads_are_continuous_at_the_cutoff():
+    """An atom crossing the cutoff moves neither value nor gradient."""
+    module = near(True)
+    x, vec = features(2, True)
+    outputs, gradients = [], []
+    for r in (CUTOFF - 1e-7, CUTOFF + 1e-7):
+        pos = torch.tensor([[0.0, 0.0, 0.0], [r, 0.0, 0.0]], requires_grad=True)
+        from ase import Atoms
+
+        geometry, _ = make_geometry([Atoms("H2", pos.detach().numpy())], pos=pos)
+        out = module(x, vec, geometry, "linear")
+        outputs.append(torch.cat([out[0].flatten(), out[1].flatten()]))
+        total = outputs[-1].sum()
+        gradients.append(
+            torch.autograd.grad(total, pos)[0]
+            if total.requires_grad and len(geometry.pairs.r)
+            else torch.zeros(2, 3)
+        )
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
+
+
+def test_messages_have_unit_scale_at_initialisation():
+    """Neither vanishing nor exploding: directions cancel in part."""
+    from ase.build import molecule
+
+    geometry, pos = make_geometry([molecule("C6H6")] * 8, cutoff=5.0)
+    shells = RadialShells(32, band=3.0, min_width=0.02)
+    module = NearAttention(128, 8, 16, 8, shells, PolynomialCutoff(5.0), vectors=True)
+    x, vec = torch.randn(len(pos), 128), torch.zeros(len(pos), 3, 128)
+    scalars, vectors = module(x, vec, geometry)
+    assert 0.2 < float(scalars.detach().std()) < 5
+    assert 0.05 < float(vectors.detach().std()) < 5
