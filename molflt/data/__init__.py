@@ -1,0 +1,26 @@
+"""Data sets: from files to graphs, batches and statistics."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from molflt.data.atoms_files import AtomsFiles
+    from molflt.data.emt import EMTIS2RE
+    from molflt.data.oc20 import OC20IS2RE
+    from molflt.data.qm9 import QM9
+
+__all__ = ["EMTIS2RE", "OC20IS2RE", "QM9", "AtomsFiles"]
+
+_HOMES = {
+    "AtomsFiles": "molflt.data.atoms_files",
+    "EMTIS2RE": "molflt.data.emt",
+    "OC20IS2RE": "molflt.data.oc20",
+    "QM9": "molflt.data.qm9",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a data module when it is first used: predictions need no Lightning."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

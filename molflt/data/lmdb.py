@@ -14,7 +14,6 @@ Readers return the types of the table in `molflt.data.molecule`.
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -26,7 +25,7 @@ import numpy as np
 from torch_geometric.data import Data
 
 from molflt.data.dataset import GraphDataset
-from molflt.data.lmdb_file import open_readonly
+from molflt.data.lmdb_file import LMDBReader
 from molflt.data.lmdb_record import Precision, decode, encode, label_names
 from molflt.data.progress import track
 from molflt.errors import InputError
@@ -145,6 +144,15 @@ def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> Non
             environment.set_mapsize(2 * environment.info()["map_size"])
 
 
+def is_molflt_lmdb(path: str | Path) -> bool:
+    """Tell molflt's files from other LMDBs.
+
+    Raises:
+        InputError: It is no LMDB at all.
+    """
+    return LMDBReader(path).get(_META_KEY) is not None
+
+
 class LMDBDataset(GraphDataset):
     """Graphs of a file of `write_lmdb`, read when asked for.
 
@@ -160,13 +168,12 @@ class LMDBDataset(GraphDataset):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._environment: lmdb.Environment | None = None
-        self._pid = -1
+        self._reader = LMDBReader(path)
         meta = self._read_meta()
         self._length = int(meta["length"])
         self.targets = tuple(TargetSpec.from_plain(spec) for spec in meta["targets"])
         self.metadata: dict[str, Any] = meta["metadata"]
-        sizes = np.frombuffer(self._get(_NATOMS_KEY) or b"", dtype="<i4")
+        sizes = np.frombuffer(self._reader.get(_NATOMS_KEY) or b"", dtype="<i4")
         if len(sizes) != self._length:
             raise InputError(
                 f"{self.path} is damaged: it promises {self._length} records "
@@ -193,7 +200,7 @@ class LMDBDataset(GraphDataset):
             index += self._length
         if not 0 <= index < self._length:
             raise IndexError(index)
-        value = self._get(index.to_bytes(8, "big"))
+        value = self._reader.get(index.to_bytes(8, "big"))
         try:
             if value is None:
                 raise ValueError("it is missing")
@@ -207,24 +214,10 @@ class LMDBDataset(GraphDataset):
         for index in range(self._length):
             yield self[index]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_environment": None, "_pid": -1}
-
-    def _get(self, key: bytes) -> bytes | None:
-        if self._environment is None or self._pid != os.getpid():
-            self._environment = open_readonly(self.path)
-            self._pid = os.getpid()
-        try:
-            with self._environment.begin() as transaction:
-                value: bytes | None = transaction.get(key)
-        except lmdb.Error as error:
-            raise InputError(f"{self.path} is damaged ({error}).") from error
-        return value
-
     def _read_meta(self) -> dict[str, Any]:
-        raw = self._get(_META_KEY)
+        raw = self._reader.get(_META_KEY)
         if raw is None:
-            if self._get(b"0") is not None:
+            if self._reader.get(b"0") is not None:
                 raise InputError(
                     f"{self.path} is an LMDB in the layout of OCP (pickled records); "
                     f"convert it with: molflt data convert {self.path} OUT.lmdb"

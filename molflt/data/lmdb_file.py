@@ -4,6 +4,7 @@ import os
 import struct
 import weakref
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
@@ -103,3 +104,42 @@ def _page_size(path: Path, first: bytes, size: int) -> int:
             if 512 <= page_size <= 65536 and page_size & (page_size - 1) == 0:
                 return int(page_size)
     raise InputError(f"{path} is not an LMDB file.")
+
+
+class LMDBReader:
+    """Values of one LMDB, in whatever process asks for them.
+
+    The file is opened at first use in each process, so that a reader may be forked or
+    pickled to loader processes.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._environment: lmdb.Environment | None = None
+        self._pid = -1
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return one value; None if there is no such key.
+
+        Raises:
+            InputError: The file cannot be opened or is damaged.
+        """
+        try:
+            with self._opened().begin() as transaction:
+                value: bytes | None = transaction.get(key)
+        except lmdb.Error as error:
+            raise InputError(f"{self.path} is damaged ({error}).") from error
+        return value
+
+    def num_entries(self) -> int:
+        """Return the number of keys."""
+        return int(self._opened().stat()["entries"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_environment": None, "_pid": -1}
+
+    def _opened(self) -> lmdb.Environment:
+        if self._environment is None or self._pid != os.getpid():
+            self._environment = open_readonly(self.path)
+            self._pid = os.getpid()
+        return self._environment

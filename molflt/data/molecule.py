@@ -113,7 +113,7 @@ def atoms_to_graph(
     """Make the graph of ASE atoms; `FixAtoms` constraints become `fixed`.
 
     Labels are passed in, as ASE keeps them in several places: see
-    `molflt.data.atoms_files.read_labels`.
+    `molflt.data.ase_frames.read_labels`.
 
     Args:
         atoms: Structure; cell and pbc are taken as they are.
@@ -197,7 +197,10 @@ def _species(z: ArrayLike, prefix: str) -> np.ndarray:
             f"{prefix}atomic numbers must be a list of at least one atom, "
             f"received shape {numbers.shape}."
         )
-    whole = numbers.astype(np.int64)
+    if numbers.dtype.kind not in "iuf":
+        raise InputError(f"{prefix}atomic numbers must be numbers.")
+    with np.errstate(invalid="ignore"):  # NaN becomes some integer, and differs
+        whole = numbers.astype(np.int64)
     bad = (whole != numbers) | (whole < 1) | (whole > MAX_Z)
     if bad.any():
         atom = int(np.argmax(bad))
@@ -250,9 +253,12 @@ def _tags(tags: ArrayLike | None, n: int, prefix: str) -> np.ndarray:
     if tags is None:
         return np.full(n, -1, dtype=np.int64)
     array = np.asarray(tags)
-    whole = array.astype(np.int64)
-    if array.shape != (n,):
-        raise InputError(f"{prefix}tags must have shape ({n},), got {array.shape}.")
+    if array.shape != (n,) or array.dtype.kind not in "iuf":
+        raise InputError(
+            f"{prefix}tags must be numbers of shape ({n},), got {array.shape}."
+        )
+    with np.errstate(invalid="ignore"):
+        whole = array.astype(np.int64)
     bad = (whole != array) | (whole < -1) | (whole > 2)
     if bad.any():
         raise InputError(

@@ -129,7 +129,7 @@ def test_the_map_grows_and_the_file_stays_compact(tmp_path, monkeypatch):
     data = LMDBDataset(target)
     assert count == len(data) == 700
     assert data[699].energy.item() == list(random_graphs(700, atoms=40))[699].energy
-    raw = sum(len(data._get(index.to_bytes(8, "big"))) for index in range(700))
+    raw = sum(len(data._reader.get(index.to_bytes(8, "big"))) for index in range(700))
     assert target.stat().st_size < 1.6 * raw
 
 

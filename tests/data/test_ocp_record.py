@@ -9,12 +9,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from ocp_files import pyg1, pyg2, slab_fields
 from torch_geometric.data import Batch, Data
 
 from molflt.data.ocp_batch import read_batch
 from molflt.data.ocp_record import ALLOWED, read_record
 from molflt.errors import InputError
+from tests.data.ocp_files import pyg1, pyg2, slab_fields
 
 FIELDS = ("pos", "cell", "atomic_numbers", "natoms", "tags", "fixed", "y_relaxed")
 

@@ -1,0 +1,155 @@
+"""Frames of any file that ASE reads, with the labels wherever ASE keeps them."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ase.db
+import ase.io
+import numpy as np
+from ase import Atoms
+from torch_geometric.data import Data
+
+from molflt.data.molecule import atoms_to_graph
+from molflt.data.tags import TagRule
+from molflt.errors import InputError
+
+
+def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms]]:
+    """Read the frames of a file, each with the words that name it in errors.
+
+    Args:
+        path: Any file ASE reads: extxyz, traj, db, cif, POSCAR, ...
+
+    Raises:
+        InputError: No such file, a folder, empty, or ASE cannot read it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a structure file.")
+    if not path.exists():
+        raise InputError(f"No such file: {path}.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty.")
+    frame = 0
+    frames: Iterator[Atoms] | None = None
+    while True:
+        where = f"{path}, frame {frame}"
+        try:
+            with warnings.catch_warnings():
+                # Parsers warn about their formats; what matters is checked here.
+                warnings.simplefilter("ignore")
+                frames = frames or _open_frames(path)
+                atoms = next(frames, None)
+        except MemoryError:
+            raise
+        except Exception as error:  # ASE's parsers raise whatever occurs to them
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise InputError(f"{where}: ASE cannot read it ({reason}).") from error
+        if atoms is None:
+            break
+        yield where, atoms
+        frame += 1
+    if frame == 0:
+        raise InputError(f"{path} has no structures.")
+
+
+def _open_frames(path: Path) -> Iterator[Atoms]:
+    if path.suffix != ".db":
+        return iter(ase.io.iread(str(path), index=":"))
+    # ASE's own reader of databases drops the key-value pairs, where labels may be.
+    rows = ase.db.connect(path, serial=True).select()
+    return (row.toatoms(add_additional_information=True) for row in rows)
+
+
+def read_labels(
+    atoms: Atoms,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    where: str = "",
+) -> tuple[float | None, np.ndarray | None]:
+    """Find energy [eV] and forces [eV/Å] of one frame.
+
+    ASE moves an ``energy`` of an extxyz file into the results of a calculator; other
+    programs write other names. Without a key the places are the calculator's
+    ``energy`` and ``forces``, then those names in `info` and `arrays`.
+
+    Args:
+        atoms: The frame.
+        energy_key: Name of the energy; it must be there.
+        forces_key: Name of the forces; they must be there.
+        where: File and frame, for errors.
+
+    Returns:
+        Energy and forces, None where there are none.
+
+    Raises:
+        InputError: A key that was asked for is missing (the message lists those that
+            are there), or a value has the wrong shape.
+    """
+    results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
+    pairs = atoms.info.get("key_value_pairs", {})  # of an ASE database
+    places: dict[str, Any] = {**atoms.arrays, **pairs, **atoms.info, **results}
+    energy = places.get(energy_key or "energy")
+    forces = places.get(forces_key or "forces")
+    hidden = {"key_value_pairs", "data", "unique_id", "numbers", "positions"}
+    for key, value in ((energy_key, energy), (forces_key, forces)):
+        if key is not None and value is None:
+            seen = ", ".join(sorted(set(places) - hidden)) or "none"
+            raise InputError(f"{where}: no {key!r}; the keys there are: {seen}.")
+    if energy is not None and (np.size(energy) != 1 or not _numeric(energy)):
+        raise InputError(f"{where}: {energy_key or 'energy'!r} is not one number.")
+    if forces is not None and (
+        np.shape(forces) != (len(atoms), 3) or not _numeric(forces)
+    ):
+        raise InputError(
+            f"{where}: {forces_key or 'forces'!r} has shape {np.shape(forces)}, forces "
+            f"of {len(atoms)} atoms have ({len(atoms)}, 3)."
+        )
+    return (
+        None if energy is None else float(np.reshape(energy, ())),
+        None if forces is None else np.asarray(forces, dtype=np.float64),
+    )
+
+
+def _numeric(value: Any) -> bool:
+    return np.asarray(value).dtype.kind in "iuf"
+
+
+def iterate_graphs(
+    path: str | Path,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    tags: TagRule = "auto",
+    need_energy: bool = True,
+) -> Iterator[Data]:
+    """Read the labelled graphs of a file, in its order; an empty id where it has none.
+
+    Args:
+        path: Any file ASE reads.
+        energy_key: See `read_labels`.
+        forces_key: See `read_labels`; without it, forces are taken where the first
+            frame has them.
+        tags: How to read tags, see `molflt.data.tags`.
+        need_energy: A frame without energy is an error.
+
+    Raises:
+        InputError: Names file and frame: a missing label, or as `make_graph`.
+    """
+    with_forces: bool | None = None
+    for where, atoms in iterate_atoms(path):
+        energy, forces = read_labels(atoms, energy_key, forces_key, where)
+        if energy is None and need_energy:
+            read_labels(atoms, energy_key or "energy", None, where)
+        if with_forces is None:
+            with_forces = forces is not None
+        if with_forces and forces is None:
+            raise InputError(f"{where}: no forces, though frame 0 has them.")
+        yield atoms_to_graph(
+            atoms,
+            tags=tags,
+            targets=None if energy is None else {"energy": energy},
+            forces=forces if with_forces else None,
+            where=where,
+        )

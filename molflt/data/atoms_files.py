@@ -1,0 +1,152 @@
+"""Your own data: structures with labels in any file that ASE reads."""
+
+from pathlib import Path
+
+import numpy as np
+from torch_geometric.data import Data
+
+from molflt.data.ase_frames import iterate_graphs
+from molflt.data.datamodule import GraphDataModule, Splits
+from molflt.data.dataset import GraphDataset, GraphList, GraphSubset
+from molflt.data.lmdb import LMDBDataset
+from molflt.data.progress import track
+from molflt.data.tags import TagRule
+from molflt.errors import InputError, UsageError
+from molflt.targets import TargetKind, TargetSpec
+
+Files = str | Path | list[str] | list[Path]
+
+
+class AtomsFiles(GraphDataModule):
+    """Your own data: labelled structures in any file ASE reads, or molflt's LMDB.
+
+    The target is ``energy`` [eV]; forces [eV/Å] are read where the files have them.
+    Files are read into memory; for more than fits, ``molflt data convert`` to LMDB.
+
+    Args:
+        train: Training file or files.
+        val: Validation file or files; None: a random part of the training files.
+        test: Test file or files; None: no test set.
+        energy_key: Name of the energy in `info`, a calculator's results or a database;
+            None: ``energy``. A frame without it is an error.
+        forces_key: Name of the forces; None: ``forces``, where there are any.
+        val_fraction: Part of the training files that validates if `val` is None.
+        kind: ``potential``: energy of the geometry in the file; ``relaxed``: energy
+            after relaxation of it; see `TargetSpec`.
+        reference: What zero energy means; kept in checkpoints, printed by predictions.
+        tags: How to read the tags of slabs, see `molflt.data.tags`.
+        batch_size: Structures of a training batch.
+        eval_batch_size: Structures of a validation or test batch; None: `batch_size`.
+        num_workers: Loader processes.
+        seed: Seed of the random part, the order of training structures, `max_train`.
+        max_train: Use this many training structures, drawn at random; None: all.
+        in_memory: Keep graphs of LMDB files in memory after the first reading.
+
+    Raises:
+        InputError: A file is missing.
+        UsageError: `val_fraction` is not between 0 and 1, or ASE's and molflt's files
+            are mixed.
+    """
+
+    def __init__(
+        self,
+        train: Files,
+        val: Files | None = None,
+        test: Files | None = None,
+        energy_key: str | None = None,
+        forces_key: str | None = None,
+        val_fraction: float = 0.1,
+        kind: TargetKind = "potential",
+        reference: str = "as in the training files",
+        tags: TagRule = "auto",
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        max_train: int | None = None,
+        in_memory: bool = True,
+    ) -> None:
+        super().__init__(
+            batch_size, eval_batch_size, num_workers, seed, max_train, in_memory
+        )
+        if not 0 < val_fraction < 1:
+            raise UsageError(f"val_fraction must lie in (0, 1), not {val_fraction}.")
+        self._files = {"train": _listed(train), "val": _listed(val)}
+        self._files["test"] = _listed(test)
+        self._options = (energy_key, forces_key, tags)
+        self.val_fraction = val_fraction
+        self._targets: tuple[TargetSpec, ...] = (
+            TargetSpec("energy", kind=kind, reference=reference),
+        )
+        if self._files["train"][0].suffix == ".lmdb":
+            self._targets = LMDBDataset(self._files["train"][0]).targets
+        for path in (path for files in self._files.values() for path in files):
+            if not path.exists():
+                raise InputError(f"No such file: {path}.")
+
+    @property
+    def targets(self) -> tuple[TargetSpec, ...]:
+        """The energy; of LMDB files whatever they hold."""
+        return self._targets
+
+    def load_splits(self) -> Splits:
+        """Read the files.
+
+        Raises:
+            InputError: Names file and frame that cannot be used, or there are too few
+                structures to validate.
+        """
+        train = self._read("train")
+        if self._files["val"]:
+            val = self._read("val")
+        else:
+            order = np.random.default_rng(self.seed).permutation(len(train))
+            count = max(1, round(self.val_fraction * len(train)))
+            if count >= len(train):
+                raise InputError(
+                    f"{self._files['train'][0]} has {len(train)} structures, too few "
+                    "to train and to validate on."
+                )
+            val = GraphSubset(train, np.sort(order[:count]))
+            train = GraphSubset(train, np.sort(order[count:]))
+        return (
+            train,
+            {"val": val},
+            {"test": self._read("test")} if self._files["test"] else {},
+        )
+
+    def _read(self, split: str) -> GraphDataset:
+        files = self._files[split]
+        if any(path.suffix == ".lmdb" for path in files):
+            if len(files) > 1:
+                raise UsageError(
+                    f"{split} is several files with an LMDB among them; make one file "
+                    "of them with `molflt data convert`."
+                )
+            dataset = LMDBDataset(files[0])
+            if dataset.targets != self._targets:
+                raise InputError(f"{files[0]} has other targets than the training set.")
+            return dataset
+        energy_key, forces_key, tags = self._options
+        graphs: list[Data] = []
+        for path in files:
+            frames = iterate_graphs(path, energy_key, forces_key, tags)
+            for graph in track(frames, f"reading {path.name}"):
+                graph.sid = graph.sid or str(len(graphs))
+                graphs.append(graph)
+        with_forces = ["forces" in graph for graph in graphs]
+        if any(with_forces) and not all(with_forces):
+            raise InputError(
+                f"Of the {split} files {', '.join(map(str, files))} some have forces "
+                "and some have none."
+            )
+        return GraphList(graphs)
+
+
+def _listed(files: Files | None) -> list[Path]:
+    if files is None:
+        return []
+    paths = [files] if isinstance(files, str | Path) else files
+    if not paths:
+        raise UsageError("An empty list of files.")
+    return [Path(path) for path in paths]

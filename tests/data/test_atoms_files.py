@@ -1,0 +1,169 @@
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.db import connect
+
+from molflt.data import AtomsFiles
+from molflt.data.ase_frames import iterate_graphs, read_labels
+from molflt.data.lmdb import LMDBDataset, write_lmdb
+from molflt.errors import InputError, UsageError
+from molflt.targets import TargetSpec
+
+
+def frames(count, forces=True):
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        atoms = molecule("CH3OH")
+        atoms.rattle(0.05, rng=rng)
+        results = {"energy": -30.0 - index}
+        if forces:
+            results["forces"] = rng.normal(size=(len(atoms), 3))
+        atoms.calc = SinglePointCalculator(atoms, **results)
+        yield atoms
+
+
+@pytest.fixture
+def path(tmp_path):
+    ase.io.write(tmp_path / "a.xyz", list(frames(12)), format="extxyz")
+    return tmp_path / "a.xyz"
+
+
+@pytest.mark.parametrize("suffix", ["xyz", "traj", "db", "json"])
+def test_labels_survive_every_format(tmp_path, suffix):
+    source = list(frames(3))
+    ase.io.write(tmp_path / f"a.{suffix}", source)
+    graphs = list(iterate_graphs(tmp_path / f"a.{suffix}"))
+    assert [graph.energy.item() for graph in graphs] == [-30.0, -31.0, -32.0]
+    for graph, atoms in zip(graphs, source, strict=True):
+        np.testing.assert_allclose(graph.forces, atoms.get_forces(), atol=1e-7)
+
+
+def test_labels_of_a_live_calculator_are_not_computed():
+    atoms = bulk("Cu")
+    atoms.calc = EMT()
+    assert read_labels(atoms) == (None, None)
+    energy = atoms.get_potential_energy()
+    assert read_labels(atoms)[0] == energy
+
+
+def test_keys_choose_other_labels(tmp_path):
+    atoms = next(frames(1))
+    atoms.info["dft_energy"] = 7.0
+    atoms.arrays["dft_forces"] = np.ones((len(atoms), 3))
+    ase.io.write(tmp_path / "a.extxyz", atoms)
+    graph = next(iterate_graphs(tmp_path / "a.extxyz", "dft_energy", "dft_forces"))
+    assert graph.energy.item() == 7.0
+    assert (graph.forces == 1).all()
+    with connect(tmp_path / "a.db") as database:
+        database.write(molecule("CO"), dft_energy=-2.5)
+    assert next(iterate_graphs(tmp_path / "a.db", "dft_energy")).energy.item() == -2.5
+
+
+def test_a_missing_energy_names_file_frame_and_keys(tmp_path):
+    bare = molecule("CO")
+    bare.info["total_e"] = 1.0
+    ase.io.write(tmp_path / "a.xyz", [*frames(2), bare], format="extxyz")
+    message = r"a\.xyz, frame 2: no 'energy'; the keys there are: total_e"
+    with pytest.raises(InputError, match=message):
+        AtomsFiles(tmp_path / "a.xyz").setup()
+    with pytest.raises(InputError, match=r"frame 0: no 'total_e'.*energy, forces"):
+        list(iterate_graphs(tmp_path / "a.xyz", "total_e"))
+    with pytest.raises(InputError, match=r"frame 0: no 'f'"):
+        list(iterate_graphs(tmp_path / "a.xyz", None, "f"))
+
+
+def test_forces_must_be_there_for_all_frames(tmp_path):
+    mixed = [*frames(1), *frames(1, forces=False)]
+    ase.io.write(tmp_path / "a.xyz", mixed, format="extxyz")
+    with pytest.raises(InputError, match=r"frame 1: no forces"):
+        list(iterate_graphs(tmp_path / "a.xyz"))
+    ase.io.write(tmp_path / "b.xyz", mixed[:1], format="extxyz")
+    ase.io.write(tmp_path / "c.xyz", mixed[1:], format="extxyz")
+    with pytest.raises(InputError, match="some have forces"):
+        AtomsFiles([tmp_path / "b.xyz", tmp_path / "c.xyz"]).setup()
+
+
+@pytest.mark.parametrize("value", [[1.0, 2.0], "low", np.array([1.0, 2.0])])
+def test_an_energy_must_be_one_number(value):
+    atoms = molecule("CO")
+    atoms.info["energy"] = value
+    with pytest.raises(InputError, match="frame 3: 'energy' is not one number"):
+        read_labels(atoms, where="frame 3")
+
+
+def test_part_of_the_training_file_validates(path):
+    data = AtomsFiles(path, val_fraction=0.25, batch_size=4)
+    data.setup()
+    train = {graph.sid for graph in data.train}
+    val = {graph.sid for graph in data.val["val"]}
+    assert (len(train), len(val)) == (9, 3)
+    assert not train & val
+    assert data.test_names == []
+    again = AtomsFiles(path, val_fraction=0.25)
+    again.setup()
+    assert {graph.sid for graph in again.train} == train
+    assert next(iter(data.train_dataloader())).forces.shape[1] == 3
+
+
+def test_lists_of_files_and_separate_sets(path, tmp_path):
+    ase.io.write(tmp_path / "b.traj", list(frames(5)))
+    data = AtomsFiles([str(path), tmp_path / "b.traj"], val=path, test=[path])
+    data.setup()
+    assert (len(data.train), data.val_names, data.test_names) == (17, ["val"], ["test"])
+    assert len({graph.sid for graph in data.train}) == 17
+
+
+def test_lmdb_files_bring_their_targets(path, tmp_path):
+    spec = TargetSpec("energy", reference="free atoms")
+    write_lmdb(tmp_path / "a.lmdb", iterate_graphs(path), targets=[spec])
+    data = AtomsFiles(tmp_path / "a.lmdb")
+    assert data.targets == (spec,)
+    data.setup()
+    assert len(data.train) == 11
+    assert len(LMDBDataset(tmp_path / "a.lmdb")) == 12
+    with pytest.raises(UsageError, match="molflt data convert"):
+        AtomsFiles([path, tmp_path / "a.lmdb"]).setup()
+
+
+def test_tags_are_mapped(tmp_path):
+    slab = fcc111("Cu", (2, 2, 3), vacuum=6.0)
+    add_adsorbate(slab, "O", 1.2, "fcc")
+    slab.calc = SinglePointCalculator(slab, energy=1.0)
+    ase.io.write(tmp_path / "slab.traj", slab)
+    graph = next(iterate_graphs(tmp_path / "slab.traj"))
+    assert graph.tags.tolist() == [0] * 8 + [1] * 4 + [2]
+    assert graph.pbc.tolist() == [[True, True, False]]
+
+
+def test_bad_files_are_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        AtomsFiles(tmp_path / "no.xyz")
+    (tmp_path / "empty.xyz").touch()
+    with pytest.raises(InputError, match=r"empty\.xyz is empty"):
+        AtomsFiles(tmp_path / "empty.xyz").setup()
+    (tmp_path / "bad.xyz").write_text("3\n\nH 0 0 0\nH 0 0\n")
+    with pytest.raises(InputError, match=r"bad\.xyz, frame 0: ASE cannot read it"):
+        AtomsFiles(tmp_path / "bad.xyz").setup()
+    (tmp_path / "what.dat").write_text("hello")
+    with pytest.raises(InputError, match="ASE cannot read"):
+        AtomsFiles(tmp_path / "what.dat").setup()
+    with pytest.raises(InputError, match="is a folder"):
+        AtomsFiles(tmp_path).setup()
+    nan = Atoms("H", [[0, 0, np.nan]], info={"energy": 1.0})
+    ase.io.write(tmp_path / "nan.xyz", [*frames(1, forces=False), nan], format="extxyz")
+    with pytest.raises(InputError, match=r"nan\.xyz, frame 1: .*nan"):
+        AtomsFiles(tmp_path / "nan.xyz").setup()
+
+
+def test_senseless_options(path, tmp_path):
+    with pytest.raises(UsageError, match="val_fraction"):
+        AtomsFiles(path, val_fraction=1.0)
+    with pytest.raises(UsageError, match="empty list"):
+        AtomsFiles([])
+    ase.io.write(tmp_path / "one.xyz", next(frames(1)), format="extxyz")
+    with pytest.raises(InputError, match="too few"):
+        AtomsFiles(tmp_path / "one.xyz").setup()
