@@ -1,7 +1,7 @@
 """The laws a molflt model obeys, as functions that raise AssertionError.
 
-Each takes ``energy``, a function of a graph (or batch) that returns one number per graph,
-e.g. ``lambda data: model(data)["energy"]``. Use them on models of your own.
+Each takes ``energy``, a function of a graph (or batch) that returns one number per
+graph, e.g. ``lambda data: model(data)["energy"]``. Use them on models of your own.
 """
 
 from collections.abc import Callable, Sequence

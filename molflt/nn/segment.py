@@ -16,6 +16,15 @@ except (ImportError, OSError):  # absent, or built against another torch
     HAS_TORCH_SCATTER = False
 
 
+def prefers_torch_scatter(values: Tensor) -> bool:
+    """Whether torch_scatter sums `values`: on GPUs, where it is installed.
+
+    On a CPU `index_add` is faster: it moves whole rows, where a scatter looks up the
+    index of every element.
+    """
+    return HAS_TORCH_SCATTER and values.is_cuda
+
+
 def segment_sum(
     values: Float[Tensor, " k *f"], index: Int[Tensor, " k"], num_segments: int
 ) -> Float[Tensor, " num_segments *f"]:
@@ -26,7 +35,7 @@ def segment_sum(
         index: Segment of each row.
         num_segments: Number of rows returned.
     """
-    if HAS_TORCH_SCATTER:
+    if prefers_torch_scatter(values):
         return torch_scatter.scatter(
             values, index, dim=0, dim_size=num_segments, reduce="sum"
         )
@@ -46,7 +55,7 @@ def segment_max(
     values: Float[Tensor, " k *f"], index: Int[Tensor, " k"], num_segments: int
 ) -> Float[Tensor, " num_segments *f"]:
     """Return the maximum of the rows of each segment; empty segments are 0."""
-    if HAS_TORCH_SCATTER:
+    if prefers_torch_scatter(values):
         return torch_scatter.scatter(
             values, index, dim=0, dim_size=num_segments, reduce="max"
         )

@@ -54,7 +54,7 @@ class RadialGaussianMixture(nn.Module):
         return self.weights @ self.shells(r)
 
     def slope(self, r: Float[Tensor, " p"]) -> Float[Tensor, "h p"]:
-        """Return the slope df_h/dr / r [1/Å^2]; the gradient of f_h is slope times D."""
+        """Return df_h/dr / r [1/Å^2]; the gradient of f_h(D) is this times D."""
         return self.weights @ self.shells.slope(r)
 
     def kernel(self, delta: Float[Tensor, "p 3"]) -> Float[Tensor, "h p"]:

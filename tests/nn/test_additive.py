@@ -1,4 +1,4 @@
-"""The paper's form: softmax and FAVOR+ against their twins, and what FAVOR+ estimates."""
+"""The paper's form: softmax and FAVOR+ against their twins."""
 
 import pytest
 import torch

@@ -146,7 +146,7 @@ def test_a_box_smaller_than_the_reach_aliases():
 
 def test_an_atom_does_not_attend_to_itself_but_to_its_images():
     atom = open_structures()[2]
-    geometry, pos = make_geometry([atom])
+    geometry, _ = make_geometry([atom])
     x, vec = features(1, True)
     for path in ("dense", "linear"):
         assert torch.equal(near(True)(x, vec, geometry, path)[0], torch.zeros(1, 6))

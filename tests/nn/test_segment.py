@@ -8,7 +8,7 @@ from molflt.nn import reference, segment
 def backend(request, monkeypatch):
     if request.param and not segment.HAS_TORCH_SCATTER:
         pytest.skip("torch_scatter is not installed")
-    monkeypatch.setattr(segment, "HAS_TORCH_SCATTER", request.param)
+    monkeypatch.setattr(segment, "prefers_torch_scatter", lambda values: request.param)
 
 
 INDEX = torch.tensor([0, 0, 2, 2, 2, 4])
