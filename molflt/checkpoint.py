@@ -1,6 +1,7 @@
 """Checkpoints: tensors and plain values that rebuild a model without pickle."""
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,9 @@ def read_record(path: str | Path) -> dict[str, Any]:
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the path of a checkpoint file.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, about pickles it then refuses
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{path} is not a molflt checkpoint: it is no torch file or holds more "

@@ -1,6 +1,6 @@
 """FLTEncoder: atoms to features. FLTModel: features to energies. Read this first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -195,6 +195,16 @@ class FLTModel(nn.Module):
             self.register_buffer(
                 f"normaliser_{spec.name}", torch.tensor([0.0, 1.0], dtype=torch.float64)
             )
+
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> "FLTModel":
+        """Move as modules do, but keep offsets in float64 whatever the weights are."""
+        offsets = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, value in offsets.items():
+            moved = self._buffers[name]
+            if value is not None and moved is not None:
+                self._buffers[name] = value.to(moved.device)
+        return self
 
     def target_spec(self, name: str) -> TargetSpec:
         """Return the description of target `name`; KeyError if the model lacks it."""

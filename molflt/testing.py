@@ -16,6 +16,7 @@ Energy = Callable[[Data], Tensor]
 
 
 def _close(actual: Tensor, expected: Tensor, rtol: float, law: str) -> None:
+    actual, expected = actual.detach(), expected.detach()
     scale = expected.abs().max().clamp(min=1e-3)
     error = float((actual - expected).abs().max() / scale)
     if not error <= rtol:

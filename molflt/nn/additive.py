@@ -26,7 +26,10 @@ class AdditiveAttention(nn.Module):
       fixed frequencies numerator and denominator are unbiased; their ratio is biased
       O(1/m), and exp(N) by the frequencies O(1/s).
 
-    The pair j = i is included, as in a softmax.
+    The pair j = i is included, as in a softmax. In a periodic system f is summed over
+    images inside the logit: wrapping and the choice of cell change nothing, but a
+    supercell is another function, as the exponential of a sum over images is not a sum
+    over keys. The masked form has that law too.
 
     Args:
         width: Channels of the scalar features; a multiple of the heads.

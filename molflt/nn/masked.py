@@ -74,7 +74,7 @@ class MaskedAttention(nn.Module):
         self.mix = nn.Linear(total, width)
         if vectors:
             moved = num_near_heads * head_width
-            self.vector_in = nn.Linear(width, moved, bias=False)
+            self.vector_in = nn.Linear(width, moved, bias=False) if moved else None
             self.vector_mix = nn.Linear(total, width, bias=False)
 
     def forward(
@@ -87,7 +87,7 @@ class MaskedAttention(nn.Module):
         """Return the updates of scalar (n, c) and vector features (n, 3, c)."""
         scalars, vectors = [], []
         if self.near is not None:
-            moved = self.vector_in(vec) if self.vectors else None
+            moved = self.vector_in(vec) if self.vectors and self.vector_in else None
             out, turned = self.near(x, moved, geometry, path)
             scalars.append(out)
             vectors.append(turned)

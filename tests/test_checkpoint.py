@@ -1,0 +1,161 @@
+"""Checkpoints: round trip, safety, and one sentence for every wrong file."""
+
+import pickle
+
+import pytest
+import torch
+from ase.build import molecule
+
+import molflt
+from molflt.checkpoint import load, model_record, save_model
+from molflt.errors import InputError
+from molflt.model import FLTEncoder, FLTModel
+from molflt.targets import TargetSpec
+
+STATISTICS = {
+    "element_reference": {1: -13.5, 8: -2000.25},
+    "mean": 0.5,
+    "std": 2.0,
+    "elements": [1, 8],
+}
+
+
+@pytest.fixture
+def model():
+    spec = TargetSpec("energy", reference="E(total)", kind="relaxed")
+    model = FLTModel(FLTEncoder(width=16, num_layers=1, near_components=4), [spec])
+    model.set_statistics("energy", STATISTICS)
+    return model.eval()
+
+
+def test_a_checkpoint_is_enough(model, tmp_path):
+    path = tmp_path / "model.ckpt"
+    save_model(model, path, extra={"epochs": 3})
+    again = molflt.load(path)
+    water = [molecule("H2O")]
+    assert again.predict(water)["energy"] == model.predict(water)["energy"]
+    assert again.targets == model.targets
+    assert again.statistics == model.statistics
+    assert again.encoder.config == model.encoder.config
+    assert not again.training
+
+
+def test_the_record_holds_only_tensors_and_plain_values(model):
+    def plain(value):
+        if isinstance(value, dict):
+            return all(plain(k) and plain(v) for k, v in value.items())
+        if isinstance(value, list | tuple):
+            return all(map(plain, value))
+        return value is None or isinstance(
+            value, str | int | float | bool | torch.Tensor
+        )
+
+    assert plain(model_record(model))
+
+
+class Malicious:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return (open, (str(self.target), "w"))
+
+
+def test_a_malicious_checkpoint_is_refused_and_not_executed(tmp_path):
+    sentinel = tmp_path / "executed"
+    path = tmp_path / "evil.ckpt"
+    torch.save({"molflt": Malicious(sentinel)}, path)
+    with pytest.raises(InputError, match=r"evil\.ckpt is not a molflt checkpoint"):
+        load(path)
+    assert not sentinel.exists()
+
+
+def write_text(path):
+    path.write_text("hello, I am no checkpoint\n")
+
+
+def write_nothing(path):
+    path.write_bytes(b"")
+
+
+def write_pickle(path):
+    path.write_bytes(pickle.dumps({"state_dict": {}}))
+
+
+def write_other_program(path):
+    torch.save({"state_dict": {"weight": torch.zeros(2)}}, path)
+
+
+def write_cut(path):
+    other = path.with_suffix(".whole")
+    write_other_program(other)
+    path.write_bytes(other.read_bytes()[:200])
+
+
+def write_newer(path):
+    torch.save({"molflt": {"format": 99}}, path)
+
+
+def write_incomplete(path):
+    torch.save({"molflt": {"format": 1, "targets": []}}, path)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_text,
+        write_nothing,
+        write_pickle,
+        write_other_program,
+        write_cut,
+        write_newer,
+        write_incomplete,
+    ],
+)
+def test_a_wrong_file_is_one_sentence_that_names_it(write, tmp_path):
+    path = tmp_path / "file.ckpt"
+    write(path)
+    with pytest.raises(InputError, match=r"file\.ckpt") as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load(tmp_path / "nowhere.ckpt")
+    with pytest.raises(InputError, match="folder"):
+        load(tmp_path)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(model, tmp_path, monkeypatch):
+    path = tmp_path / "model.ckpt"
+    save_model(model, path)
+    before = path.read_bytes()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match="No space left"):
+        save_model(model, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_species_outside_the_training_set_are_named(model):
+    with pytest.raises(InputError, match="Structure 1 has C, N"):
+        model.predict([molecule("H2O"), molecule("HCN")])
+
+
+def test_predictions_come_in_input_order(model):
+    structures = [molecule(n) for n in ("H2O", "H2", "OH", "H2O2")]
+    together = model.predict(structures, batch_size=3)["energy"]
+    alone = [model.predict([atoms])["energy"][0] for atoms in structures]
+    torch.testing.assert_close(
+        torch.tensor(together), torch.tensor(alone), rtol=1e-6, atol=1e-5
+    )
+
+
+def test_no_structures_give_no_predictions(model):
+    assert model.predict([])["energy"].shape == (0,)

@@ -1,0 +1,222 @@
+"""The laws of design: every form and option of the encoder obeys them."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import add_adsorbate, bulk, fcc111, molecule
+from torch_geometric.data import Batch
+
+from molflt import testing as laws
+from molflt.data.molecule import atoms_to_graph
+from molflt.model import FLTEncoder, FLTModel
+from molflt.targets import TargetSpec
+
+SMALL = {"width": 16, "num_layers": 2, "near_components": 8, "head_width": 4}
+# Far heads that end within 10 Å, so that small cells are tested to full precision.
+FAR = {"far_band": 0.6, "far_min_width": 0.1, "far_components": 4, "far_head_width": 4}
+FORMS = {
+    "masked": {},
+    "near only": {"num_far_heads": 0},
+    "far only": {"num_near_heads": 0},
+    "scalar": {"vectors": False},
+    "additive": {"form": "additive"},
+}
+OPEN_FORMS = FORMS | {
+    "favor": {"form": "additive", "estimator": "favor", "num_frequencies": 8},
+    "free": {"form": "additive", "spectrum": "free"},
+}
+
+
+def build(options, extensive=True, dtype=torch.float32):
+    torch.manual_seed(0)
+    encoder = FLTEncoder(**{**SMALL, **FAR, **options})
+    model = FLTModel(encoder, [TargetSpec("energy", extensive=extensive)])
+    with torch.no_grad():
+        model.readouts["energy"][2].weight.mul_(20)  # energies of order one
+    return model.to(dtype).eval()
+
+
+def energy_of(model, path="auto"):
+    return lambda data: model(data, path)["energy"]
+
+
+def molecules():
+    return [atoms_to_graph(molecule(name)) for name in ("CH3CH2OH", "H2O", "H", "C6H6")]
+
+
+def slab():
+    atoms = fcc111("Cu", (2, 1, 3), vacuum=5)
+    add_adsorbate(atoms, "O", 1.3, "fcc")
+    atoms.rattle(0.05, seed=1)
+    return atoms_to_graph(atoms)
+
+
+def crystal():
+    atoms = bulk("NaCl", "rocksalt", 5.6) * (1, 1, 2)
+    atoms.rattle(0.1, seed=2)
+    return atoms_to_graph(atoms)
+
+
+@pytest.mark.parametrize("options", OPEN_FORMS.values(), ids=OPEN_FORMS)
+class TestOpenSystems:
+    def test_numbering_does_not_matter(self, options):
+        laws.assert_permutation_invariant(energy_of(build(options)), molecules()[0])
+
+    def test_batch_equals_its_molecules(self, options):
+        laws.assert_batch_equals_singles(energy_of(build(options)), molecules())
+
+    def test_no_gradient_crosses_molecules(self, options):
+        laws.assert_graphs_do_not_interact(energy_of(build(options)), molecules())
+
+    def test_translation_by_a_thousand_angstroms(self, options):
+        laws.assert_translation_invariant(energy_of(build(options)), molecules()[0])
+
+    def test_every_parameter_in_use_has_a_finite_gradient(self, options):
+        model = build(options)
+        batch = Batch.from_data_list(molecules())
+        model(batch)["energy"].square().sum().backward()
+        gradients = {n: p.grad for n, p in model.named_parameters()}
+        assert all(g is None or torch.isfinite(g).all() for g in gradients.values())
+        used = [n for n, g in gradients.items() if g is not None and g.abs().max() > 0]
+        spectra = [n for n in used if "mixture" in n or "spectrum" in n]
+        assert spectra, "no spectrum learns"
+
+    def test_forces_by_gradcheck(self, options):
+        model = build(options, dtype=torch.float64)
+        graph = molecules()[1]
+
+        def energy(pos):
+            copy = graph.clone()
+            copy.pos = pos
+            return model(copy)["energy"]
+
+        pos = graph.pos.clone().requires_grad_(True)
+        # The normalised form of FAVOR+ has a maximum in it that is a constant only up
+        # to its eps, which central differences see.
+        tolerance = 1e-4 if options.get("estimator") == "favor" else 1e-6
+        assert torch.autograd.gradcheck(energy, pos, atol=tolerance, rtol=1e-4)
+
+
+RADIAL = {k: v for k, v in OPEN_FORMS.items() if k not in ("favor", "free")}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("options", RADIAL.values(), ids=RADIAL)
+def test_rotation_and_reflection_are_exact_for_radial_spectra(options, dtype):
+    rtol = 1e-5 if dtype == torch.float32 else 1e-11
+    laws.assert_rotation_invariant(
+        energy_of(build(options, dtype=dtype)), molecules()[0], rtol
+    )
+
+
+@pytest.mark.parametrize("kind", ["favor", "free"])
+def test_rotation_error_of_free_spectra_is_reported(kind):
+    error = laws.rotation_error(energy_of(build(OPEN_FORMS[kind])), molecules()[0])
+    assert error > 1e-5  # they do depend on orientation: that is why it is reported
+    assert np.isfinite(error)
+
+
+@pytest.mark.parametrize("graph", [molecules()[0], slab(), crystal()])
+def test_paths_are_one_function(graph):
+    model = build({}, dtype=torch.float64)
+    dense, linear = energy_of(model, "dense")(graph), energy_of(model, "linear")(graph)
+    torch.testing.assert_close(dense, linear, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("path", ["dense", "linear"])
+@pytest.mark.parametrize("graph", [slab(), crystal()], ids=["slab", "crystal"])
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+class TestPeriodicSystems:
+    # A slab's open direction is padded: exact to the far heads' tolerance there.
+    def rtol(self, graph, options):
+        exact = bool(graph.pbc.all()) or options.get("num_far_heads") == 0
+        return 1e-8 if exact else 1e-4
+
+    def test_wrapping(self, options, graph, path):
+        energy = energy_of(build(options, dtype=torch.float64), path)
+        laws.assert_wrapping_invariant(energy, graph, rtol=self.rtol(graph, options))
+
+    def test_another_cell_of_the_same_lattice(self, options, graph, path):
+        energy = energy_of(build(options, dtype=torch.float64), path)
+        rtol = self.rtol(graph, options)
+        laws.assert_cell_choice_invariant(energy, graph, rtol=rtol)
+
+    @pytest.mark.parametrize("extensive", [True, False])
+    def test_supercell(self, options, graph, path, extensive):
+        model = build(options, extensive=extensive, dtype=torch.float64)
+        arguments = energy_of(model, path), graph, extensive
+        if options.get("form") == "additive":
+            # Negative: exp(sum over images of f) is not a sum over the supercell's keys.
+            with pytest.raises(AssertionError, match="supercell"):
+                laws.assert_supercell_law(*arguments, rtol=1e-4)
+        else:
+            laws.assert_supercell_law(*arguments, rtol=self.rtol(graph, options))
+
+    def test_rotation(self, options, graph, path):
+        energy = energy_of(build(options, dtype=torch.float64), path)
+        rtol = max(self.rtol(graph, options), 1e-8)
+        laws.assert_rotation_invariant(energy, graph, rtol=rtol, num_rotations=2)
+
+
+def test_mixed_batch_of_open_and_periodic_graphs():
+    graphs = [molecules()[1], slab(), crystal()]
+    laws.assert_batch_equals_singles(
+        energy_of(build({}, dtype=torch.float64)), graphs, 1e-5
+    )
+
+
+def test_offsets_keep_small_differences_of_large_energies():
+    model = build({})
+    statistics = {
+        "element_reference": {1: -13.6, 8: -2042.6113},
+        "mean": 0.0,
+        "std": 0.01,
+    }
+    model.set_statistics("energy", statistics)
+    water = molecules()[1]
+    with torch.no_grad():
+        energy = float(model(water)["energy"])
+        rest = float(model.normalised(water)["energy"])
+    assert energy == pytest.approx(-2042.6113 - 27.2 + 0.01 * rest, abs=1e-9)
+
+
+def test_normalise_and_physical_are_inverse():
+    model = build({})
+    statistics = {"element_reference": {1: -13.0, 8: -2000.0}, "mean": 2.0, "std": 0.3}
+    model.set_statistics("energy", statistics)
+    batch = Batch.from_data_list(molecules()[1:3])
+    labels = torch.tensor([-2026.5, -11.2], dtype=torch.float64)
+    normalised = model.normalise("energy", labels, batch)
+    back = model.physical("energy", normalised, batch)
+    torch.testing.assert_close(back, labels, rtol=0, atol=1e-6)
+
+
+def test_tags_change_the_energy():
+    graph = slab()
+    tagged = graph.clone()
+    tagged.tags = torch.randint(0, 3, tagged.tags.shape)
+    energy = energy_of(build({}))
+    assert abs(float((energy(graph) - energy(tagged)).detach())) > 1e-6
+
+
+def test_contributions_sum_to_the_energy():
+    model = build({})
+    graph = molecules()[0]
+    with torch.no_grad():
+        parts = model.contributions(graph)["energy"]
+        assert float(parts.sum()) == pytest.approx(
+            float(model(graph)["energy"]), rel=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_near_heads": 0, "num_far_heads": 0}, "at least one"),
+        ({"far_min_width": 0.2}, "min_width"),
+        ({"cutoff": -1.0}, "cutoff"),
+    ],
+)
+def test_contradictory_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        energy_of(build(options))(molecules()[1])

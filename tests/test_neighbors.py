@@ -1,0 +1,87 @@
+"""Neighbour pairs against ASE's."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, fcc111, molecule
+from ase.neighborlist import neighbor_list
+
+from molflt.neighbors import neighbor_pairs
+
+
+def structures():
+    slab = fcc111("Cu", (1, 1, 3), vacuum=4)
+    crystal = bulk("NaCl", "rocksalt", 5.6)
+    large = molecule("C60") * (1, 1, 1)
+    far = molecule("H2O")
+    far.positions += 500.0
+    layer = fcc111("Au", (2, 2, 1))  # no lattice vector along the open direction
+    for atoms in (slab, crystal, large):
+        atoms.rattle(0.1, seed=1)
+    return [slab, crystal, large, far, layer]
+
+
+def pairs_of(batch, cutoff):
+    pos = torch.tensor(np.concatenate([a.positions for a in batch]))
+    sizes = torch.tensor([len(a) for a in batch])
+    index = torch.repeat_interleave(torch.arange(len(batch)), sizes)
+    cell = torch.tensor(np.stack([a.cell.array for a in batch]))
+    pbc = torch.tensor(np.stack([a.pbc for a in batch]))
+    return pos, cell, index, neighbor_pairs(pos, index, len(batch), cutoff, cell, pbc)
+
+
+def table(i, j, distance):
+    return sorted(zip(i, j, np.round(distance, 9), strict=True))
+
+
+@pytest.mark.parametrize(
+    "batch", [structures(), structures()[2:4]], ids=["list", "dense"]
+)
+@pytest.mark.parametrize("cutoff", [2.6, 5.0])
+def test_pairs_equal_those_of_ase(batch, cutoff):
+    pos, cell, index, (first, second, shift) = pairs_of(batch, cutoff)
+    lattice = torch.einsum("pi,pix->px", shift.double(), cell[index[first]])
+    distance = (pos[first] - pos[second] - lattice).norm(dim=1).numpy()
+    both = table(
+        np.concatenate([first, second]),
+        np.concatenate([second, first]),
+        np.concatenate([distance, distance]),
+    )
+    expected, start = [], 0
+    for atoms in batch:
+        i, j, d = neighbor_list("ijd", atoms, cutoff)
+        expected += table(i + start, j + start, d)
+        start += len(atoms)
+    assert both == sorted(expected)
+
+
+def test_dense_and_listed_pairs_agree(monkeypatch):
+    batch = [molecule("CH3CH2OH"), molecule("C6H6")]
+    dense = pairs_of(batch, 3.0)[3]
+    monkeypatch.setattr("molflt.neighbors.DENSE_LIMIT", 0)
+    listed = pairs_of(batch, 3.0)[3]
+
+    def as_set(pairs):
+        return {
+            frozenset(p)
+            for p in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
+        }
+
+    assert as_set(dense) == as_set(listed)
+    assert len(dense.first) == len(listed.first)
+
+
+def test_cutoff_must_be_positive():
+    with pytest.raises(ValueError, match="cutoff"):
+        pairs_of([molecule("H2")], 0.0)
+
+
+def test_periodic_without_a_cell_is_refused():
+    with pytest.raises(ValueError, match="cell"):
+        neighbor_pairs(
+            torch.zeros(1, 3),
+            torch.zeros(1).long(),
+            1,
+            3.0,
+            pbc=torch.ones(1, 3).bool(),
+        )
