@@ -11,6 +11,7 @@ from importlib import import_module
 
 from molflt.commands.parser import Parser
 from molflt.errors import MolfltError, UsageError
+from molflt.version import __version__
 
 COMMANDS = {
     "demo": "train on the shipped sample, test, predict: the main job end to end",
@@ -63,7 +64,7 @@ def _run(words: list[str]) -> int:
         epilog="molflt COMMAND --help explains a command. --debug, anywhere, prints "
         "the traceback of an error.",
     )
-    parser.add_argument("--version", action="version", version=_version())
+    parser.add_argument("--version", action="version", version=f"molflt {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, purpose in COMMANDS.items():
         commands.add_parser(name, help=purpose, add_help=False)
@@ -91,12 +92,6 @@ def _explain(error: BaseException) -> tuple[str, int]:
         where = f" {error.filename}" if error.filename else ""
         return f"Cannot use{where or ' a file'}: {error.strerror}.", 1
     return f"{kind}: {sentence} (--debug shows where.)", 1
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"molflt {version('molflt')}"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """Lightning's command line, with molflt's errors, loggers and checkpoints."""
 
-import inspect
 import logging
-import re
 import warnings
-from typing import Any, NoReturn
+from typing import Any
 
 from pytorch_lightning import LightningDataModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -12,28 +10,15 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from molflt.checkpoint import load
-from molflt.commands.parser import suggestion
-from molflt.data.datamodule import GraphDataModule
-from molflt.errors import InputError, UsageError
-from molflt.model import FLTEncoder
+from molflt.commands.config_parser import ConfigParser
+from molflt.commands.tables import metrics_table, show
+from molflt.errors import UsageError
 from molflt.training.callbacks import EMA, StopBetweenBatches, Throughput
 from molflt.training.checkpoint_io import AtomicCheckpointIO
+from molflt.training.progress_bar import MetricsBar
 from molflt.training.task import FLTTask
 
-
-class ConfigParser(LightningArgumentParser):
-    """Parser of configurations whose errors are one sentence."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise what `message` is about as a sentence.
-
-        Raises:
-            InputError: The configuration file cannot be read.
-            UsageError: A key or a value is wrong.
-        """
-        if missing := re.search(r"File does not exist: '(.*)'", message):
-            raise InputError(f"No such file: {missing[1]}.")
-        raise UsageError(_sentence(message, self))
+log = logging.getLogger(__name__)
 
 
 class FLTCLI(LightningCLI):
@@ -61,7 +46,9 @@ class FLTCLI(LightningCLI):
             trainer_defaults={
                 "callbacks": [self._last, StopBetweenBatches(), Throughput()],
                 "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
             },
+            parser_kwargs={"prog": "molflt"},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
@@ -109,6 +96,8 @@ class FLTCLI(LightningCLI):
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Return the trainer, with CSV and TensorBoard logs in one folder."""
         config = self._get(self.config_init, "trainer")
+        if config["enable_progress_bar"] is not False:
+            config["callbacks"] = [*(config["callbacks"] or []), MetricsBar()]
         if config["logger"] is None and not config["fast_dev_run"]:
             folder, name = (self._get(self.config, key) for key in ("runs", "name"))
             csv = CSVLogger(folder, name)
@@ -133,6 +122,8 @@ class FLTCLI(LightningCLI):
             self.trainer.fit(
                 model, datamodule=datamodule, ckpt_path=ckpt_path, **options
             )
+            show(metrics_table(self._metrics(), "last epoch"))
+            self._say_best()
         except SystemExit as exit_:  # Lightning's answer to Ctrl-C
             last = self._last.best_model_path or self._last.last_model_path
             hint = f" Go on with --ckpt_path {last}." if last else ""
@@ -152,11 +143,36 @@ class FLTCLI(LightningCLI):
         if ckpt_path is None:
             raise UsageError(f"molflt {self.subcommand} needs --ckpt_path.")
         model.model = load(ckpt_path)
-        run(model, ckpt_path=None, **options)
+        run(model, ckpt_path=None, **options | {"verbose": False})
+        show(metrics_table(self._metrics(), ckpt_path))
+
+    def _metrics(self) -> dict[str, float]:
+        return {
+            name: float(value) for name, value in self.trainer.callback_metrics.items()
+        }
+
+    def _say_best(self) -> None:
+        best = self.trainer.checkpoint_callback
+        if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
+            log.info(
+                "Best %s: %.4g, in %s",
+                best.monitor,
+                best.best_model_score,
+                best.best_model_path,
+            )
 
 
 def quiet() -> None:
-    """Silence what Lightning says about itself; its warnings about results stay."""
+    """Show molflt's messages; silence what Lightning says about itself.
+
+    Its warnings about results stay.
+    """
+    ours = logging.getLogger("molflt")
+    if not ours.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        ours.addHandler(handler)
+        ours.setLevel(logging.INFO)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
@@ -173,33 +189,3 @@ def quiet() -> None:
         "It is recommended to use `self.log",
     ):
         warnings.filterwarnings("ignore", message)
-
-
-def _sentence(message: str, parser: LightningArgumentParser) -> str:
-    """Return the gist of jsonargparse's many lines."""
-    if unknown := re.search(
-        r"(?:accept(?:ed)?:? .*option|Option) '([^']+)'|arguments: --(\S+)", message
-    ):
-        name = (unknown[1] or unknown[2]).split("=")[0]
-        return f"There is no option '{name}'{_nearest(name, parser)}."
-    if key := re.search(r'^Parser key "([^"]+)":', message):
-        reason = re.search(r"Problem with given class_path '.*?':\s*(.+)", message)
-        value = re.search(r"(?:Given value|Got value): (.*)", message)
-        if reason:
-            return f"Option {key[1]}: {reason[1].strip()}."
-        types = re.findall(r"Expected an? <class '([\w.]+)'>", message)
-        if value and types:
-            kinds = " or ".join(kind for kind in types if kind != "NoneType")
-            return f"Option {key[1]} must be {kinds}, not '{value[1]}'."
-    return " ".join(message.split())
-
-
-def _nearest(name: str, parser: LightningArgumentParser) -> str:
-    known = {str(key) for key in parser.get_defaults().keys()}  # noqa: SIM118
-    hint = suggestion(name, known)
-    if hint:
-        return hint
-    last = name.rpartition(".")[2]
-    classes = [FLTEncoder, Trainer, ModelCheckpoint, *GraphDataModule.__subclasses__()]
-    parameters = {name for cls in classes for name in inspect.signature(cls).parameters}
-    return suggestion(last, parameters)

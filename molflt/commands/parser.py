@@ -23,17 +23,16 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` with the message, a suggestion, and where to look."""
-        hint = ""
+        choice = r"invalid choice: '([^']*)' \(choose from (.*)\)"
         if found := re.search(r"unrecognized arguments: (\S+)", message):
             hint = suggestion(found[1], self._option_string_actions)
-        elif found := re.search(
-            r"invalid choice: '([^']*)' \(choose from (.*)\)", message
-        ):
+            message = f"there is no option {found[1]}{hint}"
+        elif found := re.search(choice, message):
             choices = [word.strip(" '") for word in found[2].split(",")]
             hint = suggestion(found[1], choices)
-        raise UsageError(
-            f"{message[0].upper()}{message[1:]}{hint}; see {self.prog} -h."
-        )
+            message = f"there is no '{found[1]}'{hint}; known: {', '.join(choices)}"
+        message = message[0].upper() + message[1:]
+        raise UsageError(f"{message}; see {self.prog} --help.")
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -50,3 +49,11 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """Return ``" (did you mean X?)"`` for the known word nearest to `word`, or ""."""
     close = difflib.get_close_matches(word.split("=")[0], list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def positive(text: str) -> int:
+    """Return a whole number of at least 1, for `type` of an argument."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value

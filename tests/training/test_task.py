@@ -1,7 +1,7 @@
 import pytest
 import pytorch_lightning as pl
 import torch
-from clusters import Clusters, cluster
+from tests.training.clusters import Clusters, cluster
 
 from molflt.checkpoint import load
 from molflt.data.dataset import GraphList

@@ -1,0 +1,158 @@
+"""``molflt data``: make, convert, check and describe data sets."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from molflt.commands.parser import Parser, positive
+
+if TYPE_CHECKING:
+    from molflt.data.check import Report
+
+_TAGS = ("oc20", "ase", "auto", "none")
+
+
+def main(words: list[str]) -> int:
+    """Run ``molflt data`` on the words after it."""
+    parser = Parser(prog="molflt data", description="Make and inspect data sets.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_emt(commands.add_parser("emt", help="relax adsorbates on slabs with EMT"))
+    _add_qm9(commands.add_parser("qm9", help="fetch QM9 and pack it"))
+    _add_convert(commands.add_parser("convert", help="labelled structures to one LMDB"))
+    for name, purpose in (
+        ("check", "name what is wrong with a data set; exit code 1 if it cannot train"),
+        ("describe", "say what a data set holds"),
+    ):
+        command = commands.add_parser(name, help=purpose, description=purpose)
+        command.add_argument(
+            "path", type=Path, help="a file, or a folder of LMDB files"
+        )
+        _add_keys(command)
+        command.set_defaults(run=_examine)
+    options = parser.parse_args(words)
+    return int(options.run(options))
+
+
+def _add_emt(parser: Parser) -> None:
+    parser.description = (
+        "Relax adsorbates on fcc metal and alloy slabs with ASE's EMT potential: "
+        "OC20's IS2RE task with a cheap potential. About half a second a system."
+    )
+    add = parser.add_argument
+    add("out", type=Path, metavar="OUT", help="new folder")
+    add("--num", type=positive, default=4000, help="training systems")
+    add("--num-val", type=positive, help="systems of each of the four validation sets")
+    add("--seed", type=int, default=0, help="seed of everything random")
+    add("--workers", type=positive, default=1, help="processes")
+    add("--frames", action="store_true", help="also frames with energies and forces")
+    parser.set_defaults(run=_emt)
+
+
+def _emt(options: Namespace) -> int:
+    from molflt.data.emt_generate import generate
+
+    counts = generate(
+        options.out,
+        options.num,
+        options.seed,
+        options.workers,
+        options.frames,
+        progress=None,
+        num_val=options.num_val,
+    )
+    for split, numbers in counts.items():
+        words = ", ".join(f"{count:,} {what}" for what, count in numbers.items())
+        print(f"{options.out / split}.lmdb: {words}")
+    return 0
+
+
+def _add_qm9(parser: Parser) -> None:
+    parser.description = (
+        "Fetch QM9 (or read upstream's files) and pack molecules and 19 targets."
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the data set")
+    parser.add_argument(
+        "--from-file",
+        type=Path,
+        help="qm9.zip, gdb9.sdf or a folder with them, instead of a download",
+    )
+    parser.set_defaults(run=_qm9)
+
+
+def _qm9(options: Namespace) -> int:
+    from molflt.data.qm9 import prepare_qm9
+
+    print(prepare_qm9(options.out, options.from_file))
+    return 0
+
+
+def _add_convert(parser: Parser) -> None:
+    parser.description = "Write labelled structures of any known format to one LMDB."
+    add = parser.add_argument
+    add("sources", nargs="+", metavar="SRC", help="files ASE reads, or LMDB of OCP")
+    add("out", type=Path, metavar="OUT.lmdb", help="the file to write")
+    _add_keys(parser)
+    add(
+        "--kind",
+        choices=("potential", "relaxed", "property"),
+        default="potential",
+        help="what the energy of ASE's files is: of the geometry, or after relaxation",
+    )
+    add("--reference", default="", help="what zero energy means, in words")
+    parser.set_defaults(run=_convert)
+
+
+def _convert(options: Namespace) -> int:
+    from molflt.data.convert import convert
+
+    count = convert(
+        options.sources,
+        options.out,
+        energy_key=options.energy_key,
+        forces_key=options.forces_key,
+        tags=options.tags,
+        kind=options.kind,
+        reference=options.reference,
+    )
+    print(f"{options.out}: {count:,} structures")
+    return 0
+
+
+def _add_keys(parser: Parser) -> None:
+    add = parser.add_argument
+    add("--energy-key", help="name of the energy in ASE's files (default: energy)")
+    add("--forces-key", help="name of the forces in ASE's files (default: forces)")
+    add("--tags", choices=_TAGS, default="auto", help="what tags of ASE's files mean")
+
+
+def _examine(options: Namespace) -> int:
+    from molflt.data.check import examine
+    from molflt.data.source import data_files
+
+    defects = 0
+    for path in data_files(options.path):
+        report = examine(
+            path,
+            energy_key=options.energy_key,
+            forces_key=options.forces_key,
+            tags=options.tags,
+        )
+        if options.command == "describe":
+            width = max(len(name) for name, _ in report.rows())
+            for name, text in report.rows():
+                print(f"{name:<{width}}  {text}")
+        _print_findings(report)
+        defects += report.num_defects
+    return 1 if defects and options.command == "check" else 0
+
+
+def _print_findings(report: "Report") -> None:
+    for warning in report.warnings:
+        print(f"{report.path}: warning: {warning}.")
+    for defect in report.defects:
+        print(f"molflt: {defect}", file=sys.stderr)
+    if more := report.num_defects - len(report.defects):
+        print(f"molflt: and {more:,} more defects.", file=sys.stderr)
+    if not report.num_defects:
+        print(f"{report.path}: {report.num_structures:,} structures, no defects.")

@@ -1,0 +1,119 @@
+"""Files of predictions: written row by row, kept only if complete."""
+
+import csv
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ase.io
+from ase import Atoms
+from ase.db import connect
+
+from molflt.errors import InputError
+from molflt.files import atomic_path
+from molflt.model import FLTModel
+from molflt.predict import Structure
+
+Writer = Callable[[Structure], None]
+
+
+@contextmanager
+def open_writer(path: Path, model: FLTModel) -> Iterator[Writer]:
+    """Yield a function that adds one structure with its predictions to `path`.
+
+    ========= ==================================================================
+    suffix    content
+    ========= ==================================================================
+    .extxyz   the structures as read, with ``predicted_{target}``, its unit and
+              reference in `info`; labels of the input stay
+    .csv      one row a structure; columns of predictions and labels name units
+    .db       ASE database with key-value pairs ``predicted_{target}``; units and
+              references in its metadata
+    ========= ==================================================================
+
+    Raises:
+        InputError: The file cannot be written; then an older one is left as it was.
+    """
+    opener = {".extxyz": _extxyz, ".csv": _csv, ".db": _db}[path.suffix]
+    with atomic_path(path) as temporary, opener(temporary, model) as write:
+        yield write
+
+
+@contextmanager
+def _extxyz(path: Path, model: FLTModel) -> Iterator[Writer]:
+    with open(path, "w", encoding="utf-8") as file:
+
+        def write(structure: Structure) -> None:
+            atoms = _plain(structure.atoms)
+            for spec in model.targets:
+                name = f"predicted_{spec.name}"
+                atoms.info[name] = structure.values[spec.name]
+                atoms.info[f"{name}_unit"] = spec.unit
+                if spec.reference:
+                    atoms.info[f"{name}_reference"] = spec.reference
+            ase.io.write(file, atoms, format="extxyz")
+
+        yield write
+
+
+@contextmanager
+def _csv(path: Path, model: FLTModel) -> Iterator[Writer]:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        head = ["file", "frame", "id", "formula", "num_atoms", "pbc"]
+        for spec in model.targets:
+            head += [
+                f"predicted_{spec.name} [{spec.unit}]",
+                f"label_{spec.name} [{spec.unit}]",
+                f"reference_{spec.name}",
+            ]
+        table.writerow(head)
+
+        def write(structure: Structure) -> None:
+            atoms = structure.atoms
+            row: list[Any] = [structure.file, structure.frame, structure.graph.sid]
+            row += [atoms.get_chemical_formula(), len(atoms)]
+            row += ["".join("FT"[int(flag)] for flag in atoms.pbc)]
+            for spec in model.targets:
+                label = structure.labels.get(spec.name)
+                row += [repr(structure.values[spec.name])]
+                row += ["" if label is None else repr(label), spec.reference]
+            table.writerow(row)
+
+        yield write
+
+
+@contextmanager
+def _db(path: Path, model: FLTModel) -> Iterator[Writer]:
+    try:
+        with connect(path, append=True) as database:
+            database.metadata = {
+                f"predicted_{spec.name}": {"unit": spec.unit, "zero": spec.reference}
+                for spec in model.targets
+            }
+
+            def write(structure: Structure) -> None:
+                values = {
+                    f"predicted_{name}": value
+                    for name, value in structure.values.items()
+                }
+                origin = {"file": structure.file, "frame": structure.frame}
+                database.write(_plain(structure.atoms), **origin, **values)
+
+            yield write
+    except sqlite3.Error as error:
+        raise InputError(f"Cannot write the database: {error}.") from error
+
+
+def _plain(atoms: Atoms) -> Atoms:
+    """Return a copy that any format can hold: labels, but no nested information."""
+    copy = atoms.copy()
+    copy.calc = atoms.calc
+    copy.info = {
+        key: value
+        for key, value in atoms.info.items()
+        if isinstance(value, str | int | float | bool) or hasattr(value, "dtype")
+    }
+    return copy

@@ -1,0 +1,47 @@
+"""Errors of splits as a table on the terminal."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def metrics_table(metrics: Mapping[str, float], title: str = "") -> Table:
+    """Return a table with a row per split and target, a column per metric.
+
+    Args:
+        metrics: Values by ``{split}/{target}/{metric}``; other names are left out.
+        title: Line above the table.
+    """
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for name, value in metrics.items():
+        split, target, metric = [*name.split("/"), "", ""][:3]
+        if metric and split != "train":
+            rows.setdefault((split, target), {})[metric] = value
+    columns = list(dict.fromkeys(metric for row in rows.values() for metric in row))
+    table = Table("split", "target", title=title or None)
+    for column in columns:
+        table.add_column(_heading(column), justify="right")
+    for (split, target), row in rows.items():
+        cells = [f"{row[column]:.4g}" if column in row else "" for column in columns]
+        table.add_row(split, target, *cells)
+    return table
+
+
+def show(table: Table) -> None:
+    """Print a table on stdout, whole even where the terminal's width is unknown."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(table)
+
+
+def _heading(metric: str) -> str:
+    name, _, unit = metric.partition("_")
+    # Escaped: rich takes words in brackets for styles.
+    return escape(f"{'MAE' if name == 'mae' else 'EwT'} [{_unit(unit)}]")
+
+
+def _unit(unit: str) -> str:
+    return unit.replace("percent", "%").replace("_per_", "/").replace("_", "/")

@@ -1,0 +1,42 @@
+"""What a person sees while a model trains."""
+
+import logging
+import sys
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import RichProgressBar
+
+log = logging.getLogger(__name__)
+
+
+class MetricsBar(RichProgressBar):
+    """Lightning's bar with short names of errors, in physical units.
+
+    Where nobody watches (output into a file), each validation logs one line instead.
+    """
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, Any]:
+        """Return ``{"train": "0.12 eV", ...}`` of the first target."""
+        metrics = super().get_metrics(trainer, pl_module)
+        short = {}
+        for name, value in metrics.items():
+            split, _, metric = str(name).rpartition("/")
+            if metric.startswith("mae_"):
+                label = split.replace("/", " ")
+                short[label] = f"{float(str(value)):.3g} {metric.removeprefix('mae_')}"
+        return short
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the errors of the splits where no bar is drawn."""
+        super().on_validation_end(trainer, pl_module)
+        if trainer.sanity_checking or sys.stdout.isatty():
+            return
+        errors = ", ".join(
+            f"{name} {float(value):.4g}"
+            for name, value in trainer.callback_metrics.items()
+            if "/mae_" in name and not name.startswith("train/")
+        )
+        log.info("Epoch %d: %s", trainer.current_epoch, errors)
