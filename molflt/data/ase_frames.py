@@ -129,8 +129,7 @@ def iterate_graphs(
     Args:
         path: Any file ASE reads.
         energy_key: See `read_labels`.
-        forces_key: See `read_labels`; without it, forces are taken where the first
-            frame has them.
+        forces_key: See `read_labels`; without it, all frames have forces or none.
         tags: How to read tags, see `molflt.data.tags`.
         need_energy: A frame without energy is an error.
 
@@ -139,17 +138,35 @@ def iterate_graphs(
     """
     with_forces: bool | None = None
     for where, atoms in iterate_atoms(path):
-        energy, forces = read_labels(atoms, energy_key, forces_key, where)
-        if energy is None and need_energy:
-            read_labels(atoms, energy_key or "energy", None, where)
+        graph = frame_graph(where, atoms, energy_key, forces_key, tags, need_energy)
         if with_forces is None:
-            with_forces = forces is not None
-        if with_forces and forces is None:
-            raise InputError(f"{where}: no forces, though frame 0 has them.")
-        yield atoms_to_graph(
-            atoms,
-            tags=tags,
-            targets=None if energy is None else {"energy": energy},
-            forces=forces if with_forces else None,
-            where=where,
-        )
+            with_forces = "forces" in graph
+        if with_forces != ("forces" in graph):
+            here, first = ("no forces", "some") if with_forces else ("forces", "none")
+            raise InputError(f"{where}: there are {here}, but frame 0 has {first}.")
+        yield graph
+
+
+def frame_graph(
+    where: str,
+    atoms: Atoms,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    tags: TagRule = "auto",
+    need_energy: bool = True,
+) -> Data:
+    """Make the graph of one frame with the labels it has; see `iterate_graphs`.
+
+    Raises:
+        InputError: A label is missing, or as `make_graph`.
+    """
+    energy, forces = read_labels(atoms, energy_key, forces_key, where)
+    if energy is None and need_energy:
+        read_labels(atoms, "energy", None, where)  # raises, naming the keys there are
+    return atoms_to_graph(
+        atoms,
+        tags=tags,
+        targets=None if energy is None else {"energy": energy},
+        forces=forces,
+        where=where,
+    )

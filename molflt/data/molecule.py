@@ -226,7 +226,7 @@ def _floats(
     finite = np.isfinite(array)
     if not finite.all():
         row = int(np.argmin(finite.reshape(len(array), -1).all(axis=1)))
-        place = f" of atom {row}" if shape[0] > 1 and name != "cell" else ""
+        place = f" of atom {row}" if len(shape) == 2 and name != "cell" else ""
         bad = array[~finite].flat[0]
         raise InputError(f"{prefix}{name}{place} is {bad}; it must be finite.")
     return array

@@ -79,8 +79,11 @@ def test_a_missing_energy_names_file_frame_and_keys(tmp_path):
 def test_forces_must_be_there_for_all_frames(tmp_path):
     mixed = [*frames(1), *frames(1, forces=False)]
     ase.io.write(tmp_path / "a.xyz", mixed, format="extxyz")
-    with pytest.raises(InputError, match=r"frame 1: no forces"):
+    with pytest.raises(InputError, match=r"frame 1: there are no forces, but frame 0"):
         list(iterate_graphs(tmp_path / "a.xyz"))
+    ase.io.write(tmp_path / "d.xyz", mixed[::-1], format="extxyz")
+    with pytest.raises(InputError, match=r"frame 1: there are forces, but frame 0"):
+        list(iterate_graphs(tmp_path / "d.xyz"))
     ase.io.write(tmp_path / "b.xyz", mixed[:1], format="extxyz")
     ase.io.write(tmp_path / "c.xyz", mixed[1:], format="extxyz")
     with pytest.raises(InputError, match="some have forces"):

@@ -1,0 +1,262 @@
+"""``molflt data check`` and ``describe``: what a data file holds, and what is wrong."""
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from torch_geometric.data import Data
+
+from molflt.data.molecule import target_names
+from molflt.data.progress import track
+from molflt.data.source import ASE_FORMAT, open_source
+from molflt.data.tags import TagRule
+from molflt.data.unit_hints import energy_hint, force_hint, length_hint
+from molflt.errors import InputError
+
+_SAMPLE = 300  # structures that suspicions about units are built on
+_SHOWN = 20  # defects that are kept with their text
+
+
+@dataclass
+class Range:
+    """Smallest, mean and largest of a stream of numbers."""
+
+    minimum: float = float("inf")
+    mean: float = 0.0
+    maximum: float = float("-inf")
+    count: int = 0
+
+    def add(self, value: float) -> None:
+        """Take one more number into account."""
+        self.count += 1
+        self.mean += (value - self.mean) / self.count
+        self.minimum = min(self.minimum, value)
+        self.maximum = max(self.maximum, value)
+
+    def __str__(self) -> str:
+        return f"{self.minimum:.6g} to {self.maximum:.6g}, mean {self.mean:.6g}"
+
+
+@dataclass
+class Report:
+    """What a file holds.
+
+    Args:
+        path: The file.
+        format: Its format.
+        targets: What its labels are, in words.
+        num_structures: Structures that could be read.
+        atoms: Atoms of a structure.
+        elements: Structures with each element, by symbol.
+        pbc: Structures by periodic directions, such as ``"T T F"``.
+        tags: Atoms by tag (-1: none).
+        num_fixed: Atoms held during relaxation.
+        labels: Range of each label in its unit; forces by their norm per atom.
+        num_defects: Records that cannot be used.
+        defects: The first of them, one sentence each.
+        warnings: What may be wrong, one sentence each.
+    """
+
+    path: str
+    format: str
+    targets: list[str]
+    num_structures: int = 0
+    atoms: Range = field(default_factory=Range)
+    elements: dict[str, int] = field(default_factory=dict)
+    pbc: dict[str, int] = field(default_factory=dict)
+    tags: dict[int, int] = field(default_factory=dict)
+    num_fixed: int = 0
+    labels: dict[str, Range] = field(default_factory=dict)
+    num_defects: int = 0
+    defects: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields as JSON-like types."""
+        fields = asdict(self)
+        return fields | {"tags": {str(tag): n for tag, n in self.tags.items()}}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return what `describe` prints: pairs of name and text."""
+        labels = [(f"label {name}", str(span)) for name, span in self.labels.items()]
+        tags = {tag: n for tag, n in self.tags.items() if tag != -1}
+        return [
+            ("file", self.path),
+            ("format", self.format),
+            *(("target", words) for words in self.targets),
+            ("structures", f"{self.num_structures:,}"),
+            ("atoms", str(self.atoms) if self.num_structures else "none"),
+            ("elements", _counted(self.elements)),
+            ("periodic", _counted(self.pbc)),
+            ("tags", _counted(tags) if tags else "none"),
+            ("fixed atoms", f"{self.num_fixed:,}"),
+            *labels,
+        ]
+
+
+def examine(
+    path: str | Path,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    tags: TagRule = "auto",
+    progress: bool | None = None,
+) -> Report:
+    """Read every record of a file; note what it holds and what is wrong with it.
+
+    Defects are records that cannot be used: damaged, a value that is not finite, an
+    unknown species, two atoms at one place, a label that others have. Warnings are
+    duplicates, ids that come twice, values that look like another unit.
+
+    Args:
+        path: An LMDB of molflt or OCP, or any file ASE reads.
+        energy_key: Name of the energy in ASE's files; if given, it must be there.
+        forces_key: Name of the forces in ASE's files; if given, they must be there.
+        tags: How to read tags of ASE's files.
+        progress: Draw a bar; None: only on a terminal.
+
+    Raises:
+        InputError: The file as a whole cannot be read.
+    """
+    source = open_source(
+        path,
+        energy_key=energy_key,
+        forces_key=forces_key,
+        tags=tags,
+        need_energy=False,
+    )
+    words = [
+        f"{spec.name} [{spec.unit}], {spec.kind}"
+        + (f", {spec.reference}" if spec.reference else "")
+        for spec in source.targets
+    ]
+    survey = _Survey(Report(str(path), source.format, words))
+    purpose = f"reading {Path(path).name}"
+    records = enumerate(
+        track(source.records, purpose, total=source.length, show=progress)
+    )
+    while True:
+        try:
+            index, record = next(records)
+        except StopIteration:
+            break
+        except InputError as error:  # nothing after it can be read
+            survey.defect(str(error))
+            break
+        try:
+            survey.add(index, record())
+        except InputError as error:
+            survey.defect(str(error))
+    return survey.finished()
+
+
+class _Survey:
+    """Fills a report, record by record."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._elements: Counter[str] = Counter()
+        self._pbc: Counter[str] = Counter()
+        self._tags: Counter[int] = Counter()
+        self._names: Counter[tuple[str, ...]] = Counter()
+        self._first_with: dict[tuple[str, ...], int] = {}
+        self._sids: set[str] = set()
+        self._repeated_sids: list[str] = []
+        self._hashes: dict[bytes, int] = {}
+        self._duplicates: list[tuple[int, int]] = []
+        self._sample: list[Data] = []
+
+    def defect(self, sentence: str) -> None:
+        self._report.num_defects += 1
+        if len(self._report.defects) < _SHOWN:
+            self._report.defects.append(sentence)
+
+    def add(self, index: int, graph: Data) -> None:
+        report = self._report
+        report.num_structures += 1
+        report.atoms.add(len(graph.z))
+        self._elements.update(chemical_symbols[z] for z in graph.z.unique().tolist())
+        self._pbc[" ".join("T" if flag else "F" for flag in graph.pbc[0].tolist())] += 1
+        self._tags.update(graph.tags.tolist())
+        report.num_fixed += int(graph.fixed.sum())
+        names = target_names(graph)
+        for name in names:
+            report.labels.setdefault(name, Range()).add(float(graph[name]))
+        if "forces" in graph:
+            norms = graph.forces.norm(dim=1)
+            span = report.labels.setdefault("forces", Range())
+            for norm in norms.tolist():
+                span.add(norm)
+            names = [*names, "forces"]
+        self._names[tuple(names)] += 1
+        self._first_with.setdefault(tuple(names), index)
+        if graph.sid:
+            if graph.sid in self._sids:
+                self._repeated_sids.append(graph.sid)
+            self._sids.add(graph.sid)
+        key = _fingerprint(graph)
+        if (first := self._hashes.setdefault(key, index)) != index:
+            self._duplicates.append((first, index))
+        if len(self._sample) < _SAMPLE:
+            self._sample.append(graph)
+
+    def finished(self) -> Report:
+        report = self._report
+        report.elements = dict(self._elements.most_common())
+        report.pbc = dict(self._pbc.most_common())
+        report.tags = dict(sorted(self._tags.items()))
+        self._compare_labels()
+        if self._repeated_sids:
+            report.warnings.append(
+                f"{len(self._repeated_sids):,} ids come more than once, such as "
+                f"{self._repeated_sids[0]!r}"
+            )
+        if self._duplicates:
+            first, second = self._duplicates[0]
+            report.warnings.append(
+                f"{len(self._duplicates):,} structures are copies of others, such as "
+                f"record {second} of record {first}"
+            )
+        hints = (
+            energy_hint(self._sample, "energy"),
+            force_hint(self._sample),
+            length_hint(self._sample),
+        )
+        report.warnings += [hint for hint in hints if hint]
+        return report
+
+    def _compare_labels(self) -> None:
+        report = self._report
+        if len(self._names) > 1:
+            sets = "; ".join(
+                f"{count:,} have {', '.join(names) or 'none'} (the first is record "
+                f"{self._first_with[names]})"
+                for names, count in self._names.most_common()
+            )
+            self.defect(f"{report.path}: labels differ between structures: {sets}.")
+        elif not any(self._names) and report.num_structures:
+            if report.format == ASE_FORMAT:
+                self.defect(
+                    f"{report.path}: no structure has an energy; if it has another "
+                    "name, give it with --energy-key."
+                )
+            else:
+                report.warnings.append("no labels: good for predictions only")
+
+
+def _fingerprint(graph: Data) -> bytes:
+    """Hash species, lattice and positions relative to the first atom, to 1e-4 Å."""
+    relative = (graph.pos - graph.pos[:1]).numpy()
+    digest = hashlib.blake2b(graph.z.numpy().tobytes(), digest_size=16)
+    for array in (relative, graph.cell.numpy()):
+        digest.update((np.round(array, 4) + 0.0).tobytes())  # no negative zero
+    digest.update(graph.pbc.numpy().tobytes())
+    return digest.digest()
+
+
+def _counted(counts: dict[Any, int]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.items()) or "none"

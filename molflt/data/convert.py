@@ -1,0 +1,107 @@
+"""``molflt data convert``: labelled structures of any known format to molflt's LMDB."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from torch_geometric.data import Data
+
+from molflt.data.lmdb import write_lmdb
+from molflt.data.source import Source, open_source
+from molflt.data.tags import TagRule
+from molflt.errors import InputError, UsageError
+from molflt.targets import TargetKind
+
+
+def convert(
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    tags: TagRule = "auto",
+    kind: TargetKind = "potential",
+    reference: str = "",
+    progress: bool | None = None,
+) -> int:
+    """Write the records of all sources, in order, to one LMDB.
+
+    Args:
+        sources: Files that ASE reads, OCP's LMDB files or molflt's.
+        out: The LMDB to write; it appears only when it is complete.
+        energy_key: Name of the energy in ASE's files; None: ``energy``.
+        forces_key: Name of the forces in ASE's files; None: ``forces`` if there are.
+        tags: How to read tags of ASE's files, see `molflt.data.tags`.
+        kind: What the energy of ASE's files means, see `TargetSpec`.
+        reference: What zero energy of ASE's files means.
+        progress: Draw a bar; None: only on a terminal.
+
+    Returns:
+        Number of records.
+
+    Raises:
+        UsageError: No source, `out` is no ``.lmdb`` or is one of the sources.
+        InputError: Names file and record that cannot be used; the sources' targets or
+            labels differ; the disk is full.
+    """
+    out = Path(out)
+    if out.suffix != ".lmdb":
+        raise UsageError(f"The file to write must end in .lmdb, not {out}.")
+    if not sources:
+        raise UsageError("Name at least one file to convert.")
+    if out.exists() and any(
+        Path(source).exists() and out.samefile(source) for source in sources
+    ):
+        raise UsageError(f"{out} is one of the files to convert; write to another.")
+    opened = [
+        open_source(
+            source,
+            energy_key=energy_key,
+            forces_key=forces_key,
+            tags=tags,
+            kind=kind,
+            reference=reference,
+        )
+        for source in sources
+    ]
+    first = opened[0]
+    for source in opened[1:]:
+        if source.targets != first.targets:
+            raise InputError(
+                f"{source.path} and {first.path} have different targets: "
+                f"{_words(source)}; {_words(first)}."
+            )
+    lengths = [source.length for source in opened]
+    return write_lmdb(
+        out,
+        _graphs(opened),
+        targets=first.targets,
+        metadata=first.metadata if len(opened) == 1 else None,
+        total=None if None in lengths else sum(n for n in lengths if n is not None),
+        progress=progress,
+        precision=(
+            "float32"
+            if all(source.precision == "float32" for source in opened)
+            else "float64"
+        ),
+    )
+
+
+def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
+    """Yield all graphs; an id that came before gets its place appended."""
+    seen: set[str] = set()
+    count = 0
+    for source in sources:
+        for record in source.records:
+            graph = record()
+            sid = graph.sid or str(count)
+            graph.sid = f"{sid}-{count}" if sid in seen else sid
+            seen.add(graph.sid)
+            count += 1
+            yield graph
+
+
+def _words(source: Source) -> str:
+    return ", ".join(
+        f"{spec.name} [{spec.unit}], {spec.kind}, {spec.reference or 'no reference'}"
+        for spec in source.targets
+    )

@@ -1,0 +1,116 @@
+"""One way to read the records of any file that molflt knows, for checks and converters.
+
+The formats: molflt's LMDB, OCP's LMDB, a batch of OCP saved by torch, and all of ASE's.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch_geometric.data import Data
+
+from molflt.data.ase_frames import frame_graph, iterate_atoms
+from molflt.data.dataset import GraphDataset
+from molflt.data.lmdb import LMDBDataset, is_molflt_lmdb
+from molflt.data.lmdb_record import Precision
+from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset, read_ocp_batch
+from molflt.data.tags import TagRule
+from molflt.errors import InputError
+from molflt.targets import TargetKind, TargetSpec
+
+ASE_FORMAT = "structures read by ASE"
+
+Record = Callable[[], Data]
+"""Reads one graph; raises InputError if that record cannot be used."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that was opened, its records still to be read."""
+
+    path: Path
+    format: str
+    targets: tuple[TargetSpec, ...]
+    records: Iterator[Record]
+    length: int | None = None
+    precision: Precision = "float64"  # of its positions
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def data_files(path: str | Path) -> list[Path]:
+    """Return the file itself, or all LMDB files below a folder, sorted.
+
+    Raises:
+        InputError: No such file or folder, or a folder without LMDB files.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.exists():
+            raise InputError(f"No such file or folder: {path}.")
+        return [path]
+    files = sorted(path.rglob("*.lmdb"))
+    if not files:
+        raise InputError(f"{path} is a folder without LMDB files; name a file.")
+    return files
+
+
+def open_source(
+    path: str | Path,
+    *,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
+    tags: TagRule = "auto",
+    kind: TargetKind = "potential",
+    reference: str = "",
+    need_energy: bool = True,
+) -> Source:
+    """Open a file of any known format.
+
+    Args:
+        path: The file; ASE reads it unless it ends in ``.lmdb``, ``.mdb`` or ``.pt``.
+        energy_key: Name of the energy in ASE's files, see `read_labels`.
+        forces_key: Name of the forces in ASE's files.
+        tags: How to read tags of ASE's files.
+        kind: What the energy of ASE's files means.
+        reference: What zero energy of ASE's files means.
+        need_energy: A record without energy is an error when it is read.
+
+    Raises:
+        InputError: The file is missing or broken.
+    """
+    path = Path(path)
+    if path.suffix in (".lmdb", ".mdb"):
+        if is_molflt_lmdb(path):
+            own = LMDBDataset(path)
+            return Source(
+                *(path, "LMDB of molflt", own.targets, _by_index(own), len(own)),
+                metadata=own.metadata,
+            )
+        ocp = OCPDataset(path, labelled=True if need_energy else None)
+        return Source(
+            *(path, "LMDB of OCP", ocp.targets, _by_index(ocp), len(ocp), "float32")
+        )
+    if path.suffix == ".pt":
+        graphs = list(read_ocp_batch(path))
+        records = (_constant(graph) for graph in graphs)
+        targets = (ADSORPTION_ENERGY,)
+        return Source(*(path, "batch of OCP", targets, records, len(graphs), "float32"))
+
+    def frames() -> Iterator[Record]:
+        for where, atoms in iterate_atoms(path):
+            yield lambda where=where, atoms=atoms: frame_graph(  # type: ignore[misc]
+                where, atoms, energy_key, forces_key, tags, need_energy
+            )
+
+    spec = TargetSpec("energy", kind=kind, reference=reference)
+    return Source(path, ASE_FORMAT, (spec,), frames())
+
+
+def _by_index(dataset: GraphDataset) -> Iterator[Record]:
+    for index in range(len(dataset)):
+        yield lambda index=index: dataset[index]  # type: ignore[misc]
+
+
+def _constant(graph: Data) -> Record:
+    return lambda: graph

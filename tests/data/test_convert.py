@@ -1,0 +1,102 @@
+import os
+
+import ase.io
+import numpy as np
+import pytest
+from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from molflt.data.convert import convert
+from molflt.data.lmdb import LMDBDataset
+from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset
+from molflt.errors import InputError, UsageError
+from tests.data.ocp_files import pyg1, pyg2, slab_fields, write_ocp
+
+
+def write_frames(path, count, start=0, forces=True):
+    frames = []
+    for index in range(start, start + count):
+        atoms = molecule("H2O")
+        atoms.rattle(0.1, seed=index)
+        labels = {"energy": float(index)}
+        if forces:
+            labels["forces"] = np.full((3, 3), 0.1 * index)
+        atoms.calc = SinglePointCalculator(atoms, **labels)
+        frames.append(atoms)
+    ase.io.write(path, frames)
+    return frames
+
+
+def test_structures_of_several_files_keep_order_and_labels(tmp_path):
+    frames = write_frames(tmp_path / "a.extxyz", 3)
+    frames += write_frames(tmp_path / "b.traj", 2, start=3)
+    out = tmp_path / "out.lmdb"
+    count = convert(
+        [tmp_path / "a.extxyz", tmp_path / "b.traj"], out, reference="free atoms"
+    )
+    data = LMDBDataset(out)
+    assert count == len(data) == 5
+    assert data.targets[0].reference == "free atoms"
+    assert data.targets[0].kind == "potential"
+    for index, (graph, atoms) in enumerate(zip(data, frames, strict=True)):
+        assert graph.sid == str(index)
+        assert graph.energy.item() == index
+        np.testing.assert_allclose(graph.pos, atoms.positions, atol=1e-7)
+        np.testing.assert_allclose(graph.forces, 0.1 * index, atol=1e-7)
+
+
+@pytest.mark.parametrize("layout", [pyg1, pyg2])
+def test_ocp_files_become_molflt_files(tmp_path, layout):
+    source, out = tmp_path / "ocp.lmdb", tmp_path / "out.lmdb"
+    write_ocp(source, [layout(slab_fields(i)) for i in range(4)])
+    assert convert([source], out) == 4
+    data, original = LMDBDataset(out), OCPDataset(source)
+    assert data.targets == (ADSORPTION_ENERGY,)
+    for got, want in zip(data, original, strict=True):
+        assert got.sid == want.sid
+        for name in ("z", "pos", "cell", "tags", "fixed", "energy", "pos_relaxed"):
+            assert (got[name] == want[name]).all(), name
+    again = tmp_path / "again.lmdb"
+    convert([out, source], again)
+    assert len({graph.sid for graph in LMDBDataset(again)}) == 8
+
+
+def test_nothing_is_written_after_an_error(tmp_path):
+    write_frames(tmp_path / "a.extxyz", 2)
+    bare = molecule("H2O")
+    ase.io.write(tmp_path / "bare.extxyz", bare)
+    with pytest.raises(InputError, match=r"bare\.extxyz, frame 0: no 'energy'"):
+        convert(
+            [tmp_path / "a.extxyz", tmp_path / "bare.extxyz"], tmp_path / "out.lmdb"
+        )
+    write_frames(tmp_path / "b.extxyz", 2, forces=False)
+    with pytest.raises(InputError, match="record 2: its labels are"):
+        convert([tmp_path / "a.extxyz", tmp_path / "b.extxyz"], tmp_path / "out.lmdb")
+    assert sorted(os.listdir(tmp_path)) == ["a.extxyz", "b.extxyz", "bare.extxyz"]
+
+
+def test_unlabelled_ocp_files_are_refused(tmp_path):
+    record = pyg2(slab_fields(0, y_relaxed=..., pos_relaxed=...))
+    write_ocp(tmp_path / "test.lmdb", [record])
+    with pytest.raises(InputError, match=r"test\.lmdb, record 0: the label y_relaxed"):
+        convert([tmp_path / "test.lmdb"], tmp_path / "out.lmdb")
+
+
+def test_different_targets_are_not_mixed(tmp_path):
+    write_ocp(tmp_path / "ocp.lmdb", [pyg2(slab_fields(0))])
+    write_frames(tmp_path / "a.extxyz", 1)
+    with pytest.raises(InputError, match="have different targets"):
+        convert([tmp_path / "ocp.lmdb", tmp_path / "a.extxyz"], tmp_path / "out.lmdb")
+
+
+def test_senseless_names_are_bad_usage(tmp_path):
+    write_frames(tmp_path / "a.extxyz", 1)
+    with pytest.raises(UsageError, match=r"must end in \.lmdb"):
+        convert([tmp_path / "a.extxyz"], tmp_path / "out.db")
+    with pytest.raises(UsageError, match="at least one"):
+        convert([], tmp_path / "out.lmdb")
+    convert([tmp_path / "a.extxyz"], tmp_path / "out.lmdb")
+    with pytest.raises(UsageError, match="one of the files"):
+        convert([tmp_path / "out.lmdb"], tmp_path / "out.lmdb")
+    with pytest.raises(InputError, match="No such file"):
+        convert([tmp_path / "no.xyz"], tmp_path / "out.lmdb")
