@@ -1,12 +1,12 @@
 import pytest
 import pytorch_lightning as pl
 import torch
-from tests.training.clusters import Clusters, cluster
 
 from molflt.checkpoint import load
 from molflt.data.dataset import GraphList
 from molflt.errors import InputError, UsageError
 from molflt.training.task import FLTTask
+from tests.training.clusters import Clusters, cluster
 
 
 class Stop(pl.Callback):
