@@ -19,8 +19,8 @@ class TargetSpec:
         reference: What zero means, e.g. ``"E(slab+ads) - E(slab) - E(ads)"``.
         extensive: Summed over atoms (a supercell of k cells has k times the value)
             rather than averaged.
-        element_reference: Fixed contribution of an atom by atomic number, in `unit`;
-            None: fitted to the training set by least squares.
+        element_reference: Published energy of a free atom by atomic number, in `unit`,
+            from which the label is counted; for the record, as training fits its own.
     """
 
     name: str
@@ -40,5 +40,7 @@ class TargetSpec:
         fields = dict(fields)
         reference = fields.get("element_reference")
         if reference is not None:
-            fields["element_reference"] = {int(z): float(v) for z, v in reference.items()}
+            fields["element_reference"] = {
+                int(z): float(v) for z, v in reference.items()
+            }
         return cls(**fields)

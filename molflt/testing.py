@@ -96,9 +96,11 @@ def rotation_error(energy: Energy, graph: Data, num_rotations: int = 4) -> float
 
     For models with free spectra, whose energy depends on orientation by design.
     """
-    here = energy(graph)
+    here = energy(graph).detach()
     errors = [
-        (energy(rotated(graph, seed, reflect=bool(seed % 2))) - here).abs().max()
+        (energy(rotated(graph, seed, reflect=bool(seed % 2))).detach() - here)
+        .abs()
+        .max()
         for seed in range(num_rotations)
     ]
     return float(torch.stack(errors).max())

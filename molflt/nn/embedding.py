@@ -1,6 +1,5 @@
 """First features of an atom: its species, its tag and its neighbours."""
 
-import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
@@ -53,8 +52,7 @@ class AtomEmbedding(nn.Module):
             lambda r: self.shells(r) * self.cutoff(r), key=self.shells
         )
         filters = self.filter(components.T)  # (p, c)
-        half = len(filters)
-        senders = self.neighbour(z)[pairs.sender]
-        messages = torch.cat([senders[:half] * filters, senders[half:] * filters])
+        senders = self.neighbour(z).index_select(0, pairs.sender).unflatten(0, (2, -1))
+        messages = (senders * filters).flatten(0, 1)  # both directions of each pair
         around = self.mix(segment_sum(messages, pairs.receiver, len(z)))
         return self.norm(self.species(z) + self.tag(tags + 1) + around)

@@ -90,13 +90,11 @@ class FarAttention(nn.Module):
         self, parts: list[Tensor], geometry: Geometry
     ) -> Float[Tensor, "k h g a d"]:
         q, k, *values = parts  # each (h, g, a, ·)
-        table = self.table(geometry)  # (1 or 4, h, g, a, a)
-        weight = q @ k.transpose(-1, -2)
-        out = (weight * table[0]) @ values[0]
+        weights = (q @ k.transpose(-1, -2)) * self.table(geometry)
         if not self.vectors:
-            return out.unsqueeze(0)
-        turned = (weight * table[1:]) @ values[1]
-        return torch.cat([out.unsqueeze(0), turned])
+            return weights @ values[0]
+        even, odd = weights.split([1, 3])
+        return torch.cat([even @ values[0], odd @ values[1]])
 
     def table(self, geometry: Geometry) -> Float[Tensor, "k h g a a"]:
         """Return F_ij and, with vectors, the three components of the gradient kernel.

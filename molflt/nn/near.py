@@ -52,12 +52,14 @@ class NearKernel(nn.Module):
         shells = self.mixture.shells
         components = pairs.cached(lambda r: shells(r) * self.cutoff(r), key=shells)
         values = self.mixture.weights @ components  # (h or 2h, p)
-        f = Pairs.mirrored(values[: self.num_heads])
         if not self.directional:
-            return f, None
+            return Pairs.mirrored(values), None
+        # Views by split, here and below: the backward of a slice fills a whole array
+        # with zeros, that of a split joins its parts.
+        even, odd = values.split(self.num_heads)
         unit = pairs.delta * (pairs.r.square() + 1).rsqrt().unsqueeze(1)
-        u = values[self.num_heads :] * unit.T.unsqueeze(1)  # (3, h, p)
-        return f, Pairs.antimirrored(u)
+        u = odd * unit.T.unsqueeze(1)  # (3, h, p)
+        return Pairs.mirrored(even), Pairs.antimirrored(u)
 
 
 class NearAttention(nn.Module):
@@ -169,15 +171,16 @@ class NearAttention(nn.Module):
         )
         weight = q @ k.transpose(-1, -2)  # (h, g, a, a)
         if u is None:
-            out = (weight * table[0]) @ values[0]
+            out = (weight * table.squeeze(0)) @ values[0]
             return geometry.unpad(out.permute(1, 2, 0, 3)).flatten(1), None
         assert vec is not None
         vec = geometry.pad(vec.view(len(x), 3, h, d))  # (g, a, 3, h, d)
         vec = vec.permute(3, 0, 1, 2, 4).flatten(3)  # (h, g, a, 3d)
-        mask = weight * table  # (4, h, g, a, a)
-        both = mask[0] @ torch.cat([values[0], vec], dim=3)  # (h, g, a, 4d)
-        turned = mask[1:] @ values[1]  # (3, h, g, a, d)
-        out = geometry.unpad(both[..., :d].permute(1, 2, 0, 3)).flatten(1)
-        moved = both[..., d:].unflatten(3, (3, d)).permute(1, 2, 3, 0, 4)
+        even, odd = (weight * table).split([1, 3])  # (1 or 3, h, g, a, a)
+        both = even.squeeze(0) @ torch.cat([values[0], vec], dim=3)  # (h, g, a, 4d)
+        turned = odd @ values[1]  # (3, h, g, a, d)
+        scalars, moved = both.split([d, 3 * d], dim=3)
+        out = geometry.unpad(scalars.permute(1, 2, 0, 3)).flatten(1)
+        moved = moved.unflatten(3, (3, d)).permute(1, 2, 3, 0, 4)
         vectors = moved + turned.permute(2, 3, 0, 1, 4)  # (g, a, 3, h, d)
         return out, geometry.unpad(vectors).flatten(2)
