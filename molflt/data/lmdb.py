@@ -200,7 +200,7 @@ class LMDBDataset(GraphDataset):
             index += self._length
         if not 0 <= index < self._length:
             raise IndexError(index)
-        value = self._reader.get(index.to_bytes(8, "big"))
+        value = self._reader.get(index.to_bytes(8, "big"), index)
         try:
             if value is None:
                 raise ValueError("it is missing")

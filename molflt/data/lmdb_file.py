@@ -118,8 +118,12 @@ class LMDBReader:
         self._environment: lmdb.Environment | None = None
         self._pid = -1
 
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes, record: int | None = None) -> bytes | None:
         """Return one value; None if there is no such key.
+
+        Args:
+            key: The key.
+            record: Number of the record, named in the error.
 
         Raises:
             InputError: The file cannot be opened or is damaged.
@@ -128,7 +132,8 @@ class LMDBReader:
             with self._opened().begin() as transaction:
                 value: bytes | None = transaction.get(key)
         except lmdb.Error as error:
-            raise InputError(f"{self.path} is damaged ({error}).") from error
+            where = self.path if record is None else f"{self.path}, record {record}"
+            raise InputError(f"{where} is damaged ({error}).") from error
         return value
 
     def num_entries(self) -> int:

@@ -95,7 +95,7 @@ class OCPDataset(GraphDataset):
         return self._num_atoms
 
     def _fields(self, index: int, names: tuple[str, ...] = FIELDS) -> dict[str, Any]:
-        value = self._reader.get(str(index).encode())
+        value = self._reader.get(str(index).encode(), index)
         if value is None:
             raise InputError(f"{self._where(index)} is missing.")
         return read_record(value, names, self._where(index))

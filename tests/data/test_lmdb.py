@@ -226,6 +226,20 @@ def test_damaged_records_are_named(path):
             data[index]
 
 
+def test_pages_that_were_overwritten_are_noticed(tmp_path):
+    path = tmp_path / "set.lmdb"
+    write_lmdb(path, random_graphs(200), targets=[ENERGY])
+    content = bytearray(path.read_bytes())
+    pages = range(2 * 4096, len(content) // 2, 4096)
+    meta = content.index(b"molflt-lmdb") // 4096 * 4096
+    for page in pages:
+        if page != meta:
+            content[page : page + 4096] = bytes(4096)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"set\.lmdb.* damaged"):
+        list(LMDBDataset(path))
+
+
 def test_a_record_that_inflates_without_end_is_refused(path, monkeypatch):
     monkeypatch.setattr(lmdb_record, "MAX_BYTES", 100)
     with pytest.raises(InputError, match="larger than 100 bytes"):
