@@ -146,7 +146,7 @@ class TestPeriodicSystems:
         model = build(options, extensive=extensive, dtype=torch.float64)
         arguments = energy_of(model, path), graph, extensive
         if options.get("form") == "additive":
-            # Negative: exp(sum over images of f) is not a sum over the supercell's keys.
+            # Negative: exp(sum over images) is no sum over the supercell's keys.
             with pytest.raises(AssertionError, match="supercell"):
                 laws.assert_supercell_law(*arguments, rtol=1e-4)
         else:
