@@ -162,8 +162,8 @@ def _solve(
     if not spec.extensive:
         column = triangle[:, _ELEMENTS]
         return {}, float(column @ triangle[:, -1] / (column @ column))
-    # Published references (`spec.element_reference`) are not used here: energies of free
-    # atoms leave the whole binding energy, some 75 eV a molecule in QM9, to be learned,
-    # and the fit to labels less references is the fit to the labels.
+    # Published references (`spec.element_reference`) are not used here: energies of
+    # free atoms leave the whole binding energy, some 75 eV a molecule in QM9, to be
+    # learned, and the fit to labels less references is the fit to the labels.
     fit = np.linalg.lstsq(triangle[:, elements], triangle[:, -1], rcond=None)[0]
     return {int(z): float(v) for z, v in zip(elements, fit, strict=True)}, 0.0
