@@ -1,0 +1,1 @@
+"""What a model has learned: arrays, and plots that take arrays."""
