@@ -1,1 +1,29 @@
-"""What a model has learned: arrays, and plots that take arrays."""
+"""What a model learned, as arrays and as pictures.
+
+| file | concept |
+|---|---|
+| kernels | f_h(r) and g_h(q) of every head |
+| attention, attention_rows | exact attention weights of chosen atoms |
+| contributions | per-atom terms of a prediction |
+"""
+
+from molflt.analysis.attention import AttentionRows, attention_rows
+from molflt.analysis.contributions import atom_contributions
+from molflt.analysis.kernels import (
+    HeadDensities,
+    HeadKernels,
+    head_densities,
+    head_kernels,
+    radial_transform,
+)
+
+__all__ = [
+    "AttentionRows",
+    "HeadDensities",
+    "HeadKernels",
+    "atom_contributions",
+    "attention_rows",
+    "head_densities",
+    "head_kernels",
+    "radial_transform",
+]

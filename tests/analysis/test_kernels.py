@@ -1,48 +1,106 @@
+import math
+
 import numpy as np
 import pytest
+import torch
 
-from molflt.analysis.kernels import head_kernels
-from molflt.analysis.plots import kernel_figure, parity_figure
-from molflt.model import FLTEncoder
+from molflt.analysis import head_densities, head_kernels, radial_transform
+from molflt.errors import UsageError
 
-R = np.linspace(0.0, 8.0, 41)
+from .conftest import build_model
 
 
-def test_near_heads_end_at_the_cutoff_and_far_heads_do_not():
-    encoder = FLTEncoder(
-        width=16, num_layers=2, num_near_heads=3, num_far_heads=2, cutoff=4.0
+def groups(kernels):
+    return [(kernel.layer, kernel.group) for kernel in kernels]
+
+
+def test_transform_of_a_gaussian():
+    """exp(-2 pi^2 s^2 r^2) has the normal density of width s as its transform."""
+    s = np.array([0.05, 0.2, 0.7])[:, None]
+    q = np.linspace(0, 2.0, 50)
+    g = radial_transform(lambda r: np.exp(-2 * (math.pi * s * r) ** 2), 30.0, q)
+    expected = (2 * math.pi * s**2) ** -1.5 * np.exp(-(q**2) / (2 * s**2))
+    np.testing.assert_allclose(g, expected, rtol=1e-9, atol=1e-8)
+
+
+def test_kernels_are_the_functions_the_layers_use():
+    model = build_model(cutoff=4.0)
+    kernels = head_kernels(model)
+    assert groups(kernels) == [(0, "near"), (0, "far"), (1, "near"), (1, "far")]
+    near, far = kernels[2:]
+    heads = model.encoder.layers[1].attention.heads
+    assert (near.f.shape, far.f.shape) == ((6, 400), (2, 400))
+    assert near.r[-1] == 4.0
+    assert not near.f[:, -1].any()
+    r = torch.from_numpy(near.r)
+    np.testing.assert_allclose(near.f, heads.near.kernel.radial(r).detach().numpy())
+    r = torch.from_numpy(far.r)
+    np.testing.assert_allclose(far.f, heads.far.mixture.radial(r).detach()[:2].numpy())
+    # the far heads' extent is where they have ended
+    assert np.abs(far.f[:, -1]).max() < 1e-3 * np.abs(far.f).max()
+
+
+def test_own_distances():
+    kernels = head_kernels(build_model(), [1.0, 2.0, 9.0])
+    assert all(kernel.f.shape[1] == 3 for kernel in kernels)
+    assert not kernels[0].f[:, 2].any()  # beyond the near heads' cutoff
+    assert kernels[1].f[:, 2].any()
+
+
+@pytest.mark.parametrize("group", ["near", "far"])
+def test_densities_transform_into_the_kernels(group):
+    """f(r) = Int 4 pi q^2 g(q) sin(2 pi q r) / (2 pi q r) dq, back by quadrature."""
+    model = build_model(cutoff=5.0)
+    reach = 8.0 if group == "near" else 0.8  # cycles/Å that hold all of g
+    q = np.linspace(0, reach, 6001)
+    density = [d for d in head_densities(model, q) if d.group == group][1]
+    r = np.array([0.3, 1.0, 2.0, 3.5, 4.5])
+    kernel = [k for k in head_kernels(model, r) if k.group == group][1]
+    waves = 4 * math.pi * q**2 * np.sinc(2 * np.outer(r, q))
+    back = np.trapezoid(density.g[:, None] * waves, q, axis=-1)
+    np.testing.assert_allclose(back, kernel.f, atol=2e-3 * np.abs(kernel.f).max())
+
+
+def test_near_density_tends_to_the_mixture_without_cutoff():
+    """With a cutoff far beyond the shells' reach, the cutoff changes nothing."""
+    model = build_model(cutoff=1e4, num_far_heads=0)
+    shells = model.encoder.near_shells
+    with torch.no_grad():
+        shells.width_logit.fill_(20.0)  # the widest shells, f ends within 1.5 Å
+    q = np.linspace(0, 3.0, 40)
+    mixture = model.encoder.layers[0].attention.heads.near.kernel.mixture
+    xi = torch.tensor(np.stack([q, 0 * q, 0 * q], axis=1))
+    expected = mixture.density(xi)[:6].detach().numpy()
+
+    def f(r):
+        return mixture.radial(torch.from_numpy(r)).detach().numpy()[:6]
+
+    got = radial_transform(f, 8.0, q, band=3.0)
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9)
+    near = model.encoder.layers[0].attention.heads.near.kernel
+    with_cutoff = radial_transform(
+        lambda r: near.radial(torch.from_numpy(r)).detach().numpy(), 8.0, q, band=3.0
     )
-    groups = head_kernels(encoder, R)
-    assert list(groups) == [
-        f"layer {layer}, {group}" for layer in (1, 2) for group in ("near", "far")
-    ]
-    near, far = groups["layer 1, near"], groups["layer 1, far"]
-    assert near.shape == (3, 41)
-    assert far.shape == (2, 41)
-    assert not near[:, R >= 4.0].any()
-    assert near[:, (R > 0.5) & (R < 3.5)].any()
-    assert np.abs(far[:, R > 4.0]).max() > 0
+    np.testing.assert_allclose(with_cutoff, expected, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("spectrum", ["radial", "free"])
-def test_additive_heads(spectrum):
-    encoder = FLTEncoder(
-        width=16,
-        num_layers=1,
-        form="additive",
-        num_near_heads=0,
-        num_far_heads=2,
-        spectrum=spectrum,
-    )
-    (values,) = head_kernels(encoder, R).values()
-    assert values.shape == (2, 41)
-    assert np.isfinite(values).all()
+def test_far_densities_integrate_to_the_kernel_at_zero():
+    model = build_model()
+    density = [d for d in head_densities(model) if d.group == "far"][0]
+    total = np.trapezoid(4 * math.pi * density.q**2 * density.g, density.q, axis=1)
+    at_zero = [k for k in head_kernels(model, [0.0]) if k.group == "far"][0].f[:, 0]
+    np.testing.assert_allclose(total, at_zero, rtol=1e-3)
 
 
-def test_figures_hold_one_panel_a_group():
-    groups = {name: np.random.default_rng(0).normal(size=(2, 41)) for name in "abc"}
-    figure = kernel_figure(R, groups)
-    assert [ax.get_title() for ax in figure.axes[:3]] == list("abc")
-    labels = np.array([0.0, 1.0])
-    figure = parity_figure({"val_id": (labels, labels + 0.5)})
-    assert figure.axes[0].get_title() == "val_id\nMAE 0.500 eV"
+def test_additive_models_have_far_heads_alone():
+    kernels = head_kernels(build_model(form="additive"))
+    assert groups(kernels) == [(0, "far"), (1, "far")]
+    assert kernels[0].f.shape[0] == 8
+
+
+def test_free_spectra_have_no_radial_function():
+    model = build_model(form="additive", spectrum="free")
+    with pytest.raises(UsageError, match="f depends on direction"):
+        head_kernels(model)
+    with pytest.raises(UsageError, match="f depends on direction"):
+        head_densities(model)

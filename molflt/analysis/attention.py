@@ -1,0 +1,147 @@
+"""Exact attention weights of chosen atoms, row by row, as numpy arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch_geometric.data import Data
+
+from molflt.analysis.attention_rows import additive_rows, far_rows, near_rows
+from molflt.errors import UsageError
+from molflt.model import FLTModel
+from molflt.nn.additive import AdditiveAttention
+from molflt.nn.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class AttentionRows:
+    r"""Weights a_ij with which chosen atoms i read the values of all atoms j.
+
+    Masked layers: a_ij = softplus(q_i).softplus(k_j) sum_T f_h(r_i - r_j - T), summed
+    over images T: *signed and unnormalised*. A negative weight subtracts what j says;
+    rows have no particular sum; heads are not on one scale. Additive layers: the rows
+    of the softmax (or of its FAVOR+ estimate, where the model uses that), which sum
+    to 1.
+
+    Attributes:
+        layer: Index of the layer.
+        atoms: The atoms i (m,).
+        heads: Name of each head: "near 0", ..., "far 0", ...
+        weights: a_ij (h, m, n).
+        signed: Whether weights are signed and unnormalised (masked layers).
+    """
+
+    layer: int
+    atoms: NDArray[np.int64]
+    heads: tuple[str, ...]
+    weights: NDArray[np.float64]
+    signed: bool
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """|a_ij| / sum_j |a_ij| (h, m, n); 0 where a row is 0 (no neighbours)."""
+        size = np.abs(self.weights)
+        total = size.sum(axis=2, keepdims=True)
+        return np.divide(size, total, out=np.zeros_like(size), where=total > 0)
+
+
+@torch.no_grad()
+def attention_rows(
+    model: FLTModel,
+    graph: Data,
+    atoms: ArrayLike,
+    layers: Sequence[int] | None = None,
+) -> list[AttentionRows]:
+    """Return the attention weights of `atoms` in each layer.
+
+    Only the rows asked for are computed: memory is that of a forward pass and of m x n
+    numbers a head, never n x n.
+
+    Args:
+        model: The model.
+        graph: One structure (`molflt.data.molecule.atoms_to_graph`).
+        atoms: Indices of the atoms i, or a mask (n,).
+        layers: Indices of layers; None: all.
+
+    Raises:
+        UsageError: A batch of several structures, or an index out of range.
+    """
+    graph = one_graph(model, graph)
+    depth = len(model.encoder.layers)
+    chosen = range(depth) if layers is None else layers
+    wanted = [_picked(depth, layer, "layers")[0] for layer in chosen]
+    index = _picked(len(graph.z), atoms, "atoms")
+    places = torch.as_tensor(index, device=graph.z.device)
+    inputs = _attention_inputs(model, graph)
+    return [
+        _rows_of_layer(model, int(layer), *inputs[layer], index, places)
+        for layer in wanted
+    ]
+
+
+def one_graph(model: FLTModel, graph: Data) -> Data:
+    """Return the graph on the model's device.
+
+    Raises:
+        UsageError: It is a batch of several structures.
+    """
+    if graph.batch is not None and graph.num_graphs != 1:
+        raise UsageError(
+            f"The analysis takes one structure; this is a batch of {graph.num_graphs}."
+        )
+    return graph.clone().to(next(model.parameters()).device)
+
+
+def _picked(size: int, chosen: ArrayLike, name: str) -> NDArray[np.int64]:
+    try:
+        return np.atleast_1d(np.arange(size, dtype=np.int64)[np.asarray(chosen)])
+    except IndexError as error:
+        raise UsageError(
+            f"{name} must be indices below {size} or a mask of that length ({error})."
+        ) from error
+
+
+def _attention_inputs(model: FLTModel, graph: Data) -> list[tuple[Tensor, Geometry]]:
+    """Run the encoder; return features and geometry as each attention received them."""
+    received: list[tuple[Tensor, Geometry]] = []
+
+    def keep(_: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        received.append((args[0], args[2]))
+
+    hooks = [
+        layer.attention.register_forward_pre_hook(keep)
+        for layer in model.encoder.layers
+    ]
+    try:
+        model.encoder(graph)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return received
+
+
+def _rows_of_layer(
+    model: FLTModel,
+    layer: int,
+    x: Tensor,
+    geometry: Geometry,
+    index: NDArray[np.int64],
+    places: Tensor,
+) -> AttentionRows:
+    heads = model.encoder.layers[layer].attention.heads
+    parts: dict[str, Tensor] = {}
+    if isinstance(heads, AdditiveAttention):
+        parts["far"] = additive_rows(heads, x, geometry, places)
+    else:
+        if heads.near is not None:
+            parts["near"] = near_rows(heads.near, x, geometry, places)
+        if heads.far is not None:
+            parts["far"] = far_rows(heads.far, x, geometry, places)
+    names = [f"{group} {k}" for group, part in parts.items() for k in range(len(part))]
+    weights = torch.cat(list(parts.values())).double().cpu().numpy()
+    signed = not isinstance(heads, AdditiveAttention)
+    return AttentionRows(layer, index, tuple(names), weights, signed)

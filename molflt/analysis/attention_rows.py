@@ -1,0 +1,108 @@
+"""Rows of the attention matrix of one structure, per kind of head, as tensors.
+
+Each function returns a_ij (h, m, n) for m atoms i of one graph of n atoms, such that
+sum_j a_ij v_j is the head's scalar message to atom i, before heads are mixed.
+"""
+
+from torch import Tensor, cat, einsum
+
+from molflt.nn.additive import AdditiveAttention
+from molflt.nn.far import FarAttention
+from molflt.nn.geometry import Geometry
+from molflt.nn.near import NearAttention
+from molflt.nn.spectrum import RadialGaussianMixture
+
+
+def near_rows(
+    module: NearAttention, x: Tensor, geometry: Geometry, atoms: Tensor
+) -> Tensor:
+    """Return softplus(q_i).softplus(k_j) f_h(r_ij), images of a pair added up.
+
+    Args:
+        module: The near heads.
+        x: Features (n, c) that the attention received.
+        geometry: Places and neighbour pairs of one graph.
+        atoms: Atoms i (m,).
+    """
+    pairs = geometry.pairs
+    assert pairs is not None
+    q, k, *_ = module.split(x)
+    m, n = len(atoms), len(x)
+    row = atoms.new_full((n,), -1).index_copy(0, atoms, _count(atoms))
+    mine = (row[pairs.receiver] >= 0).nonzero().squeeze(1)
+    distance = cat([pairs.r, pairs.r])[mine]
+    i, j = pairs.receiver[mine], pairs.sender[mine]
+    f = module.kernel.radial(distance)  # (h, e)
+    out = f.new_zeros(len(f), m * n).index_add(1, row[i] * n + j, f).view(-1, m, n)
+    # An atom asked for twice has its pairs in the row of its last mention.
+    return einsum("ihe,jhe->hij", q[atoms], k) * out[:, row[atoms]]
+
+
+def far_rows(
+    module: FarAttention, x: Tensor, geometry: Geometry, atoms: Tensor
+) -> Tensor:
+    """Return softplus(q_i).softplus(k_j) sum_T f_h(r_i - r_j - T), less j = i, T = 0.
+
+    Args:
+        module: The far heads.
+        x: Features (n, c) that the attention received.
+        geometry: Places of one graph.
+        atoms: Atoms i (m,).
+    """
+    q, k, *_ = module.split(x)
+    heads = module.num_heads
+    f = _encoding(module.mixture, geometry, atoms)[:heads]
+    own = f[:, _count(atoms), atoms]
+    # Of an atom itself only its images are left; in an open system there are none.
+    images = own - module.mixture.weights[:heads].sum(1, keepdim=True)  # less f_h(0)
+    f[:, _count(atoms), atoms] = images if geometry.is_periodic else 0 * own
+    return einsum("ihe,jhe->hij", q[atoms], k) * f
+
+
+def additive_rows(
+    module: AdditiveAttention, x: Tensor, geometry: Geometry, atoms: Tensor
+) -> Tensor:
+    """Return the rows of the softmax, or of the FAVOR+ estimate the module uses.
+
+    Args:
+        module: The heads.
+        x: Features (n, c) that the attention received.
+        geometry: Places of one graph.
+        atoms: Atoms i (m,).
+    """
+    q, k, _ = module.split(x)
+    if module.features is not None:
+        phi_q, phi_k = module.feature_pair(q, k, geometry)
+        rows = einsum("ihm,jhm->hij", phi_q[atoms], phi_k)
+        return rows / rows.sum(-1, keepdim=True)
+    logits = einsum("ihd,jhd->hij", q[atoms], k)
+    spectrum = module.rpe.spectrum
+    if isinstance(spectrum, RadialGaussianMixture):
+        f = _encoding(spectrum, geometry, atoms)
+    else:
+        delta = _deltas(geometry, atoms)
+        f = spectrum.kernel(delta.view(-1, 3)).view(-1, *delta.shape[:2])
+    return (logits + f).softmax(dim=-1)
+
+
+def _encoding(
+    mixture: RadialGaussianMixture, geometry: Geometry, atoms: Tensor
+) -> Tensor:
+    """Return f of every head (h, m, n), images included, the pair j = i too."""
+    if not geometry.is_periodic:
+        delta = _deltas(geometry, atoms)
+        return mixture.kernel(delta.view(-1, 3)).view(-1, *delta.shape[:2])
+    modes = geometry.modes(mixture.shells.band, mixture.shells.reach)
+    density = mixture.density(modes.vectors) * modes.weights  # (h, 1, modes)
+    cos, sin = modes.cos[0], modes.sin[0]  # (n, modes)
+    left = cat([cos[atoms] * density, sin[atoms] * density], dim=2)
+    return left @ cat([cos, sin], dim=1).T
+
+
+def _deltas(geometry: Geometry, atoms: Tensor) -> Tensor:
+    places = geometry.centred
+    return (places[atoms, None] - places).to(geometry.dtype)
+
+
+def _count(atoms: Tensor) -> Tensor:
+    return atoms.new_ones(len(atoms)).cumsum(0) - 1

@@ -1,0 +1,50 @@
+"""The share of each atom in a prediction."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from molflt.analysis.attention import one_graph
+from molflt.errors import UsageError
+from molflt.model import FLTModel
+
+
+@torch.no_grad()
+def atom_contributions(
+    model: FLTModel, graph: Data, target: str | None = None, references: bool = True
+) -> NDArray[np.float64]:
+    r"""Return per-atom terms (n,) that sum to the prediction, in the target's unit.
+
+        e_i = std * out_i + reference[z_i] + mean / n           (extensive targets)
+        e_i = (std * out_i + mean) / n + reference[z_i]         (intensive targets)
+
+    How a model shares an energy among atoms is its own choice: only the sum was
+    trained. Compare the same atom in two structures rather than two atoms in one.
+
+    Args:
+        model: The model.
+        graph: One structure.
+        target: Name of the target; None: the only one.
+        references: Whether the atoms' references and the mean are included. Without
+            them, the terms sum to what attention adds to a per-element sum.
+
+    Raises:
+        UsageError: A batch, or `target` is not one of the model's.
+    """
+    names = [spec.name for spec in model.targets]
+    if target is None and len(names) == 1:
+        target = names[0]
+    if target not in names:
+        raise UsageError(
+            f"target must be one of {', '.join(names)}, received {target!r}."
+        )
+    graph = one_graph(model, graph)
+    n = len(graph.z)
+    mean, std = model.get_buffer(f"normaliser_{target}")
+    terms = std * model.contributions(graph)[target].double()
+    if not model.target_spec(target).extensive:
+        terms = terms / n
+    if references:
+        terms = terms + model.get_buffer(f"reference_{target}")[graph.z] + mean / n
+    return np.asarray(terms.cpu().numpy())
