@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,10 @@ from molflt.analysis.attention_rows import additive_rows, far_rows, near_rows
 from molflt.errors import UsageError
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
+from molflt.nn.attention import FLTAttention
+from molflt.nn.block import FLTLayer
 from molflt.nn.geometry import Geometry
+from molflt.nn.masked import MaskedAttention
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,14 @@ def attention_rows(
     places = torch.as_tensor(index, device=graph.z.device)
     inputs = _attention_inputs(model, graph)
     return [
-        _rows_of_layer(model, int(layer), *inputs[layer], index, places)
-        for layer in wanted
+        _rows(_attentions(model)[k].heads, int(k), inputs[k], index, places)
+        for k in wanted
     ]
+
+
+def _attentions(model: FLTModel) -> list[FLTAttention]:
+    """Return the attention of each layer."""
+    return [cast(FLTLayer, layer).attention for layer in model.encoder.layers]
 
 
 def one_graph(model: FLTModel, graph: Data) -> Data:
@@ -112,10 +120,7 @@ def _attention_inputs(model: FLTModel, graph: Data) -> list[tuple[Tensor, Geomet
     def keep(_: torch.nn.Module, args: tuple[Any, ...]) -> None:
         received.append((args[0], args[2]))
 
-    hooks = [
-        layer.attention.register_forward_pre_hook(keep)
-        for layer in model.encoder.layers
-    ]
+    hooks = [module.register_forward_pre_hook(keep) for module in _attentions(model)]
     try:
         model.encoder(graph)
     finally:
@@ -124,24 +129,22 @@ def _attention_inputs(model: FLTModel, graph: Data) -> list[tuple[Tensor, Geomet
     return received
 
 
-def _rows_of_layer(
-    model: FLTModel,
+def _rows(
+    heads: MaskedAttention | AdditiveAttention,
     layer: int,
-    x: Tensor,
-    geometry: Geometry,
+    received: tuple[Tensor, Geometry],
     index: NDArray[np.int64],
     places: Tensor,
 ) -> AttentionRows:
-    heads = model.encoder.layers[layer].attention.heads
     parts: dict[str, Tensor] = {}
     if isinstance(heads, AdditiveAttention):
-        parts["far"] = additive_rows(heads, x, geometry, places)
+        parts["far"] = additive_rows(heads, *received, places)
     else:
         if heads.near is not None:
-            parts["near"] = near_rows(heads.near, x, geometry, places)
+            parts["near"] = near_rows(heads.near, *received, places)
         if heads.far is not None:
-            parts["far"] = far_rows(heads.far, x, geometry, places)
+            parts["far"] = far_rows(heads.far, *received, places)
     names = [f"{group} {k}" for group, part in parts.items() for k in range(len(part))]
     weights = torch.cat(list(parts.values())).double().cpu().numpy()
-    signed = not isinstance(heads, AdditiveAttention)
+    signed = isinstance(heads, MaskedAttention)
     return AttentionRows(layer, index, tuple(names), weights, signed)

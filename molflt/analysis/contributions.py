@@ -41,10 +41,8 @@ def atom_contributions(
         )
     graph = one_graph(model, graph)
     n = len(graph.z)
-    mean, std = model.get_buffer(f"normaliser_{target}")
-    terms = std * model.contributions(graph)[target].double()
-    if not model.target_spec(target).extensive:
-        terms = terms / n
-    if references:
-        terms = terms + model.get_buffer(f"reference_{target}")[graph.z] + mean / n
+    terms = model.contributions(graph)[target]
+    if not references:
+        readout = model.readout(target)
+        terms = terms - readout.reference[graph.z] - readout.mean / n
     return np.asarray(terms.cpu().numpy())

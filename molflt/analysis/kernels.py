@@ -11,13 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import roots_legendre, spherical_jn
 from torch import Tensor
 
-from molflt.errors import UsageError
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
+from molflt.nn.block import FLTLayer
 from molflt.nn.near import NearKernel
-from molflt.nn.spectrum import RadialGaussianMixture
+from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
 
 Group = Literal["near", "far"]
+Curves = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (p,) -> (h, p)
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,19 @@ def head_kernels(
     """Return f_h(r) of every layer, near heads before far heads.
 
     Near heads include their cutoff; far heads are the closed form. A periodic system
-    sums f over images of each atom; this is f itself.
+    sums f over the images of each atom; this is f itself. The free spectra of the
+    `additive` form depend on direction: theirs are means over directions.
 
     Args:
         model: The model.
         r: Distances [Å]; None: from 0 to the cutoff (near) or to where the widest of
-            the far heads' shells has decayed to 4e-6.
+            the far heads' components has decayed to 4e-6.
         num_points: Number of distances where `r` is None.
-
-    Raises:
-        UsageError: The model has free spectra, whose f depends on direction.
     """
     out = []
-    for layer, group, kernel in _groups(model):
-        if r is None:
-            points = np.linspace(0.0, _extent(kernel), num_points)
-        else:
-            points = np.atleast_1d(np.asarray(r, dtype=np.float64))
-        out.append(HeadKernels(layer, group, points, _radial(kernel, points)))
+    for heads in _head_groups(model):
+        points = _points(r, heads.extent, num_points)
+        out.append(HeadKernels(heads.layer, heads.group, points, heads.radial(points)))
     return out
 
 
@@ -87,28 +83,23 @@ def head_densities(
     """Return g_h(q) of every layer, near heads before far heads.
 
     Far heads have a closed form; for near heads the product of cutoff and mixture is
-    transformed numerically, see `radial_transform`.
+    transformed numerically, see `radial_transform`. Free spectra: as `head_kernels`.
 
     Args:
         model: The model.
         q: Frequencies [cycles/Å]; None: from 0 to the end of the group's band.
         num_points: Number of frequencies where `q` is None.
-
-    Raises:
-        UsageError: The model has free spectra, whose g depends on direction.
     """
     out = []
-    for layer, group, kernel in _groups(model):
-        if q is None:
-            points = np.linspace(0.0, _band(kernel), num_points)
-        else:
-            points = np.atleast_1d(np.asarray(q, dtype=np.float64))
-        out.append(HeadDensities(layer, group, points, _density(kernel, points)))
+    for heads in _head_groups(model):
+        points = _points(q, heads.band, num_points)
+        density = heads.density(points)
+        out.append(HeadDensities(heads.layer, heads.group, points, density))
     return out
 
 
 def radial_transform(
-    function: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    function: Curves,
     r_max: float,
     q: ArrayLike,
     band: float = 0.0,
@@ -140,68 +131,99 @@ def radial_transform(
     return np.asarray((function(r) * measure) @ waves)
 
 
-def _groups(
-    model: FLTModel,
-) -> Iterator[tuple[int, Group, NearKernel | tuple[RadialGaussianMixture, int]]]:
-    """Yield layer, group, and the near kernel or the far mixture and its heads."""
+@dataclass(frozen=True)
+class _Heads:
+    layer: int
+    group: Group
+    radial: Curves
+    density: Curves
+    extent: float  # Å
+    band: float  # cycles/Å
+
+
+def _head_groups(model: FLTModel) -> Iterator[_Heads]:
     for index, layer in enumerate(model.encoder.layers):
+        assert isinstance(layer, FLTLayer)
         heads = layer.attention.heads
         if isinstance(heads, AdditiveAttention):
             spectrum = heads.rpe.spectrum
-            if not isinstance(spectrum, RadialGaussianMixture):
-                raise UsageError(
-                    "This model has free spectra: f depends on direction and is no "
-                    "function of distance; only spectrum='radial' can be shown."
-                )
-            yield index, "far", (spectrum, spectrum.num_heads)
+            if isinstance(spectrum, GaussianMixture):
+                yield _direction_means(index, spectrum)
+            else:
+                yield _far(index, spectrum, spectrum.num_heads)
             continue
         if heads.near is not None:
-            yield index, "near", heads.near.kernel
+            yield _near(index, heads.near.kernel)
         if heads.far is not None:
             # The mixture also holds the kernels of the vector messages, after these.
-            yield index, "far", (heads.far.mixture, heads.far.num_heads)
+            yield _far(index, heads.far.mixture, heads.far.num_heads)
+
+
+def _near(index: int, kernel: NearKernel) -> _Heads:
+    reach, band = kernel.cutoff.cutoff, kernel.mixture.shells.band
+
+    def radial(r: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _evaluated(kernel.radial, r, kernel.mixture.coefficients)
+
+    def density(q: NDArray[np.float64]) -> NDArray[np.float64]:
+        return radial_transform(radial, reach, q, band)
+
+    # The cutoff smears each frequency by about one over its own length.
+    return _Heads(index, "near", radial, density, reach, band + 2 / reach)
+
+
+def _far(index: int, mixture: RadialGaussianMixture, num_heads: int) -> _Heads:
+    shells = mixture.shells
+
+    def radial(r: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _evaluated(mixture.radial, r, mixture.coefficients)[:num_heads]
+
+    def density(q: NDArray[np.float64]) -> NDArray[np.float64]:
+        def mixed(points: Tensor) -> Tensor:
+            return mixture.weights @ shells.density(points)
+
+        return _evaluated(mixed, q, mixture.coefficients)[:num_heads]
+
+    extent = _extent(shells.widths)
+    return _Heads(index, "far", radial, density, extent, shells.band)
+
+
+def _direction_means(index: int, mixture: GaussianMixture) -> _Heads:
+    """Means over directions: each blob becomes a shell of radius |mu| and width s."""
+    weights = mixture.weights.detach().double().cpu().numpy()[..., None]  # (h, t, 1)
+    s = mixture.widths.detach().double().cpu().numpy()[..., None]
+    k = mixture.centres.detach().double().norm(dim=-1).cpu().numpy()[..., None]
+
+    def radial(r: NDArray[np.float64]) -> NDArray[np.float64]:
+        waves = np.exp(-2 * (math.pi * s * r) ** 2) * np.sinc(2 * k * r)
+        return np.asarray((weights * waves).sum(1))
+
+    def density(q: NDArray[np.float64]) -> NDArray[np.float64]:
+        twice = np.maximum(2 * q * k / s**2, 1e-12)
+        ratio = -np.expm1(-twice) / twice
+        shells = (2 * math.pi * s**2) ** -1.5 * np.exp(-((q - k) ** 2) / (2 * s**2))
+        return np.asarray((weights * shells * ratio).sum(1))
+
+    band = float((k + 5 * s).max())
+    return _Heads(index, "far", radial, density, _extent(mixture.widths), band)
+
+
+def _extent(widths: Tensor) -> float:
+    return 5 / (2 * math.pi * float(widths.detach().min()))
+
+
+def _points(
+    given: ArrayLike | None, end: float, num_points: int
+) -> NDArray[np.float64]:
+    if given is None:
+        return np.linspace(0.0, end, num_points)
+    return np.atleast_1d(np.asarray(given, dtype=np.float64))
 
 
 @torch.no_grad()
-def _radial(
-    kernel: NearKernel | tuple[RadialGaussianMixture, int], r: NDArray[np.float64]
+def _evaluated(
+    function: Callable[[Tensor], Tensor], points: NDArray[np.float64], like: Tensor
 ) -> NDArray[np.float64]:
-    if isinstance(kernel, NearKernel):
-        return _numpy(kernel.radial(_like(r, kernel.mixture)))
-    mixture, num_heads = kernel
-    return _numpy(mixture.radial(_like(r, mixture))[:num_heads])
-
-
-@torch.no_grad()
-def _density(
-    kernel: NearKernel | tuple[RadialGaussianMixture, int], q: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    if isinstance(kernel, NearKernel):
-        band = kernel.mixture.shells.band
-        reach = kernel.cutoff.cutoff
-        return radial_transform(lambda r: _radial(kernel, r), reach, q, band)
-    mixture, num_heads = kernel
-    shells = mixture.shells.density(_like(q, mixture))
-    return _numpy((mixture.weights @ shells)[:num_heads])
-
-
-def _extent(kernel: NearKernel | tuple[RadialGaussianMixture, int]) -> float:
-    if isinstance(kernel, NearKernel):
-        return kernel.cutoff.cutoff
-    return 5 / (2 * math.pi * float(kernel[0].shells.widths.detach().min()))
-
-
-def _band(kernel: NearKernel | tuple[RadialGaussianMixture, int]) -> float:
-    if isinstance(kernel, NearKernel):
-        # The cutoff smears each frequency by about one over its own length.
-        return kernel.mixture.shells.band + 2 / kernel.cutoff.cutoff
-    return kernel[0].shells.band
-
-
-def _like(values: NDArray[np.float64], mixture: RadialGaussianMixture) -> Tensor:
-    weights = mixture.coefficients
-    return torch.as_tensor(values, dtype=weights.dtype, device=weights.device)
-
-
-def _numpy(values: Tensor) -> NDArray[np.float64]:
-    return values.detach().double().cpu().numpy()
+    """Return function(points), evaluated in the type and on the device of `like`."""
+    values = function(torch.as_tensor(points, dtype=like.dtype, device=like.device))
+    return np.asarray(values.double().cpu().numpy())

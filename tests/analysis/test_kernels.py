@@ -3,9 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import trapezoid
+from scipy.stats import special_ortho_group
 
 from molflt.analysis import head_densities, head_kernels, radial_transform
-from molflt.errors import UsageError
 
 from .conftest import build_model
 
@@ -57,7 +58,7 @@ def test_densities_transform_into_the_kernels(group):
     r = np.array([0.3, 1.0, 2.0, 3.5, 4.5])
     kernel = [k for k in head_kernels(model, r) if k.group == group][1]
     waves = 4 * math.pi * q**2 * np.sinc(2 * np.outer(r, q))
-    back = np.trapezoid(density.g[:, None] * waves, q, axis=-1)
+    back = trapezoid(density.g[:, None] * waves, q, axis=-1)
     np.testing.assert_allclose(back, kernel.f, atol=2e-3 * np.abs(kernel.f).max())
 
 
@@ -86,9 +87,9 @@ def test_near_density_tends_to_the_mixture_without_cutoff():
 
 def test_far_densities_integrate_to_the_kernel_at_zero():
     model = build_model()
-    density = [d for d in head_densities(model) if d.group == "far"][0]
-    total = np.trapezoid(4 * math.pi * density.q**2 * density.g, density.q, axis=1)
-    at_zero = [k for k in head_kernels(model, [0.0]) if k.group == "far"][0].f[:, 0]
+    density = next(d for d in head_densities(model) if d.group == "far")
+    total = trapezoid(4 * math.pi * density.q**2 * density.g, density.q, axis=1)
+    at_zero = next(k for k in head_kernels(model, [0.0]) if k.group == "far").f[:, 0]
     np.testing.assert_allclose(total, at_zero, rtol=1e-3)
 
 
@@ -98,9 +99,19 @@ def test_additive_models_have_far_heads_alone():
     assert kernels[0].f.shape[0] == 8
 
 
-def test_free_spectra_have_no_radial_function():
+def test_free_spectra_are_averaged_over_directions():
     model = build_model(form="additive", spectrum="free")
-    with pytest.raises(UsageError, match="f depends on direction"):
-        head_kernels(model)
-    with pytest.raises(UsageError, match="f depends on direction"):
-        head_densities(model)
+    spectrum = model.encoder.layers[1].attention.heads.rpe.spectrum
+    unit = special_ortho_group.rvs(3, size=400, random_state=0)[:, 0]  # directions
+    for points, curves, evaluate in (
+        ([0.0, 0.7, 3.0], head_kernels(model, [0.0, 0.7, 3.0])[1].f, spectrum.kernel),
+        (
+            [0.0, 0.1, 0.3],
+            head_densities(model, [0.0, 0.1, 0.3])[1].g,
+            spectrum.density,
+        ),
+    ):
+        for k, point in enumerate(points):
+            values = evaluate(torch.from_numpy(point * unit)).detach().numpy()
+            spread = 4 * values.std(axis=1) / 20  # of a mean of 400
+            assert (np.abs(values.mean(axis=1) - curves[:, k]) <= spread + 1e-9).all()
