@@ -1,34 +1,42 @@
 """FLTEncoder: atoms to features. FLTModel: features to energies. Read this first."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 from molflt.data.tags import TagRule
 from molflt.neighbors import neighbor_pairs
 from molflt.nn.additive import Estimator
 from molflt.nn.attention import NEAR_MIN_WIDTH, FLTAttention, Form
 from molflt.nn.block import FLTLayer
-from molflt.nn.embedding import NUM_SPECIES, AtomEmbedding
+from molflt.nn.embedding import AtomEmbedding
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
 from molflt.nn.near import Path
-from molflt.nn.segment import segment_mean, segment_sum
+from molflt.nn.readout import AtomReadout
 from molflt.nn.shells import RadialShells
 from molflt.targets import TargetSpec
-from molflt.typing import NodeScalars, NodeVectors
+from molflt.typing import (
+    Cells,
+    GraphIndex,
+    NodeScalars,
+    NodeVectors,
+    Periodicity,
+    Positions,
+    Species,
+)
 
 
 class FLTEncoder(nn.Module):
     r"""A stack of FLT layers over atoms at positions r_i in R^3.
 
-    Species, tags and a sum over neighbours give the first features; each layer adds
-    attention whose relative positional encoding f(r_i - r_j) is known through its
-    learned spectrum, f(D) = Int g(xi) exp(2 pi i xi.D) d xi.
+    Species, tags and neighbours give the first features; each layer adds attention
+    with an encoding f(r_i - r_j) = Int g(xi) exp(2 pi i xi.(r_i - r_j)) d xi, g learned.
 
     Args:
         width: Channels of scalar and vector features.
@@ -122,12 +130,7 @@ class FLTEncoder(nn.Module):
 
     def geometry(self, data: Data) -> Geometry:
         """Return places, neighbour pairs and padding of a graph or batch of graphs."""
-        batch = data.batch
-        if batch is None:
-            batch = torch.zeros(len(data.z), dtype=torch.int64, device=data.z.device)
-            num_graphs = 1
-        else:
-            num_graphs = data.num_graphs
+        batch, num_graphs = graph_index(data)
         cell, pbc = data.get("cell"), data.get("pbc")
         geometry = Geometry(
             data.pos, batch, num_graphs, cell, pbc, self.norm.weight.dtype
@@ -137,16 +140,34 @@ class FLTEncoder(nn.Module):
         return geometry
 
     def forward(
-        self, data: Data, geometry: Geometry | None = None, path: Path = "auto"
+        self,
+        z: Species | Data,
+        pos: Positions | None = None,
+        batch: GraphIndex | None = None,
+        *,
+        cell: Cells | None = None,
+        pbc: Periodicity | None = None,
+        tags: Int[Tensor, " n"] | None = None,
+        geometry: Geometry | None = None,
+        path: Path = "auto",
     ) -> tuple[NodeScalars, NodeVectors | None]:
         """Return scalar features (n, c) and vector features (n, 3, c) or None.
 
         Args:
-            data: A graph or a batch of graphs: z (n,), pos (n, 3) [Å], and, where there
-                are any, batch (n,), cell (g, 3, 3), pbc (g, 3) and tags (n,).
+            z: Atomic numbers (n,); or a PyG `Data` or `Batch` that has all the fields.
+            pos: Positions (n, 3) [Å].
+            batch: Graph of each atom (n,), ascending; None: one graph.
+            cell: Lattice vectors as rows (g, 3, 3) [Å]; None: open systems.
+            pbc: Periodic directions (g, 3); None: open systems.
+            tags: 0 sub-surface, 1 surface, 2 adsorbate, -1 none (n,); None: none.
             geometry: What `geometry(data)` returned, if it is at hand.
             path: "auto", "dense" or "linear" evaluation of the same function.
         """
+        if isinstance(z, Data):
+            data = z
+        else:
+            fields = {"z": z, "pos": pos, "batch": batch, "cell": cell, "pbc": pbc}
+            data = Data(**{k: v for k, v in fields.items() if v is not None}, tags=tags)
         if geometry is None:
             geometry = self.geometry(data)
         tags = data.get("tags")
@@ -159,17 +180,24 @@ class FLTEncoder(nn.Module):
         return self.norm(x), vec
 
 
+def graph_index(data: Data) -> tuple[GraphIndex, int]:
+    """Return the graph of each atom and the number of graphs."""
+    if data.batch is None:
+        return torch.zeros_like(data.z), 1
+    if isinstance(data, Batch):
+        return data.batch, data.num_graphs
+    return data.batch, int(data.batch[-1]) + 1
+
+
 class FLTModel(nn.Module):
-    r"""Encoder, a readout per target, atom references and normaliser.
+    r"""Encoder and a readout per target, in physical units.
 
-        E = mean + sum_i (std * out_i + reference[z_i])      (extensive targets)
-        E = mean + std * (1/n) sum_i out_i                   (intensive targets)
-
-    Offsets are added in float64: a total energy of 10^4 eV keeps its meV.
+        y = mean + sum_i reference[z_i] + std * sum_i MLP(x_i)     (extensive targets)
+        y = mean + std * (1/n) sum_i MLP(x_i)                      (intensive targets)
 
     Args:
         encoder: The encoder.
-        targets: What is predicted, in which unit, with which meaning.
+        targets: What is predicted.
     """
 
     def __init__(self, encoder: FLTEncoder, targets: Sequence[TargetSpec]) -> None:
@@ -179,32 +207,9 @@ class FLTModel(nn.Module):
         self.encoder = encoder
         self.targets = tuple(targets)
         self.statistics: dict[str, dict[str, Any]] = {}
-        width = encoder.width
-        self.readouts = nn.ModuleDict()
-        for spec in self.targets:
-            last = nn.Linear(width, 1)
-            nn.init.zeros_(last.bias)
-            with torch.no_grad():
-                last.weight.mul_(0.1)  # a sum over atoms starts near zero
-            self.readouts[spec.name] = nn.Sequential(
-                nn.Linear(width, width), nn.SiLU(), last
-            )
-            self.register_buffer(
-                f"reference_{spec.name}", torch.zeros(NUM_SPECIES, dtype=torch.float64)
-            )
-            self.register_buffer(
-                f"normaliser_{spec.name}", torch.tensor([0.0, 1.0], dtype=torch.float64)
-            )
-
-    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> "FLTModel":
-        """Move as modules do, but keep offsets in float64 whatever the weights are."""
-        offsets = dict(self._buffers)
-        super()._apply(fn, recurse)
-        for name, value in offsets.items():
-            moved = self._buffers[name]
-            if value is not None and moved is not None:
-                self._buffers[name] = value.to(moved.device)
-        return self
+        self.readouts = nn.ModuleDict(
+            {t.name: AtomReadout(encoder.width, t.extensive) for t in self.targets}
+        )
 
     def target_spec(self, name: str) -> TargetSpec:
         """Return the description of target `name`; KeyError if the model lacks it."""
@@ -224,52 +229,56 @@ class FLTModel(nn.Module):
                 number), ``mean`` and ``std`` in the target's unit; other entries are
                 kept for the record.
         """
-        reference = self.get_buffer(f"reference_{name}")
-        reference.zero_()
-        for z, value in statistics["element_reference"].items():
-            reference[int(z)] = float(value)
-        normaliser = self.get_buffer(f"normaliser_{name}")
-        normaliser[0] = float(statistics["mean"])
-        normaliser[1] = float(statistics["std"])
+        self.readout(name).set_scale(
+            statistics["element_reference"], statistics["mean"], statistics["std"]
+        )
         self.statistics[name] = dict(statistics)
 
-    def _offset(self, name: str, data: Data) -> Tensor:
-        """Return mean + sum_i reference[z_i] of each graph (g,), float64."""
-        geometry_batch, num_graphs = _graphs(data)
-        per_atom = self.get_buffer(f"reference_{name}")[data.z]
-        total = per_atom.new_zeros(num_graphs).index_add(0, geometry_batch, per_atom)
-        return total + self.get_buffer(f"normaliser_{name}")[0]
-
-    def contributions(self, data: Data, path: Path = "auto") -> dict[str, Tensor]:
-        """Return out_i of each atom (n,) for each target, in units of std."""
-        x, _ = self.encoder(data, path=path)
-        return {name: head(x).squeeze(1) for name, head in self.readouts.items()}
+    def readout(self, name: str) -> AtomReadout:
+        """Return the readout of target `name`; KeyError if the model lacks it."""
+        module = self.readouts[name]
+        assert isinstance(module, AtomReadout)
+        return module
 
     def normalised(self, data: Data, path: Path = "auto") -> dict[str, Tensor]:
         """Return predictions less their offset, in units of std (g,): for the loss."""
-        batch, num_graphs = _graphs(data)
-        out = {}
-        for name, per_atom in self.contributions(data, path).items():
-            extensive = self.target_spec(name).extensive
-            reduce = segment_sum if extensive else segment_mean
-            out[name] = reduce(per_atom, batch, num_graphs)
-        return out
+        x, _ = self.encoder(data, path=path)
+        batch, num_graphs = graph_index(data)
+        return {
+            name: head(x, batch, num_graphs) for name, head in self.readouts.items()
+        }
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
         """Return labels less their offset, in units of std (g,), for the loss."""
-        std = self.get_buffer(f"normaliser_{name}")[1]
-        shifted = (value.double() - self._offset(name, data)) / std
-        return shifted.to(self.encoder.norm.weight.dtype)
+        readout = self.readout(name)
+        shifted = value.double() - readout.offset(data.z, *graph_index(data))
+        return (shifted / readout.std).to(self.encoder.norm.weight.dtype)
 
     def physical(self, name: str, normalised: Tensor, data: Data) -> Tensor:
         """Return the prediction (g,) in the target's unit, float64."""
-        std = self.get_buffer(f"normaliser_{name}")[1]
-        return normalised.double() * std + self._offset(name, data)
+        readout = self.readout(name)
+        offset = readout.offset(data.z, *graph_index(data))
+        return normalised.double() * readout.std + offset
 
     def forward(self, data: Data, path: Path = "auto") -> dict[str, Tensor]:
         """Return each target of each graph (g,) in its unit, float64."""
         out = self.normalised(data, path)
         return {name: self.physical(name, value, data) for name, value in out.items()}
+
+    def contributions(self, data: Data, path: Path = "auto") -> dict[str, Tensor]:
+        """Return each atom's share (n,) of each target, in its unit, float64."""
+        x, _ = self.encoder(data, path=path)
+        batch, num_graphs = graph_index(data)
+        size = torch.bincount(batch, minlength=num_graphs)[batch]
+        out = {}
+        for spec in self.targets:
+            readout = self.readout(spec.name)
+            learned = readout.per_atom(x).double() * readout.std
+            if not spec.extensive:
+                learned = learned / size
+            share = readout.mean / size
+            out[spec.name] = learned + readout.reference[data.z] + share
+        return out
 
     @torch.no_grad()
     def predict(
@@ -288,9 +297,3 @@ class FLTModel(nn.Module):
         from molflt.structures import predict_structures
 
         return predict_structures(self, structures, batch_size, tags)
-
-
-def _graphs(data: Data) -> tuple[Tensor, int]:
-    if data.batch is None:
-        return torch.zeros_like(data.z), 1
-    return data.batch, data.num_graphs

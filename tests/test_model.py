@@ -32,7 +32,7 @@ def build(options, extensive=True, dtype=torch.float32):
     encoder = FLTEncoder(**{**SMALL, **FAR, **options})
     model = FLTModel(encoder, [TargetSpec("energy", extensive=extensive)])
     with torch.no_grad():
-        model.readouts["energy"][2].weight.mul_(20)  # energies of order one
+        model.readout("energy").last.weight.mul_(20)  # energies of order one
     return model.to(dtype).eval()
 
 
@@ -199,14 +199,35 @@ def test_tags_change_the_energy():
     assert abs(float((energy(graph) - energy(tagged)).detach())) > 1e-6
 
 
-def test_contributions_sum_to_the_energy():
-    model = build({})
-    graph = molecules()[0]
+@pytest.mark.parametrize("extensive", [True, False])
+def test_contributions_sum_to_the_energy(extensive):
+    model = build({}, extensive)
+    reference = {1: -13.0, 6: -1000.0, 8: -2000.0} if extensive else {}
+    statistics = {"element_reference": reference, "mean": 0.7, "std": 0.5}
+    model.set_statistics("energy", statistics)
+    batch = Batch.from_data_list(molecules())
     with torch.no_grad():
-        parts = model.contributions(graph)["energy"]
-        assert float(parts.sum()) == pytest.approx(
-            float(model(graph)["energy"]), rel=1e-5
-        )
+        parts = model.contributions(batch)["energy"]
+        total = torch.zeros(4, dtype=torch.float64).index_add(0, batch.batch, parts)
+        torch.testing.assert_close(total, model(batch)["energy"], rtol=0, atol=1e-5)
+
+
+def test_encoder_takes_tensors_or_a_batch():
+    encoder = build({}).encoder
+    batch = Batch.from_data_list([slab(), crystal()])
+    whole = encoder(batch)
+    parts = encoder(
+        batch.z,
+        batch.pos,
+        batch.batch,
+        cell=batch.cell,
+        pbc=batch.pbc,
+        tags=batch.tags,
+    )
+    for one, two in zip(whole, parts, strict=True):
+        assert torch.equal(one, two)
+    water = molecules()[1]
+    assert torch.equal(encoder(water)[0], encoder(water.z, water.pos)[0])
 
 
 @pytest.mark.parametrize(
