@@ -1,10 +1,7 @@
 """Plots that take arrays and return the axes they drew on."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 
 def parity(
@@ -52,36 +49,3 @@ def kernels(ax: Axes, r: np.ndarray, values: np.ndarray, title: str = "") -> Axe
     ax.set_xlabel("r [Å]")
     ax.set_ylabel("f(r), scaled")
     return ax
-
-
-def parity_figure(
-    splits: Mapping[str, tuple[np.ndarray, np.ndarray]], unit: str = "eV"
-) -> Figure:
-    """Draw one parity plot a split.
-
-    Args:
-        splits: Labels and predictions by name.
-        unit: Of all.
-    """
-    figure = Figure(figsize=(3.2 * len(splits), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(splits), squeeze=False)[0]
-    for ax, (name, (labels, predictions)) in zip(panels, splits.items(), strict=True):
-        parity(ax, labels, predictions, name, unit)
-    return figure
-
-
-def kernel_figure(r: np.ndarray, groups: Mapping[str, np.ndarray]) -> Figure:
-    """Draw f(r) of every group of heads, two groups a row.
-
-    Args:
-        r: Distances (p,) [Å].
-        groups: What `molflt.analysis.kernels.head_kernels` returns.
-    """
-    rows = -(-len(groups) // 2)
-    figure = Figure(figsize=(7.0, 2.2 * rows), layout="constrained")
-    panels = figure.subplots(rows, 2, squeeze=False).ravel()
-    for ax, (name, values) in zip(panels, groups.items(), strict=False):
-        kernels(ax, r, values, name)
-    for ax in panels[len(groups) :]:
-        ax.set_axis_off()
-    return figure

@@ -2,9 +2,10 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
-from pytorch_lightning import LightningDataModule, Trainer
+from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
@@ -12,7 +13,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from molflt.checkpoint import load
 from molflt.commands.config_parser import ConfigParser
 from molflt.commands.tables import metrics_table, show
-from molflt.errors import UsageError
+from molflt.errors import MolfltError, UsageError
 from molflt.training.callbacks import EMA, StopBetweenBatches, Throughput
 from molflt.training.checkpoint_io import AtomicCheckpointIO
 from molflt.training.progress_bar import MetricsBar
@@ -27,15 +28,18 @@ class FLTCLI(LightningCLI):
     Args:
         words: Words after ``molflt``; with ``run=False`` without the command.
         run: Run the command; otherwise only build task, data and trainer.
+        callbacks: More callbacks of the trainer.
     """
 
     trainer: Trainer
     model: FLTTask
 
-    def __init__(self, words: list[str], run: bool = True) -> None:
+    def __init__(
+        self, words: list[str], run: bool = True, callbacks: Sequence[Callback] = ()
+    ) -> None:
         quiet()
         # Not `save_last` of the best one: that is written only with a new best.
-        self._last = ModelCheckpoint(
+        self.last = ModelCheckpoint(
             filename="last", enable_version_counter=False, save_on_exception=True
         )
         super().__init__(
@@ -44,7 +48,12 @@ class FLTCLI(LightningCLI):
             subclass_mode_data=True,
             parser_class=ConfigParser,
             trainer_defaults={
-                "callbacks": [self._last, StopBetweenBatches(), Throughput()],
+                "callbacks": [
+                    self.last,
+                    StopBetweenBatches(),
+                    Throughput(),
+                    *callbacks,
+                ],
                 "num_sanity_val_steps": 0,
                 "enable_model_summary": False,
             },
@@ -86,12 +95,16 @@ class FLTCLI(LightningCLI):
         """Build encoder, task, data module and trainer.
 
         Raises:
-            UsageError: One of them refuses its options.
+            InputError: The data cannot be used.
+            UsageError: An object refuses its options.
         """
         try:
             super().instantiate_classes()
         except (ValueError, TypeError) as error:
-            raise UsageError(str(error)) from error
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, MolfltError):
+                cause = cause.__cause__ or cause.__context__
+            raise (cause or UsageError(str(error))) from error
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Return the trainer, with CSV and TensorBoard logs in one folder."""
@@ -105,6 +118,10 @@ class FLTCLI(LightningCLI):
             options["logger"] = [csv, board]
         elif not config["logger"]:
             self.save_config_callback = None  # there is no folder to save it to
+        if config["enable_checkpointing"] is False:
+            # Callbacks that save would contradict it.
+            self._parser(self.subcommand).callback_keys.remove("checkpoint")
+            self.trainer_defaults["callbacks"].remove(self.last)
         options["plugins"] = [*(config["plugins"] or []), AtomicCheckpointIO()]
         return super().instantiate_trainer(**options)
 
@@ -118,16 +135,11 @@ class FLTCLI(LightningCLI):
         """Train; with `ckpt_path` go on exactly where that run stopped."""
         if ckpt_path is not None:
             model.resume_from(ckpt_path)
-        try:
-            self.trainer.fit(
-                model, datamodule=datamodule, ckpt_path=ckpt_path, **options
-            )
-            show(metrics_table(self._metrics(), "last epoch"))
-            self._say_best()
-        except SystemExit as exit_:  # Lightning's answer to Ctrl-C
-            last = self._last.best_model_path or self._last.last_model_path
-            hint = f" Go on with --ckpt_path {last}." if last else ""
-            raise KeyboardInterrupt(f"Interrupted.{hint}") from exit_
+        train(self, ckpt_path=ckpt_path, **options)
+        show(metrics_table(self._metrics(), "last epoch"))
+        best = self.trainer.checkpoint_callback
+        if isinstance(best, ModelCheckpoint) and best.best_model_path:
+            log.info("Best by %s: %s", best.monitor, best.best_model_path)
 
     def validate(self, model: FLTTask, **options: Any) -> None:
         """Evaluate a checkpoint on the validation splits."""
@@ -151,15 +163,19 @@ class FLTCLI(LightningCLI):
             name: float(value) for name, value in self.trainer.callback_metrics.items()
         }
 
-    def _say_best(self) -> None:
-        best = self.trainer.checkpoint_callback
-        if isinstance(best, ModelCheckpoint) and best.best_model_score is not None:
-            log.info(
-                "Best %s: %.4g, in %s",
-                best.monitor,
-                best.best_model_score,
-                best.best_model_path,
-            )
+
+def train(cli: FLTCLI, **options: Any) -> None:
+    """Run ``trainer.fit`` on what `cli` has built.
+
+    Raises:
+        KeyboardInterrupt: After Ctrl-C, saying where the last state is.
+    """
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, **options)
+    except SystemExit as exit_:  # Lightning's answer to Ctrl-C
+        saved = cli.last.best_model_path
+        hint = f" Go on with --ckpt_path {saved}." if saved else ""
+        raise KeyboardInterrupt(f"Interrupted.{hint}") from exit_
 
 
 def quiet() -> None:
