@@ -36,7 +36,7 @@ class FLTEncoder(nn.Module):
     r"""A stack of FLT layers over atoms at positions r_i in R^3.
 
     Species, tags and neighbours give the first features; each layer adds attention
-    with an encoding f(r_i - r_j) = Int g(xi) exp(2 pi i xi.(r_i - r_j)) d xi, g learned.
+    with an encoding f(r_i - r_j) that is known through its learned spectrum g.
 
     Args:
         width: Channels of scalar and vector features.

@@ -1,0 +1,82 @@
+"""Tables of the README, made from results/*.json.
+
+python benchmarks/tables.py        rewrites the tables between the markers in README.md
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from molflt.files import atomic_path
+
+HERE = Path(__file__).resolve().parent
+README = HERE.parent / "README.md"
+
+
+def emt_is2re(result: dict[str, Any]) -> str:
+    """Return MAE and EwT by split and method."""
+    methods = ("FLT", "linear fit", "mean")
+    lines = [
+        "| split | structures | FLT | per-element linear fit | mean predictor |",
+        "|---|---|---|---|---|",
+    ]
+    for split, row in result["results"].items():
+        cells = [
+            f"{row[m]['mae_eV']:.3f} eV, {row[m]['ewt_percent']:.0f} %" for m in methods
+        ]
+        lines.append(f"| {split} | {row['structures']} | " + " | ".join(cells) + " |")
+    training = result["training"]
+    lines.append(
+        f"\nMAE and EwT; {training['structures']:,} training systems, "
+        f"{training['parameters']:,} parameters, {training['seconds'] / 60:.1f} "
+        f"minutes on {training['threads']} threads "
+        f"({result['machine']['processor']})."
+    )
+    return "\n".join(lines)
+
+
+def qm9_u0(result: dict[str, Any]) -> str:
+    """Return test MAE by model."""
+    lines = ["| model | parameters | test MAE |", "|---|---|---|"]
+    for row in result["rows"]:
+        mae = f"{row['test_mae_meV']:.0f} meV"
+        lines.append(f"| {row['model']} | {row['parameters']:,} | {mae} |")
+    lines.append(
+        f"\n{result['task']}: {result['train']:,} training and {result['test']:,} test "
+        f"molecules, {result['cpu_seconds'] / 60:.0f} CPU-minutes of training on "
+        f"{result['threads']} thread ({result['machine']['processor']}), one seed."
+    )
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "emt_is2re": emt_is2re,
+    "qm9_u0": qm9_u0,
+}
+
+
+def with_tables(text: str) -> str:
+    """Return the README with every table made anew from its result file."""
+    for name, table in TABLES.items():
+        result = json.loads((HERE / "results" / f"{name}.json").read_text())
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        block = f"{begin}\n{table(result)}\n{end}"
+        text, count = re.subn(
+            f"{begin}.*?{end}", lambda _, block=block: block, text, flags=re.DOTALL
+        )
+        if count != 1:
+            raise SystemExit(f"README.md needs the markers {begin} and {end} once.")
+    return text
+
+
+def main() -> None:
+    """Rewrite README.md."""
+    text = with_tables(README.read_text())
+    with atomic_path(README) as temporary:
+        temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
