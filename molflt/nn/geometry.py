@@ -10,7 +10,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from molflt.errors import UsageError
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
+
+MAX_PHASES = 2**28  # atoms x modes: 6 GiB in float64 with cosines and sines
 
 
 class Pairs:
@@ -183,6 +186,9 @@ class Geometry:
         Args:
             band: Largest |G| kept [cycles/Å].
             reach: Distance [Å] beyond which the kernel counts as zero.
+
+        Raises:
+            UsageError: Atoms times modes would not fit in memory.
         """
         if (band, reach) not in self._modes:
             self._modes[band, reach] = self._find_modes(band, reach)
@@ -201,8 +207,14 @@ class Geometry:
         grid = grid[half].double()  # (k, 3)
         vectors = torch.einsum("kj,gxj->gkx", grid, inverse)
         kept = torch.linalg.vector_norm(vectors, dim=2) <= band  # (g, k)
-        order = kept.int().argsort(dim=1, descending=True, stable=True)
-        order = order[:, : int(kept.sum(1).max())]
+        count = int(kept.sum(1).max())
+        if self.num_graphs * self.size * count > MAX_PHASES:
+            raise UsageError(
+                f"Far heads need {count:,} lattice modes for each of {self.size:,} atoms, "
+                "more than fits in memory; use a smaller batch, or a model without far "
+                "heads for systems of this size."
+            )
+        order = kept.int().argsort(dim=1, descending=True, stable=True)[:, :count]
         vectors = vectors.gather(1, order[..., None].expand(-1, -1, 3))
         twice = 2.0 - (grid.square().sum(1) == 0).double()  # 1 for G = 0
         weights = (twice * kept).gather(1, order) / torch.linalg.det(box).abs()[:, None]

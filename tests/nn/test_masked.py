@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from molflt.errors import UsageError
 from molflt.nn import reference
 from molflt.nn.cutoff import CosineCutoff, PolynomialCutoff
 from molflt.nn.far import FarAttention
@@ -201,3 +202,10 @@ def test_messages_have_unit_scale_at_initialisation():
     scalars, vectors = module(x, vec, geometry)
     assert 0.2 < float(scalars.detach().std()) < 5
     assert 0.05 < float(vectors.detach().std()) < 5
+
+
+def test_modes_beyond_memory_are_refused(monkeypatch):
+    geometry, pos = make_geometry(open_structures())
+    monkeypatch.setattr("molflt.nn.geometry.MAX_PHASES", 100)
+    with pytest.raises(UsageError, match="lattice modes"):
+        far(False)(torch.randn(len(pos), 8), geometry, "linear")
