@@ -210,9 +210,9 @@ class Geometry:
         count = int(kept.sum(1).max())
         if self.num_graphs * self.size * count > MAX_PHASES:
             raise UsageError(
-                f"Far heads need {count:,} lattice modes for each of {self.size:,} atoms, "
-                "more than fits in memory; use a smaller batch, or a model without far "
-                "heads for systems of this size."
+                f"Far heads need {count:,} lattice modes for each of {self.size:,} "
+                "atoms, more than fits in memory; use a smaller batch, or a model "
+                "without far heads for systems of this size."
             )
         order = kept.int().argsort(dim=1, descending=True, stable=True)[:, :count]
         vectors = vectors.gather(1, order[..., None].expand(-1, -1, 3))
