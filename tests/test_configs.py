@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.test_qm9 import upstream
 
 from molflt.cli import main
 from molflt.commands.lightning import FLTCLI
@@ -13,6 +12,7 @@ from molflt.data.emt_generate import SPLITS
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY as OC20_ENERGY
+from tests.data.test_qm9 import upstream
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -21,7 +21,7 @@ def slab(seed):
     """Two layers of copper with an oxygen atom, shaken."""
     rng = np.random.default_rng(seed)
     layer = np.array([[0, 0, 0], [2.5, 0, 0], [0, 2.5, 0], [2.5, 2.5, 0]])
-    pos = np.concatenate([layer, layer + [1.2, 1.2, 1.8], [[1.2, 1.2, 3.6]]])
+    pos = np.concatenate([layer, layer + np.array([1.2, 1.2, 1.8]), [[1.2, 1.2, 3.6]]])
     return make_graph(
         [29] * 8 + [8],
         pos + 0.1 * rng.normal(size=pos.shape),

@@ -18,5 +18,5 @@ def choose_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
-        raise UsageError(f"--device {name} cannot be used: {reason}") from error
+        raise UsageError(f"--device {name} cannot be used ({reason}).") from error
     return device

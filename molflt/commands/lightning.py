@@ -1,6 +1,7 @@
 """Lightning's command line, with molflt's errors, loggers and checkpoints."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,9 @@ from molflt.training.progress_bar import MetricsBar
 from molflt.training.task import FLTTask
 
 log = logging.getLogger(__name__)
+
+MESSAGES = logging.StreamHandler()
+MESSAGES.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
 
 
 class FLTCLI(LightningCLI):
@@ -133,8 +137,13 @@ class FLTCLI(LightningCLI):
         **options: Any,
     ) -> None:
         """Train; with `ckpt_path` go on exactly where that run stopped."""
+        # What can fail at once shall fail before folders are made for the results.
+        if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
+            raise UsageError("Training needs an end: trainer.max_epochs or max_steps.")
         if ckpt_path is not None:
             model.resume_from(ckpt_path)
+        if self.trainer.world_size == 1:
+            datamodule.setup("fit")
         train(self, ckpt_path=ckpt_path, **options)
         show(metrics_table(self._metrics(), "last epoch"))
         best = self.trainer.checkpoint_callback
@@ -184,11 +193,9 @@ def quiet() -> None:
     Its warnings about results stay.
     """
     ours = logging.getLogger("molflt")
-    if not ours.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        ours.addHandler(handler)
-        ours.setLevel(logging.INFO)
+    ours.setLevel(logging.INFO)
+    MESSAGES.stream = sys.stderr  # of now: it may have been redirected
+    ours.addHandler(MESSAGES)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (

@@ -1,0 +1,318 @@
+"""The command line: exit codes, one sentence an error, interruption, resuming."""
+
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import ase.io
+import lmdb
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+import molflt
+from molflt.cli import COMMANDS, main
+from molflt.data.emt_generate import ADSORPTION_ENERGY
+from molflt.data.lmdb import write_lmdb
+from molflt.data.molecule import atoms_to_graph
+from tests.test_predict import make_model
+
+ROOT = Path(__file__).resolve().parent.parent
+
+CONFIG = """
+name: clusters
+model:
+  encoder:
+    class_path: molflt.FLTEncoder
+    init_args: {width: 16, num_layers: 1, num_near_heads: 2, num_far_heads: 1}
+  lr: 0.003
+data:
+  class_path: tests.training.clusters.Clusters
+checkpoint:
+  monitor: val_near/energy/mae_eV
+ema:
+  decay: 0.9
+trainer:
+  max_epochs: 4
+  accelerator: cpu
+  log_every_n_steps: 2
+"""
+
+
+class Bomb:
+    """A pickle that writes a file when it is loaded."""
+
+    def __reduce__(self):
+        return (open, ("exploded", "w"))
+
+
+def molflt_process(*words, **options):
+    """``molflt`` as a user runs it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "molflt.cli", *map(str, words)],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(CONFIG)
+    molflt.save_model(make_model(), "model.ckpt")
+    ase.io.write("water.xyz", molecule("H2O"))
+    return tmp_path
+
+
+@pytest.fixture
+def bad_files(folder):
+    """Files that must be refused, by name, with words the sentence must have."""
+    Path("empty").touch()
+    Path("text.lmdb").write_text("no database\n" * 1000)
+    graph = atoms_to_graph(molecule("H2O"), targets={"energy": 1.0})
+    write_lmdb("whole.lmdb", [graph] * 99, targets=[ADSORPTION_ENERGY])
+    whole = Path("whole.lmdb").read_bytes()
+    Path("cut.lmdb").write_bytes(whole[: len(whole) // 2])
+    with lmdb.open("evil.lmdb", subdir=False) as file, file.begin(write=True) as record:
+        record.put(b"0", pickle.dumps(Bomb()))
+    structures = {"nan": molecule("H2O"), "inf": molecule("H2O"), "gold": Atoms("Au")}
+    structures["nan"].positions[1, 2] = np.nan
+    structures["inf"].positions[1, 2] = np.inf
+    structures["dummy"] = Atoms("XH", positions=[[0, 0, 0], [0, 0, 1]])
+    structures["double"] = Atoms("H2", positions=np.ones((2, 3)))
+    for name, atoms in structures.items():
+        atoms.info["energy"] = 1.0
+        ase.io.write(f"{name}.traj", atoms)
+    torch.save({"state_dict": {}}, "other.ckpt")
+    torch.save(Bomb(), "evil.ckpt")
+    Path("text.ckpt").write_text("weights")
+    with zipfile.ZipFile("zip.ckpt", "w") as file:
+        file.writestr("a", "b")
+    with open("pickle.ckpt", "wb") as file:
+        pickle.dump(Bomb(), file)
+    return folder
+
+
+BAD_STRUCTURES = {
+    "missing.xyz": "No such file: missing.xyz",
+    "missing.lmdb": "No such file: missing.lmdb",
+    "empty": "empty is empty",
+    "config.yaml": "ASE cannot read it",
+    "text.lmdb": "is not an LMDB file",
+    "cut.lmdb": "cut short",
+    "evil.lmdb": "evil.lmdb, record 0",
+    "nan.traj": "positions of atom 1 is nan",
+    "inf.traj": "positions of atom 1 is inf",
+    "dummy.traj": "unknown species 0",
+    "gold.traj": "has Au",
+    "double.traj": "at one place",
+}
+BAD_CHECKPOINTS = {
+    "missing.ckpt": "does not exist",
+    "empty": "is not a molflt checkpoint",
+    "other.ckpt": "is not a molflt checkpoint",
+    "text.ckpt": "is not a molflt checkpoint",
+    "zip.ckpt": "is not a molflt checkpoint",
+    "evil.ckpt": "is not a molflt checkpoint",
+    "pickle.ckpt": "is not a molflt checkpoint",
+}
+
+
+def assert_refused(words, phrase, capsys, code=1):
+    """One sentence on stderr, the code, nothing printed, no file more or less."""
+    before = sorted(os.listdir())
+    capsys.readouterr()
+    assert main(words) == code
+    printed = capsys.readouterr()
+    # What a target is may be said first; the error is one line.
+    (line,) = [row for row in printed.err.splitlines() if row.startswith("molflt: ")]
+    assert phrase in line
+    assert "Traceback" not in printed.err
+    assert not printed.out
+    assert sorted(os.listdir()) == before
+    assert not Path("exploded").exists()
+
+
+def test_bad_structures(bad_files, capsys):
+    for name, phrase in BAD_STRUCTURES.items():
+        assert_refused(["predict", "model.ckpt", name, "-o", "o.csv"], phrase, capsys)
+
+
+def test_bad_checkpoints(bad_files, capsys):
+    for name, phrase in BAD_CHECKPOINTS.items():
+        for words in (
+            ["predict", name, "water.xyz"],
+            ["test", "--config", "config.yaml", "--ckpt_path", name],
+            ["fit", "--config", "config.yaml", "--ckpt_path", name],
+        ):
+            assert_refused(words, phrase, capsys)
+
+
+def test_bad_training_data(bad_files, capsys):
+    data = "--data.class_path=molflt.data.AtomsFiles"
+    fit = ["fit", "--config", "config.yaml", data]
+    frames = [molecule("H2O"), molecule("CO")]
+    ase.io.write("unlabelled.traj", frames)
+    for name, phrase in {
+        "missing.traj": "No such file: missing.traj",
+        "unlabelled.traj": "unlabelled.traj, frame 0: no 'energy'",
+        "text.lmdb": "is not an LMDB file",
+        "evil.lmdb": "evil.lmdb",
+    }.items():
+        assert_refused([*fit, f"--data.init_args.train={name}"], phrase, capsys)
+
+
+def test_bad_data_to_convert(bad_files, capsys):
+    refused = BAD_STRUCTURES | {"water.xyz": "water.xyz, frame 0: no 'energy'"}
+    del refused["gold.traj"]  # it is only the checkpoint that does not know gold
+    for name, phrase in refused.items():
+        assert_refused(["data", "convert", name, "out.lmdb"], phrase, capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "phrase"),
+    [
+        ("", "required: COMMAND"),
+        ("fti", "did you mean fit?"),
+        ("predict model.ckpt", "required: INPUT"),
+        ("predict model.ckpt water.xyz --btach-size 3", "did you mean --batch-size?"),
+        ("predict model.ckpt water.xyz --batch-size 0", "must be at least 1"),
+        ("predict model.ckpt water.xyz --tags oc", "known: oc20, ase, auto, none"),
+        ("predict model.ckpt water.xyz -o out.txt", "must end in .extxyz, .csv, .db"),
+        ("predict model.ckpt water.xyz --device gpux", "--device gpux cannot be used"),
+        ("data emt", "required: OUT"),
+        ("fit", "Missing model.encoder, data; give them with --config FILE"),
+        ("fit --config config.yaml --model.lrr 1", "did you mean model.lr?"),
+        ("fit --config config.yaml --trainer.max_epochs x", "must be int, not 'x'"),
+        ("fit --config config.yaml --model.loss l3", "one of ['l1', 'mse', 'huber']"),
+        ("fit --config config.yaml --data.batchsize 3", "no option 'batchsize'"),
+        ("fit --config config.yaml --model.encoder.widht 3", "did you mean width?"),
+        ("fit --config config.yaml --ema.decay 2", "must be in [0, 1)"),
+        ("fit --config config.yaml --trainer.max_epochs -1", "needs an end"),
+        ("test --config config.yaml", "molflt test needs --ckpt_path"),
+    ],
+)
+def test_bad_usage(words, phrase, folder, capsys):
+    assert_refused(words.split(), phrase, capsys, code=2)
+
+
+def test_missing_and_broken_configurations(folder, capsys):
+    assert_refused(["fit", "--config", "none.yaml"], "No such file", capsys)
+    Path("broken.yaml").write_text("model: [ -\n")
+    assert_refused(["fit", "--config", "broken.yaml"], "not valid YAML", capsys, code=2)
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(folder):
+    for words in (["--debug", "fti"], ["predict", "--debug", "none", "water.xyz"]):
+        with pytest.raises(Exception, match=r"fti|none"):
+            main(words)
+
+
+def test_help_names_the_commands_and_does_not_load_torch():
+    program = "import sys, molflt.cli; molflt.cli.main(['--help']); print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT
+    )
+    for command in COMMANDS:
+        assert re.search(rf"^    {command}\b", done.stdout, re.MULTILINE)
+    modules = done.stdout.splitlines()[-1].split()
+    assert "torch" not in modules
+    assert "numpy" not in modules
+
+
+@pytest.mark.parametrize(
+    "command", ["predict", "data", "data emt", "submission", "demo"]
+)
+def test_help_of_commands(command, capsys):
+    assert main([*command.split(), "--help"]) == 0
+    assert f"usage: molflt {command}" in capsys.readouterr().out
+
+
+def test_fit_test_and_predict_from_the_checkpoint_alone(folder, capsys):
+    assert main(["fit", "--config", "config.yaml"]) == 0, capsys.readouterr().err
+    run = Path("runs/clusters/version_0")
+    written = {path.name for path in run.rglob("*")}
+    assert {"config.yaml", "metrics.csv", "best.ckpt", "last.ckpt"} <= written
+    assert any(name.startswith("events.out.tfevents") for name in written)
+    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"train/loss", "val_near/energy/mae_eV", "val_far/energy/ewt_percent"} < set(
+        header
+    )
+    capsys.readouterr()
+    best = str(run / "checkpoints" / "best.ckpt")
+    assert main(["test", "--config", "config.yaml", "--ckpt_path", best]) == 0
+    assert "test_near" in capsys.readouterr().out
+    assert main(["predict", best, "water.xyz"]) == 0
+    assert "H2O" in capsys.readouterr().out
+    # A model without the state of its training cannot be trained on.
+    molflt.save_model(molflt.load(best), "bare.ckpt")
+    words = ["fit", "--config", "config.yaml", "--ckpt_path", "bare.ckpt"]
+    assert main([*words, "--trainer.logger=false"]) == 1
+    assert "without the state of its training" in capsys.readouterr().err
+
+
+def test_interrupted_run_says_how_to_go_on_and_equals_the_whole_run(folder):
+    # Another length must not be another schedule.
+    endless = CONFIG.replace("lr: 0.003", "lr: 0.003\n  schedule: constant")
+    endless = endless.replace("max_epochs: 4", "max_epochs: 100000")
+    Path("endless.yaml").write_text(endless)
+    words = ["fit", "--config", "endless.yaml"]
+    process = molflt_process(*words)
+    last = Path("runs/clusters/version_0/checkpoints/last.ckpt")
+    for _ in range(600):
+        if last.exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"molflt: Interrupted. Go on with --ckpt_path {last}." in errors
+    assert "Traceback" not in errors
+    stopped = torch.load(last, weights_only=True)["global_step"]
+    assert stopped > 0
+    words.append(f"--trainer.max_steps={stopped + 7}")
+    assert main([*words, "--name=whole"]) == 0
+    assert main([*words, "--name=resumed", "--ckpt_path", str(last)]) == 0
+    whole, resumed = (
+        torch.load(f"runs/{name}/version_0/checkpoints/last.ckpt", weights_only=True)
+        for name in ("whole", "resumed")
+    )
+    assert whole["global_step"] == resumed["global_step"] == stopped + 7
+    for name, value in whole["molflt"]["state"].items():
+        assert torch.equal(value, resumed["molflt"]["state"][name]), name
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_while_training_keeps_the_last_checkpoint(
+    folder, capsys, monkeypatch
+):
+    assert main(["fit", "--config", "config.yaml", "--trainer.max_epochs=1"]) == 0
+    (last,) = Path("runs").rglob("last.ckpt")
+    before = last.read_bytes()
+    folder_before = sorted(last.parent.iterdir())
+    import molflt.training.checkpoint_io as checkpoint_io
+
+    def full(path, mode):
+        return open("/dev/full", mode)
+
+    monkeypatch.setattr(checkpoint_io, "open", full, raising=False)
+    capsys.readouterr()
+    words = ["fit", "--config", "config.yaml", "--ckpt_path", str(last)]
+    words += [f"--trainer.default_root_dir={last.parent}", "--trainer.logger=false"]
+    assert main(words) == 1
+    assert "Cannot write" in capsys.readouterr().err
+    assert last.read_bytes() == before
+    assert not [path for path in folder.rglob(".*") if path.suffix == ".ckpt"]
+    assert folder_before == sorted(last.parent.glob("*.ckpt"))

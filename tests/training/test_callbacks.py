@@ -1,0 +1,76 @@
+import signal
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from molflt.training.callbacks import EMA, StopBetweenBatches
+
+
+class Holder(pl.LightningModule):
+    """A parameter and a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3))
+        self.register_buffer("species", torch.tensor([5]))
+
+
+class Clock:
+    """Just enough of a trainer."""
+
+    global_step = 0
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.9])
+def test_average_follows_the_formula(decay):
+    module, clock, callback = Holder(), Clock(), EMA(decay)
+    callback.setup(clock, module, "fit")
+    expected = None
+    for step in range(30):
+        module.weight.data += torch.tensor([1.0, -2.0, 0.5])
+        clock.global_step = step + 1
+        callback.on_train_batch_end(clock, module, None, None, step)
+        rate = min(decay, (1 + step) / (10 + step))
+        current = module.weight.detach()
+        expected = (
+            current.clone() if step == 0 else rate * expected + (1 - rate) * current
+        )
+    average = callback._average_model.module
+    torch.testing.assert_close(average.weight, expected, rtol=1e-6, atol=1e-6)
+    assert average.species == 5  # an average of integers would be cut to 4
+
+
+def test_interrupted_validation_puts_the_trained_weights_back():
+    module, clock, callback = Holder(), Clock(), EMA(0.9)
+    callback.setup(clock, module, "fit")
+    trained = torch.tensor([1.0, 2.0, 3.0])
+    module.weight.data.copy_(trained)
+    callback.on_validation_epoch_start(clock, module)
+    assert not torch.equal(module.weight, trained)
+    callback.on_exception(clock, module, KeyboardInterrupt())
+    assert torch.equal(module.weight, trained)
+    callback.on_exception(clock, module, KeyboardInterrupt())
+    assert torch.equal(module.weight, trained)
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.0])
+def test_decay_is_checked(decay):
+    with pytest.raises(ValueError, match="must be in"):
+        EMA(decay)
+
+
+def test_first_signal_waits_for_the_batch_and_the_second_does_not():
+    before = signal.getsignal(signal.SIGINT)
+    callback = StopBetweenBatches()
+    callback.on_fit_start(None, None)
+    callback.on_train_batch_end()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        callback.on_train_batch_end()
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    callback.teardown(None, None, "fit")
+    assert signal.getsignal(signal.SIGINT) is before
