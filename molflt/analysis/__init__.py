@@ -5,6 +5,9 @@
 | kernels | f_h(r) and g_h(q) of every head |
 | attention, attention_rows | exact attention weights of chosen atoms |
 | contributions | per-atom terms of a prediction |
+| metrics_file | curves of a training run |
+| plots, attention_plot | pictures of arrays; they return the axes they drew on |
+| style | how pictures look, and how they are written |
 """
 
 from molflt.analysis.attention import AttentionRows, attention_rows
@@ -16,6 +19,7 @@ from molflt.analysis.kernels import (
     head_kernels,
     radial_transform,
 )
+from molflt.analysis.metrics_file import read_metrics
 
 __all__ = [
     "AttentionRows",
@@ -26,4 +30,5 @@ __all__ = [
     "head_densities",
     "head_kernels",
     "radial_transform",
+    "read_metrics",
 ]

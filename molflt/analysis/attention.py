@@ -33,7 +33,7 @@ class AttentionRows:
     Attributes:
         layer: Index of the layer.
         atoms: The atoms i (m,).
-        heads: Name of each head: "near 0", ..., "far 0", ...
+        heads: Names of the heads: "near 1", "near 2", ..., "far 1", ...
         weights: a_ij (h, m, n).
         signed: Whether weights are signed and unnormalised (masked layers).
     """
@@ -144,7 +144,11 @@ def _rows(
             parts["near"] = near_rows(heads.near, *received, places)
         if heads.far is not None:
             parts["far"] = far_rows(heads.far, *received, places)
-    names = [f"{group} {k}" for group, part in parts.items() for k in range(len(part))]
+    names = [
+        f"{group} {number}"
+        for group, part in parts.items()
+        for number in range(1, len(part) + 1)
+    ]
     weights = torch.cat(list(parts.values())).double().cpu().numpy()
     signed = isinstance(heads, MaskedAttention)
     return AttentionRows(layer, index, tuple(names), weights, signed)

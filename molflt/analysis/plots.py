@@ -1,51 +1,215 @@
 """Plots that take arrays and return the axes they drew on."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from molflt.analysis.kernels import HeadKernels
+from molflt.analysis.style import COLOURS, DOUBLE, panels, styled
+
+WITHIN = 0.02  # eV, the tolerance of OC20's "energy within threshold"
+SHORTEST = 0.7  # Å; atoms do not come closer (H2: 0.74 Å)
 
 
 def parity(
     ax: Axes,
-    labels: np.ndarray,
-    predictions: np.ndarray,
+    labels: ArrayLike,
+    predictions: ArrayLike,
     title: str = "",
     unit: str = "eV",
+    quantity: str = "energy",
 ) -> Axes:
-    """Draw predictions against labels, with the diagonal and the MAE.
+    """Draw predictions against labels; MAE and, in eV, EwT stand in the legend.
+
+    EwT is the share of errors below 0.02 eV.
 
     Args:
         ax: Where to draw.
         labels: Labels (n,).
         predictions: Predictions (n,).
-        title: Written above, before the MAE.
+        title: Written above, for example the split.
         unit: Of both.
+        quantity: What they are.
+
+    Raises:
+        ValueError: Arrays of different lengths, or empty.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
-    low = float(min(labels.min(), predictions.min()))
-    high = float(max(labels.max(), predictions.max()))
-    ax.plot([low, high], [low, high], color="0.7", linewidth=1, zorder=0)
-    ax.scatter(labels, predictions, s=6, alpha=0.5, linewidths=0)
-    mae = float(np.abs(predictions - labels).mean())
-    ax.set_title(f"{title}\nMAE {mae:.3f} {unit}".strip(), fontsize=9)
-    ax.set_xlabel(f"label [{unit}]")
-    ax.set_ylabel(f"prediction [{unit}]")
-    ax.set_aspect("equal", adjustable="box")
+    if labels.shape != predictions.shape or labels.ndim != 1 or len(labels) == 0:
+        raise ValueError(
+            "labels and predictions must be two lists of one length, received shapes "
+            f"{labels.shape} and {predictions.shape}"
+        )
+    error = np.abs(predictions - labels)
+    text = f"MAE {error.mean():.3f} {unit}"
+    if unit == "eV":
+        text += f"\nEwT {100 * (error < WITHIN).mean():.1f} %"
+    both = np.concatenate([labels, predictions])
+    margin = 0.04 * (np.ptp(both) or 1.0)
+    limits = both.min() - margin, both.max() + margin
+    crowded = len(labels) > 300
+    with styled():
+        ax.axline((0, 0), slope=1, color="0.6", linewidth=0.8, zorder=0, label="y = x")
+        ax.scatter(
+            labels,
+            predictions,
+            s=7 if crowded else 12,
+            alpha=0.4 if crowded else 0.7,
+            linewidths=0,
+            rasterized=len(labels) > 2000,  # a PDF of 25,000 circles is slow to open
+            label=text,
+        )
+        ax.set(xlim=limits, ylim=limits, title=title)
+        ax.set_xlabel(f"{quantity} [{unit}]")
+        ax.set_ylabel(f"predicted [{unit}]")
+        ax.set_aspect("equal", adjustable="box")
+        ax.locator_params(nbins=5)  # the same ticks on both axes
+        ax.legend(loc="upper left", frameon=True, edgecolor="none", borderpad=0.1)
     return ax
 
 
-def kernels(ax: Axes, r: np.ndarray, values: np.ndarray, title: str = "") -> Axes:
-    """Draw f_h(r) of the heads of one group, each scaled to its largest value.
+def kernels(
+    ax: Axes,
+    r: ArrayLike,
+    values: ArrayLike,
+    title: str = "",
+    labels: Sequence[str] | None = None,
+    dashed: bool = False,
+) -> Axes:
+    """Draw f_h(r) of some heads, each divided by its largest |f| at r >= 0.7 Å.
+
+    What a head sends also depends on its queries, keys and values, so that the size of
+    f means nothing by itself; its shape does. Shorter distances do not occur.
 
     Args:
         ax: Where to draw.
         r: Distances (p,) [Å].
-        values: f_h(r), (heads, p).
+        values: f_h(r), (h, p).
         title: Written above.
+        labels: Of the heads; None: head 1, head 2, ...
+        dashed: Draw dashed lines: for far heads.
     """
-    scale = np.abs(values).max(axis=1, keepdims=True)
-    ax.plot(r, (values / np.where(scale > 0, scale, 1.0)).T, linewidth=1)
-    ax.axhline(0.0, color="0.7", linewidth=0.8, zorder=0)
-    ax.set_title(title, fontsize=9)
-    ax.set_xlabel("r [Å]")
-    ax.set_ylabel("f(r), scaled")
+    r, values = np.asarray(r), np.atleast_2d(values)
+    seen = r >= SHORTEST
+    scale = np.abs(values[:, seen]).max(axis=1, initial=0.0)
+    names = labels or [f"head {k + 1}" for k in range(len(values))]
+    with styled():
+        ax.axhline(0.0, color="0.7", linewidth=0.7, zorder=0)
+        for curve, size, name in zip(values, scale, names, strict=True):
+            ax.plot(
+                r[seen],
+                curve[seen] / (size or 1.0),
+                linestyle=(0, (4, 1.5)) if dashed else "-",
+                label=name,
+            )
+        ax.set(xlim=(0, r.max()), ylim=(-1.08, 1.08), title=title)
+        ax.locator_params(axis="x", nbins=6, integer=True)
+        ax.set_xlabel("distance r [Å]")
+        ax.set_ylabel("f(r) / max |f|")
+        ax.legend(ncols=2 if len(values) > 3 else 1, loc="best")
     return ax
+
+
+def kernel_figure(kernels_of_heads: Sequence[HeadKernels]) -> Figure:
+    """Draw f_h(r) of all heads: a row a layer, near heads solid, far heads dashed.
+
+    Args:
+        kernels_of_heads: What `molflt.analysis.head_kernels` returns.
+    """
+    groups = sorted({k.group for k in kernels_of_heads}, reverse=True)  # near, far
+    count = len(kernels_of_heads)
+    width = DOUBLE if len(groups) > 1 else DOUBLE / 2
+    figure, axes = panels(count, len(groups), width, height=1.9)
+    for ax, heads in zip(axes, kernels_of_heads, strict=True):
+        kernels(
+            ax,
+            heads.r,
+            heads.f,
+            f"layer {heads.layer + 1}, {heads.group} heads",
+            [f"{heads.group} {k + 1}" for k in range(len(heads.f))],
+            dashed=heads.group == "far",
+        )
+    return figure
+
+
+def densities(
+    ax: Axes,
+    q: ArrayLike,
+    values: ArrayLike,
+    title: str = "",
+    labels: Sequence[str] | None = None,
+    dashed: bool = False,
+) -> Axes:
+    """Draw 4 pi q^2 g_h(q): how much of f_h(0) lies between q and q + dq.
+
+    Args:
+        ax: Where to draw.
+        q: Frequencies (p,) [cycles/Å].
+        values: g_h(q), (h, p) [Å^3].
+        title: Written above.
+        labels: Of the heads; None: head 1, head 2, ...
+        dashed: Draw dashed lines: for far heads.
+    """
+    q, values = np.asarray(q), np.atleast_2d(values)
+    names = labels or [f"head {k + 1}" for k in range(len(values))]
+    with styled():
+        ax.axhline(0.0, color="0.7", linewidth=0.7, zorder=0)
+        for curve, name in zip(values, names, strict=True):
+            style = (0, (4, 1.5)) if dashed else "-"
+            ax.plot(q, 4 * np.pi * q**2 * curve, linestyle=style, label=name)
+        ax.margins(x=0)
+        ax.set(title=title, xlabel="frequency q [cycles/Å]")
+        ax.set_ylabel("4π q² g(q) [Å]")
+        ax.legend(ncols=2 if len(values) > 3 else 1, loc="best")
+    return ax
+
+
+def learning_curve(
+    ax: Axes,
+    curves: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    title: str = "",
+    unit: str = "eV",
+    quantity: str = "MAE",
+) -> Axes:
+    """Draw an error against optimiser steps, on a logarithmic scale.
+
+    A curve of more than 100 points, such as the error of single batches, is drawn pale,
+    with its mean over 40 stretches.
+
+    Args:
+        ax: Where to draw.
+        curves: Steps (p,) and values (p,) by name: from
+            `molflt.analysis.read_metrics`.
+        title: Written above.
+        unit: Of the values.
+        quantity: What they are.
+    """
+    short = {name: name.split("/")[0] for name in curves}
+    unique = len(set(short.values())) == len(short)
+    with styled():
+        for number, (name, (steps, values)) in enumerate(curves.items()):
+            colour = COLOURS[number % len(COLOURS)]
+            steps, values = np.asarray(steps), np.asarray(values)
+            marker = "o" if len(steps) <= 12 else ""
+            if len(steps) > 100:
+                ax.plot(steps, values, color=colour, alpha=0.25, linewidth=0.6)
+                steps, values = _stretches(steps), _stretches(values)
+            label = short[name] if unique else name
+            ax.plot(steps, values, marker=marker, ms=3, color=colour, label=label)
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.locator_params(axis="x", nbins=5)
+        ax.set(title=title, xlabel="optimiser step")
+        ax.set_ylabel(f"{quantity} [{unit}]")
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return ax
+
+
+def _stretches(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.array([part.mean() for part in np.array_split(values, 40)])

@@ -105,7 +105,7 @@ def test_rows_are_those_of_the_full_matrix(graph):
 def test_meaning_of_the_weights(graph):
     rows = attention_rows(build_model(), graph, [0])[0]
     assert rows.signed
-    assert rows.heads == (*(f"near {k}" for k in range(6)), "far 0", "far 1")
+    assert rows.heads == (*(f"near {k}" for k in range(1, 7)), "far 1", "far 2")
     assert rows.weights.min() < 0 < rows.weights.max()
     np.testing.assert_allclose(rows.shares.sum(axis=2), 1)
     assert (rows.shares >= 0).all()
