@@ -1,12 +1,10 @@
-"""The command line: exit codes, one sentence an error, interruption, resuming."""
+"""The command line: help, exit codes, one sentence an error, nothing half-written."""
 
 import os
 import pickle
 import re
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -23,28 +21,10 @@ from molflt.cli import COMMANDS, main
 from molflt.data.emt_generate import ADSORPTION_ENERGY
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import atoms_to_graph
+from tests.test_cli_fit import CONFIG
 from tests.test_predict import make_model
 
 ROOT = Path(__file__).resolve().parent.parent
-
-CONFIG = """
-name: clusters
-model:
-  encoder:
-    class_path: molflt.FLTEncoder
-    init_args: {width: 16, num_layers: 1, num_near_heads: 2, num_far_heads: 1}
-  lr: 0.003
-data:
-  class_path: tests.training.clusters.Clusters
-checkpoint:
-  monitor: val_near/energy/mae_eV
-ema:
-  decay: 0.9
-trainer:
-  max_epochs: 4
-  accelerator: cpu
-  log_every_n_steps: 2
-"""
 
 
 class Bomb:
@@ -52,19 +32,6 @@ class Bomb:
 
     def __reduce__(self):
         return (open, ("exploded", "w"))
-
-
-def molflt_process(*words, **options):
-    """``molflt`` as a user runs it."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "molflt.cli", *map(str, words)],
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
-    )
 
 
 @pytest.fixture
@@ -238,81 +205,3 @@ def test_help_names_the_commands_and_does_not_load_torch():
 def test_help_of_commands(command, capsys):
     assert main([*command.split(), "--help"]) == 0
     assert f"usage: molflt {command}" in capsys.readouterr().out
-
-
-def test_fit_test_and_predict_from_the_checkpoint_alone(folder, capsys):
-    assert main(["fit", "--config", "config.yaml"]) == 0, capsys.readouterr().err
-    run = Path("runs/clusters/version_0")
-    written = {path.name for path in run.rglob("*")}
-    assert {"config.yaml", "metrics.csv", "best.ckpt", "last.ckpt"} <= written
-    assert any(name.startswith("events.out.tfevents") for name in written)
-    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
-    assert {"train/loss", "val_near/energy/mae_eV", "val_far/energy/ewt_percent"} < set(
-        header
-    )
-    capsys.readouterr()
-    best = str(run / "checkpoints" / "best.ckpt")
-    assert main(["test", "--config", "config.yaml", "--ckpt_path", best]) == 0
-    assert "test_near" in capsys.readouterr().out
-    assert main(["predict", best, "water.xyz"]) == 0
-    assert "H2O" in capsys.readouterr().out
-    # A model without the state of its training cannot be trained on.
-    molflt.save_model(molflt.load(best), "bare.ckpt")
-    words = ["fit", "--config", "config.yaml", "--ckpt_path", "bare.ckpt"]
-    assert main([*words, "--trainer.logger=false"]) == 1
-    assert "without the state of its training" in capsys.readouterr().err
-
-
-def test_interrupted_run_says_how_to_go_on_and_equals_the_whole_run(folder):
-    # Another length must not be another schedule.
-    endless = CONFIG.replace("lr: 0.003", "lr: 0.003\n  schedule: constant")
-    endless = endless.replace("max_epochs: 4", "max_epochs: 100000")
-    Path("endless.yaml").write_text(endless)
-    words = ["fit", "--config", "endless.yaml"]
-    process = molflt_process(*words)
-    last = Path("runs/clusters/version_0/checkpoints/last.ckpt")
-    for _ in range(600):
-        if last.exists():
-            break
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"molflt: Interrupted. Go on with --ckpt_path {last}." in errors
-    assert "Traceback" not in errors
-    stopped = torch.load(last, weights_only=True)["global_step"]
-    assert stopped > 0
-    words.append(f"--trainer.max_steps={stopped + 7}")
-    assert main([*words, "--name=whole"]) == 0
-    assert main([*words, "--name=resumed", "--ckpt_path", str(last)]) == 0
-    whole, resumed = (
-        torch.load(f"runs/{name}/version_0/checkpoints/last.ckpt", weights_only=True)
-        for name in ("whole", "resumed")
-    )
-    assert whole["global_step"] == resumed["global_step"] == stopped + 7
-    for name, value in whole["molflt"]["state"].items():
-        assert torch.equal(value, resumed["molflt"]["state"][name]), name
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk_while_training_keeps_the_last_checkpoint(
-    folder, capsys, monkeypatch
-):
-    assert main(["fit", "--config", "config.yaml", "--trainer.max_epochs=1"]) == 0
-    (last,) = Path("runs").rglob("last.ckpt")
-    before = last.read_bytes()
-    folder_before = sorted(last.parent.iterdir())
-    import molflt.training.checkpoint_io as checkpoint_io
-
-    def full(path, mode):
-        return open("/dev/full", mode)
-
-    monkeypatch.setattr(checkpoint_io, "open", full, raising=False)
-    capsys.readouterr()
-    words = ["fit", "--config", "config.yaml", "--ckpt_path", str(last)]
-    words += [f"--trainer.default_root_dir={last.parent}", "--trainer.logger=false"]
-    assert main(words) == 1
-    assert "Cannot write" in capsys.readouterr().err
-    assert last.read_bytes() == before
-    assert not [path for path in folder.rglob(".*") if path.suffix == ".ckpt"]
-    assert folder_before == sorted(last.parent.glob("*.ckpt"))

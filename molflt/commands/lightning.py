@@ -145,7 +145,7 @@ class FLTCLI(LightningCLI):
         if self.trainer.world_size == 1:
             datamodule.setup("fit")
         train(self, ckpt_path=ckpt_path, **options)
-        show(metrics_table(self._metrics(), "last epoch"))
+        self._show_metrics("last epoch")
         best = self.trainer.checkpoint_callback
         if isinstance(best, ModelCheckpoint) and best.best_model_path:
             log.info("Best by %s: %s", best.monitor, best.best_model_path)
@@ -165,12 +165,13 @@ class FLTCLI(LightningCLI):
             raise UsageError(f"molflt {self.subcommand} needs --ckpt_path.")
         model.model = load(ckpt_path)
         run(model, ckpt_path=None, **options | {"verbose": False})
-        show(metrics_table(self._metrics(), ckpt_path))
+        self._show_metrics(ckpt_path)
 
-    def _metrics(self) -> dict[str, float]:
-        return {
-            name: float(value) for name, value in self.trainer.callback_metrics.items()
-        }
+    def _show_metrics(self, head: str) -> None:
+        if self.trainer.is_global_zero:
+            metrics = self.trainer.callback_metrics
+            print(head)
+            show(metrics_table({name: float(v) for name, v in metrics.items()}))
 
 
 def train(cli: FLTCLI, **options: Any) -> None:
@@ -210,5 +211,7 @@ def quiet() -> None:
         "You're resuming from a checkpoint that ended before the epoch ended",
         ".*treespec, LeafSpec",
         "It is recommended to use `self.log",
+        # Repeated records count once, see AbsoluteErrors.
+        "Using `DistributedSampler` with the dataloaders",
     ):
         warnings.filterwarnings("ignore", message)

@@ -7,12 +7,11 @@ from rich.markup import escape
 from rich.table import Table
 
 
-def metrics_table(metrics: Mapping[str, float], title: str = "") -> Table:
+def metrics_table(metrics: Mapping[str, float]) -> Table:
     """Return a table with a row per split and target, a column per metric.
 
     Args:
         metrics: Values by ``{split}/{target}/{metric}``; other names are left out.
-        title: Line above the table.
     """
     rows: dict[tuple[str, str], dict[str, float]] = {}
     for name, value in metrics.items():
@@ -20,7 +19,7 @@ def metrics_table(metrics: Mapping[str, float], title: str = "") -> Table:
         if metric and split != "train":
             rows.setdefault((split, target), {})[metric] = value
     columns = list(dict.fromkeys(metric for row in rows.values() for metric in row))
-    table = Table("split", "target", title=title or None)
+    table = Table("split", "target")
     for column in columns:
         table.add_column(_heading(column), justify="right")
     for (split, target), row in rows.items():

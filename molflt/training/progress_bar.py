@@ -32,6 +32,8 @@ class MetricsBar(RichProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the errors of the splits where no bar is drawn."""
         super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn != "fit" or not trainer.is_global_zero:
+            return
         if trainer.sanity_checking or sys.stdout.isatty():
             return
         errors = ", ".join(
