@@ -13,13 +13,12 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from pytorch_lightning import Callback
 from rich.table import Table
 
 from molflt.analysis.kernels import head_kernels
-from molflt.analysis.plots import kernels, parity
+from molflt.analysis.plots import kernel_figure, parity
+from molflt.analysis.style import DOUBLE, panels, save
 from molflt.checkpoint import save_model
 from molflt.commands.lightning import FLTCLI, train
 from molflt.commands.predict import predict
@@ -187,30 +186,12 @@ def test(
 def draw(
     model: FLTModel, splits: Mapping[str, tuple[np.ndarray, np.ndarray]], out: Path
 ) -> None:
-    """Write ``parity.png``, a panel a split, and ``kernels.png``, one a head group."""
-    figure, panels = _panels(len(splits), columns=len(splits), height=3.4)
-    for ax, (name, (labels, predictions)) in zip(panels, splits.items(), strict=True):
+    """Write ``parity.png``, a panel a split, and ``kernels.png``, a row a layer."""
+    figure, axes = panels(len(splits), 2, DOUBLE, height=3.2)
+    for ax, (name, (labels, predictions)) in zip(axes, splits.items(), strict=True):
         parity(ax, labels, predictions, name)
-    _save(figure, out / "parity.png")
-    groups = head_kernels(model)
-    figure, panels = _panels(len(groups), columns=2, height=2.2)
-    for ax, group in zip(panels, groups, strict=True):
-        kernels(ax, group.r, group.f, f"layer {group.layer + 1}, {group.group} heads")
-    _save(figure, out / "kernels.png")
-
-
-def _panels(number: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
-    rows = -(-number // columns)
-    figure = Figure(figsize=(3.3 * columns, height * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for ax in panels[number:]:
-        ax.set_axis_off()
-    return figure, panels[:number]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save(figure, out / "parity.png")
+    save(kernel_figure(head_kernels(model)), out / "kernels.png")
 
 
 def evaluate(
