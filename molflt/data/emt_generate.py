@@ -100,7 +100,7 @@ def generate(
         UsageError: A count out of range, or `out` is not empty.
         InputError: `out` cannot be written, for example on a full disk.
     """
-    out = Path(out)
+    out = Path(out).resolve()  # a link to an empty folder, or "."
     num_val = max(num // 14, 1) if num_val is None else num_val
     if num < 1 or num_val < 1 or workers < 1 or seed < 0:
         raise UsageError(

@@ -19,12 +19,14 @@ LATTICE = {
 METALS = tuple(LATTICE)
 PAIRS = tuple(combinations(METALS, 2))
 
-# name -> atom that points to the surface; None: lies flat. EMT keeps these molecules
-# whole in the gas; others (CHO, H2O2, NO2, CH3OH) collapse. No two share a formula.
+# name -> atom that points to the surface; None: lies flat. Linear molecules lie flat:
+# with EMT an upright one stays or falls over, and what decides is hardly visible.
+# EMT keeps these molecules whole in the gas; others (CHO, H2O2, NO2, CH3OH) collapse.
+# No two share a formula.
 POSES: dict[str, int | None] = {
     "H": 0, "C": 0, "N": 0, "O": 0,
-    "CO": 1, "NO": 0, "CH": 0, "NH": 0, "OH": 0,
-    "C2": None, "CN": None, "N2": None, "O2": None,
+    "CH": 0, "NH": 0, "OH": 0, "C2": None, "CN": None,
+    "CO": None, "N2": None, "NO": None, "O2": None,
     "CH2": 0, "NH2": 0, "H2O": 0, "CO2": None, "HCN": None, "N2O": None,
     "C2H2": None, "CH2O": 0, "CH3": None, "NH3": 0, "CH4": None,
 }  # fmt: skip
@@ -34,12 +36,12 @@ _ASE_NAME = {"CH2": "CH2_s1A1d", "CH2O": "H2CO"}
 _FACETS = {"111": fcc111, "100": fcc100, "110": fcc110}
 # facet, repeats, layers held, weight; even repeats also fit the ordered alloys
 _SHAPES = (
-    ("111", (3, 3, 4), 2, 0.30),
-    ("100", (3, 3, 4), 2, 0.25),
-    ("110", (2, 3, 6), 3, 0.15),
-    ("111", (4, 4, 3), 1, 0.10),
-    ("100", (4, 4, 3), 1, 0.10),
-    ("110", (2, 4, 5), 2, 0.10),
+    ("111", (3, 3, 4), 2, 0.34),
+    ("100", (3, 3, 4), 2, 0.30),
+    ("110", (2, 3, 6), 3, 0.08),
+    ("111", (4, 4, 3), 1, 0.12),
+    ("100", (4, 4, 3), 1, 0.12),
+    ("110", (2, 4, 5), 2, 0.04),
 )
 # the cubic axes' Miller directions along x, y, z of ASE's slabs
 _AXES = {
