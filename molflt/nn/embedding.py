@@ -1,5 +1,6 @@
 """First features of an atom: its species, its tag and its neighbours."""
 
+import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
@@ -51,8 +52,12 @@ class AtomEmbedding(nn.Module):
         components = pairs.cached(
             lambda r: self.shells(r) * self.cutoff(r), key=self.shells
         )
-        filters = self.filter(components.T)  # (p, c)
-        senders = self.neighbour(z).index_select(0, pairs.sender).unflatten(0, (2, -1))
-        messages = (senders * filters).flatten(0, 1)  # both directions of each pair
-        around = self.mix(segment_sum(messages, pairs.receiver, len(z)))
-        return self.norm(self.species(z) + self.tag(tags + 1) + around)
+        # The filter is linear, so shells are summed per neighbouring species first:
+        # T numbers a pair instead of c, and a product per species instead of per pair.
+        kinds, kind = torch.unique(z, return_inverse=True)
+        slot = pairs.receiver * len(kinds) + kind[pairs.sender]
+        rows = components.T.repeat(2, 1)  # both directions of each pair
+        summed = segment_sum(rows, slot, len(z) * len(kinds))
+        filters = self.filter(summed).unflatten(0, (len(z), len(kinds)))
+        around = (filters * self.neighbour(kinds)).sum(dim=1)
+        return self.norm(self.species(z) + self.tag(tags + 1) + self.mix(around))
