@@ -25,7 +25,8 @@ def make_model(*targets, elements=(1, 6, 7, 8, 29)) -> FLTModel:
     for spec in model.targets:
         reference = {z: -0.1 * z for z in elements}
         statistics = {"element_reference": reference, "mean": 0.0, "std": 2.0}
-        model.set_statistics(spec.name, statistics | {"elements": list(elements)})
+        statistics |= {"elements": list(elements), "pbc_seen": [[True, True, False]]}
+        model.set_statistics(spec.name, statistics)
     return model.eval()
 
 
@@ -99,7 +100,7 @@ def test_outputs_hold_energies_units_and_references(suffix, folder, capsys):
     assert reference in printed
     assert "ase.build layers" in printed
     assert "pbc T T F" in printed
-    assert "pbc F F F" in printed
+    assert "pbc F F F, which the training set has not" in printed
 
 
 def test_bad_structures_do_not_stop_the_others(folder, capsys):

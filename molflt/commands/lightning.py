@@ -4,16 +4,19 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from molflt.checkpoint import load
 from molflt.commands.config_parser import ConfigParser
 from molflt.commands.tables import metrics_table, show
+from molflt.data.datamodule import GraphDataModule
 from molflt.errors import MolfltError, UsageError
 from molflt.training.callbacks import EMA, StopBetweenBatches, Throughput
 from molflt.training.checkpoint_io import AtomicCheckpointIO
@@ -164,6 +167,10 @@ class FLTCLI(LightningCLI):
         if ckpt_path is None:
             raise UsageError(f"molflt {self.subcommand} needs --ckpt_path.")
         model.model = load(ckpt_path)
+        data: GraphDataModule = options["datamodule"]
+        data.setup()
+        if self.subcommand == "test" and not data.test:
+            raise UsageError("This data set has no test split; see molflt validate.")
         run(model, ckpt_path=None, **options | {"verbose": False})
         self._show_metrics(ckpt_path)
 
@@ -182,10 +189,10 @@ def train(cli: FLTCLI, **options: Any) -> None:
     """
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, **options)
-    except SystemExit as exit_:  # Lightning's answer to Ctrl-C
-        saved = cli.last.best_model_path
-        hint = f" Go on with --ckpt_path {saved}." if saved else ""
-        raise KeyboardInterrupt(f"Interrupted.{hint}") from exit_
+    except (SystemExit, SIGTERMException) as error:  # SystemExit: after Ctrl-C
+        last = Path(cli.last.dirpath or "") / "last.ckpt"
+        hint = f" Go on with --ckpt_path {last}." if last.is_file() else ""
+        raise KeyboardInterrupt(f"Interrupted.{hint}") from error
 
 
 def quiet() -> None:

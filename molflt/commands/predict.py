@@ -103,7 +103,12 @@ class Summary:
 
         self._model = model
         self._metrics = {spec.name: AbsoluteErrors() for spec in model.targets}
-        self._readings: Counter[str] = Counter()
+        self._readings: Counter[tuple[str, str]] = Counter()
+        self._known_pbc = {
+            _flags(pattern)
+            for statistics in model.statistics.values()
+            for pattern in statistics.get("pbc_seen", [])
+        }
         self.errors: list[str] = []
         self.count = 0
 
@@ -115,8 +120,7 @@ class Summary:
             if isinstance(item, InputError):
                 self.errors.append(str(item))
                 continue
-            pbc = " ".join("FT"[flag] for flag in item.graph.pbc[0].tolist())
-            self._readings[f"{item.tags}; pbc {pbc}"] += 1
+            self._readings[item.tags, _flags(item.graph.pbc[0].tolist())] += 1
             for name, metric in self._metrics.items():
                 if name in item.labels:
                     error = item.values[name] - item.labels[name]
@@ -128,8 +132,10 @@ class Summary:
 
     def report(self) -> None:
         """Print the summary on stderr."""
-        for reading, count in self._readings.items():
-            print(f"{count} structures: {reading}", file=sys.stderr)
+        for (tags, pbc), count in self._readings.items():
+            known = pbc in self._known_pbc or not self._known_pbc
+            new = "" if known else ", which the training set has not"
+            print(f"{count} structures: {tags}; pbc {pbc}{new}", file=sys.stderr)
         for name, metric in self._metrics.items():
             if metric.update_called:
                 values = metric.compute()
@@ -157,6 +163,10 @@ class Summary:
         if len(self.errors) == 1:
             return self.errors[0]
         return f"None of {len(self.errors)} inputs could be used; {self.errors[0]}"
+
+
+def _flags(pbc: list[bool]) -> str:
+    return " ".join("FT"[flag] for flag in pbc)
 
 
 def print_table(model: "FLTModel") -> Callable[["Structure"], None]:

@@ -15,7 +15,7 @@ from torch_geometric.data import Batch
 from molflt.checkpoint import load, model_record
 from molflt.data.datamodule import GraphDataModule
 from molflt.data.statistics import fit_statistics
-from molflt.errors import InputError, UsageError
+from molflt.errors import InputError, MolfltError, UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.training.losses import LossName, multi_target_loss
 from molflt.training.metrics import AbsoluteErrors, unit_in_name
@@ -160,6 +160,11 @@ class FLTTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log it and the batch's MAE."""
         loss, errors = self._step(batch)
+        if not loss.isfinite():
+            raise MolfltError(
+                f"The loss is {loss.item()} at step {self.global_step}; a lower "
+                "model.lr or trainer.gradient_clip_val may help."
+            )
         self.log("train/loss", loss, batch_size=batch.num_graphs)
         for name, error in errors.items():
             self.log(

@@ -4,7 +4,7 @@ import torch
 
 from molflt.checkpoint import load
 from molflt.data.dataset import GraphList
-from molflt.errors import InputError, UsageError
+from molflt.errors import InputError, MolfltError, UsageError
 from molflt.training.task import FLTTask
 from tests.training.clusters import Clusters, cluster
 
@@ -166,6 +166,15 @@ def test_missing_label_names_the_record(make_task, make_trainer):
 
     with pytest.raises(InputError, match="c300 has no label 'energy'"):
         make_trainer(max_epochs=1).fit(make_task(), datamodule=Unlabelled())
+
+
+def test_a_loss_that_is_not_finite_stops_training(make_task, make_trainer):
+    class Spoil(pl.Callback):
+        def on_train_epoch_end(self, trainer, module):
+            module.model.encoder.norm.weight.data.fill_(float("nan"))
+
+    with pytest.raises(MolfltError, match="The loss is nan at step 5"):
+        make_trainer(Spoil()).fit(make_task(), datamodule=Clusters())
 
 
 def test_evaluation_needs_a_model(make_task, make_trainer):
