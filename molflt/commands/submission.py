@@ -76,10 +76,10 @@ def submit(
             "IS2RE task asks for."
         )
     found = open_test_splits(root)
+    # Before the hours of prediction, not after them.
+    if missing := [folder for folder in SPLITS.values() if folder not in found]:
+        raise InputError(f"{', '.join(missing)} is missing in {root}.")
     for split, folder in SPLITS.items():
-        if folder not in found:
-            raise InputError(f"The split {folder} is missing in {root}.")
-        # Before the hours of prediction, not after them.
         if len(found[folder]) != counts[split]:
             raise InputError(
                 f"{folder} has {len(found[folder]):,} systems instead of "

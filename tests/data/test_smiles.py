@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from molflt.data.smiles import iterate_smiles, smiles_to_atoms
+from molflt.errors import InputError
+
+
+def test_conformers_are_seeded_and_have_hydrogens():
+    first, second = smiles_to_atoms("CCO"), smiles_to_atoms("CCO")
+    assert first.get_chemical_formula() == "C2H6O"
+    assert np.array_equal(first.positions, second.positions)
+    assert not first.pbc.any()
+    # MMFF94 brings bonds near their lengths.
+    assert first.get_distance(0, 1) == pytest.approx(1.52, abs=0.03)
+
+
+@pytest.mark.parametrize("smiles", ["C(", "Q", ""])
+def test_bad_smiles_are_named(smiles):
+    with pytest.raises(InputError, match="a.smi: .* is not a valid SMILES"):
+        smiles_to_atoms(smiles, where="a.smi")
+
+
+def test_lines_with_names_comments_and_gaps(tmp_path):
+    path = tmp_path / "a.smi"
+    path.write_text("# head\nO water\n\nC\n")
+    (_, water), (where, methane) = iterate_smiles(path)
+    assert water.info["sid"] == "water"
+    assert methane.get_chemical_formula() == "CH4"
+    assert where == f"{path}, molecule 1"
+
+
+def test_files_without_smiles_are_refused(tmp_path):
+    empty, binary = tmp_path / "empty.smi", tmp_path / "binary.smi"
+    empty.touch()
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (empty, binary, tmp_path / "missing.smi"):
+        with pytest.raises(InputError, match=path.name):
+            list(iterate_smiles(path))
