@@ -58,6 +58,7 @@ def parity(
             labels,
             predictions,
             s=7 if crowded else 12,
+            color=COLOURS[0],
             alpha=0.4 if crowded else 0.7,
             linewidths=0,
             rasterized=len(labels) > 2000,  # a PDF of 25,000 circles is slow to open
@@ -96,21 +97,13 @@ def kernels(
     r, values = np.asarray(r), np.atleast_2d(values)
     seen = r >= SHORTEST
     scale = np.abs(values[:, seen]).max(axis=1, initial=0.0)
-    names = labels or [f"head {k + 1}" for k in range(len(values))]
     with styled():
-        ax.axhline(0.0, color="0.7", linewidth=0.7, zorder=0)
-        for curve, size, name in zip(values, scale, names, strict=True):
-            ax.plot(
-                r[seen],
-                curve[seen] / (size or 1.0),
-                linestyle=(0, (4, 1.5)) if dashed else "-",
-                label=name,
-            )
-        ax.set(xlim=(0, r.max()), ylim=(-1.08, 1.08), title=title)
+        scaled = values[:, seen] / np.where(scale > 0, scale, 1.0)[:, None]
+        _curves(ax, r[seen], scaled, labels, dashed)
+        ax.set(xlim=(0, np.ceil(r.max())), ylim=(-1.08, 1.08), title=title)
         ax.locator_params(axis="x", nbins=6, integer=True)
         ax.set_xlabel("distance r [Å]")
         ax.set_ylabel("f(r) / max |f|")
-        ax.legend(ncols=2 if len(values) > 3 else 1, loc="best")
     return ax
 
 
@@ -155,17 +148,33 @@ def densities(
         dashed: Draw dashed lines: for far heads.
     """
     q, values = np.asarray(q), np.atleast_2d(values)
-    names = labels or [f"head {k + 1}" for k in range(len(values))]
     with styled():
-        ax.axhline(0.0, color="0.7", linewidth=0.7, zorder=0)
-        for curve, name in zip(values, names, strict=True):
-            style = (0, (4, 1.5)) if dashed else "-"
-            ax.plot(q, 4 * np.pi * q**2 * curve, linestyle=style, label=name)
+        _curves(ax, q, 4 * np.pi * q**2 * values, labels, dashed)
         ax.margins(x=0)
         ax.set(title=title, xlabel="frequency q [cycles/Å]")
         ax.set_ylabel("4π q² g(q) [Å]")
-        ax.legend(ncols=2 if len(values) > 3 else 1, loc="best")
     return ax
+
+
+def _curves(
+    ax: Axes,
+    x: NDArray[np.float64],
+    values: NDArray[np.float64],
+    labels: Sequence[str] | None,
+    dashed: bool,
+) -> None:
+    """Draw a curve a head, with a legend beside the axes."""
+    names = labels or [f"head {k + 1}" for k in range(len(values))]
+    ax.axhline(0.0, color="0.7", linewidth=0.7, zorder=0)
+    for number, (curve, name) in enumerate(zip(values, names, strict=True)):
+        ax.plot(
+            x,
+            curve,
+            color=COLOURS[number % len(COLOURS)],
+            linestyle=(0, (4, 1.5)) if dashed else "-",
+            label=name,
+        )
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def learning_curve(

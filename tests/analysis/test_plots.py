@@ -108,6 +108,7 @@ def test_no_text_overlaps(name):
     for ax in [*axes, *bars]:
         texts += [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
         texts += [*_ticks(ax.xaxis), *_ticks(ax.yaxis)]
+        texts += ax.get_legend().get_texts() if ax.get_legend() else []
     boxes = [text.get_window_extent() for text in texts if text.get_text()]
     assert len(boxes) > 20
     for number, box in enumerate(boxes):
