@@ -54,6 +54,7 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
         model = FLTModel(FLTEncoder(**record["encoder"]), targets)
         for name, statistics in record["statistics"].items():
             model.set_statistics(name, statistics)
+        model.to(record["state"]["encoder.norm.weight"].dtype)
         model.load_state_dict(record["state"])
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]

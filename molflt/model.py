@@ -101,6 +101,8 @@ class FLTEncoder(nn.Module):
         self.vectors = vectors and form == "masked"
         self.near_shells = RadialShells(near_components, near_band, NEAR_MIN_WIDTH)
         self.far_shells = RadialShells(far_components, far_band, far_min_width)
+        if (num_far_heads == 0) if form == "masked" else (spectrum == "free"):
+            self.far_shells.requires_grad_(False)  # checked, but no head has them
         self.embedding = AtomEmbedding(width, self.near_shells, cutoff)
         self.layers = nn.ModuleList(
             FLTLayer(
@@ -170,6 +172,8 @@ class FLTEncoder(nn.Module):
             data = Data(**{k: v for k, v in fields.items() if v is not None}, tags=tags)
         if geometry is None:
             geometry = self.geometry(data)
+        if geometry.pairs is not None:
+            geometry.pairs.forget()
         tags = data.get("tags")
         if tags is None:
             tags = torch.full_like(data.z, -1)

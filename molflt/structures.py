@@ -15,6 +15,9 @@ from molflt.errors import InputError
 if TYPE_CHECKING:
     from molflt.model import FLTModel
 
+# A batch is padded to its largest graph: one large graph must not be met by many small.
+MAX_PADDED_PAIRS = 2**21
+
 
 def unknown_species(model: "FLTModel", graph: Data) -> list[int]:
     """Return atomic numbers of `graph` that the model's training sets did not have.
@@ -86,5 +89,13 @@ def _bare(graph: Data) -> Data:
 
 
 def _chunks(graphs: Sequence[Data], size: int) -> Iterator[Sequence[Data]]:
-    for start in range(0, len(graphs), size):
-        yield graphs[start : start + size]
+    """Yield at most `size` graphs at once, fewer where padding would cost too much."""
+    start, largest = 0, 0
+    for index, graph in enumerate(graphs):
+        largest = max(largest, len(graph.z))
+        count = index - start
+        if count and (count == size or (count + 1) * largest**2 > MAX_PADDED_PAIRS):
+            yield graphs[start:index]
+            start, largest = index, len(graph.z)
+    if start < len(graphs):
+        yield graphs[start:]

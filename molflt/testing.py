@@ -1,7 +1,8 @@
 """The laws a molflt model obeys, as functions that raise AssertionError.
 
 Each takes ``energy``, a function of a graph (or batch) that returns one number per
-graph, e.g. ``lambda data: model(data)["energy"]``. Use them on models of your own.
+graph, e.g. ``lambda data: model.normalised(data)["energy"]``. Errors are relative to
+the largest value, so leave out offsets such as the energies of free atoms.
 """
 
 from collections.abc import Callable, Sequence

@@ -17,7 +17,7 @@ def vector_norm(vec: NodeVectors) -> NodeVectors:
 class FLTLayer(nn.Module):
     r"""Pre-norm block: (x, V) += attention, then (x, V) += gated update.
 
-    With V1 = V W1 and V2 = V W2, all products per channel::
+    With V1 = norm(V) W1, V2 = norm(V) W2 (`vector_norm`), products per channel::
 
         (o1, o2, o3) = MLP(LN(x))
         x += o1 + o2 * <V1, V2>,     V += o3 * V1

@@ -49,9 +49,7 @@ class AtomEmbedding(nn.Module):
         """
         pairs = geometry.pairs
         assert pairs is not None
-        components = pairs.cached(
-            lambda r: self.shells(r) * self.cutoff(r), key=self.shells
-        )
+        components = pairs.cached(self.shells) * self.cutoff(pairs.r)  # (t, p)
         # The filter is linear, so shells are summed per neighbouring species first:
         # T numbers a pair instead of c, and a product per species instead of per pair.
         kinds, kind = torch.unique(z, return_inverse=True)

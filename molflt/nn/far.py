@@ -7,16 +7,37 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molflt.nn.geometry import Geometry, Modes
-from molflt.nn.near import Path
+from molflt.nn.near import Path, is_dense
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import RadialGaussianMixture
 from molflt.typing import HeadScalars, HeadVectors, NodeScalars
+
+BULK_DENSITY = 0.08  # atoms per Å^3: copper 0.085, water 0.10, gold 0.059
+
+
+@torch.no_grad()
+def scale_to_bulk(mixture: RadialGaussianMixture) -> None:
+    """Start a mixture such that sums over all atoms of a solid are of order one.
+
+    A sum over atoms of density rho has the coherent part rho Int f = rho g(0) and the
+    incoherent size sqrt(rho Int f^2). The first is set to zero for each head, the
+    second to at most one for each shell; training may move both.
+    """
+    shells = mixture.shells
+    r = torch.linspace(0, shells.reach, 1000)
+    square = torch.trapezoid(4 * math.pi * r**2 * shells(r) ** 2, r, dim=1)
+    mixture.amplitude.copy_((1 + BULK_DENSITY * square).rsqrt())
+    coherent = shells.density(torch.zeros(1))[:, 0] * mixture.amplitude  # (t,)
+    coherent = coherent / coherent.norm()
+    along = mixture.coefficients @ coherent
+    mixture.coefficients.sub_(torch.outer(along, coherent))
 
 
 class FarAttention(nn.Module):
     r"""Masked linear attention over all atoms, images included, without a softmax.
 
-    Per head, with w_ij = phi(q_i).phi(k_j), phi = softplus, and D = r_i - r_j - T::
+    Per head, with w_ij = phi(q_i).phi(k_j) / (2 query_width), phi = softplus, and
+    D = r_i - r_j - T::
 
         s_i = sum_j sum_T w_ij f(D) v_j                 (scalars)
         S_i = sum_j sum_T w_ij grad p(D) v'_j           (vectors), times 1 Å
@@ -55,6 +76,7 @@ class FarAttention(nn.Module):
         self.query_width = query_width
         self.vectors = vectors
         self.mixture = RadialGaussianMixture(num_heads * (1 + vectors), shells)
+        scale_to_bulk(self.mixture)
         self.sizes = [query_width, query_width, *[head_width] * (1 + vectors)]
         self.project = nn.Linear(width, num_heads * sum(self.sizes))
         self.scale = 0.5 / query_width
@@ -79,7 +101,7 @@ class FarAttention(nn.Module):
             geometry: Places of the atoms.
             path: "dense", "linear" or "auto" (dense for graphs up to 512 atoms).
         """
-        dense = geometry.size <= 512 if path == "auto" else path == "dense"
+        dense = is_dense(path, geometry.size, limit=512)
         run = self._dense if dense else self._linear
         parts = [geometry.pad(part).permute(2, 0, 1, 3) for part in self.split(x)]
         out = run(parts, geometry)  # (1 or 4, h, g, a, d)
@@ -108,9 +130,11 @@ class FarAttention(nn.Module):
         mask = geometry.mask
         apart = ~torch.eye(a, dtype=torch.bool, device=mask.device)
         valid = (mask[:, :, None] & mask[:, None, :] & apart).to(delta.dtype)
-        # One square root of each squared distance; 1 where the pair does not count.
+        # The square root has no derivative at 0, where f is even: 0 is right.
         square = delta.square().sum(-1)
-        r = torch.where(valid > 0, square, torch.ones_like(square)).sqrt()
+        zero = square == 0
+        r = torch.where(zero, torch.ones_like(square), square).sqrt()
+        r = torch.where(zero, torch.zeros_like(r), r)
         shells, weights = self.mixture.shells, self.mixture.weights
         f = torch.tensordot(weights[:h], shells(r.flatten()), dims=1)
         f = f.view(1, h, *r.shape) * valid

@@ -16,13 +16,14 @@ class FourierRPE(nn.Module):
 
     With frequencies xi_k ~ p and the ratio c_k = g(xi_k) / p(xi_k),
 
-        N1(r)_k = sqrt(|c_k| / s) (cos 2 pi xi_k.r, sin 2 pi xi_k.r)
-        N2(r)_k = sign(c_k) N1(r)_k
+        N1(r)_k = a_k s^(-1/2) (cos 2 pi xi_k.r, sin 2 pi xi_k.r),  a_k = |c_k|^(1/2)
+        N2(r)_k = (c_k / a_k) s^(-1/2) (cos 2 pi xi_k.r, sin 2 pi xi_k.r)
         E[N1(r_i) . N2(r_j)] = f(r_i - r_j)
 
     The sign on one side alone keeps N linear in g and lets f take negative values; the
-    same root on both sides keeps the features balanced. Frequencies are drawn once and
-    kept with the weights.
+    same root on both sides keeps the features balanced. Where g changes sign the root
+    has no derivative: a_k = (c_k^2 + 1e-8)^(1/4) rounds it off and leaves N as it is.
+    Frequencies are drawn once and kept with the weights.
 
     Args:
         spectrum: The learned spectral density g.
@@ -69,16 +70,12 @@ class FourierRPE(nn.Module):
             pos: Positions [Å], best centred on their graph.
         """
         ratio = self.ratio()
-        # No gradient reaches g through a root at zero; there it would be infinite.
-        size = ratio.abs()
-        nonzero = size > 1e-20
-        root = torch.where(nonzero, size, torch.ones_like(size)).sqrt()
-        root = torch.where(nonzero, root, torch.zeros_like(root))
-        root = root / math.sqrt(self.num_frequencies)
+        root = (ratio.square() + 1e-8) ** 0.25
         phase = 2 * math.pi * torch.einsum("nx,hsx->nhs", pos, self.frequencies)
-        left = torch.cat([root * torch.cos(phase), root * torch.sin(phase)], dim=2)
-        sign = ratio.sign()
-        return left, left * torch.cat([sign, sign], dim=1)
+        waves = torch.stack([torch.cos(phase), torch.sin(phase)], dim=2)  # (n, h, 2, s)
+        waves = waves / math.sqrt(self.num_frequencies)
+        left, right = root.unsqueeze(1) * waves, (ratio / root).unsqueeze(1) * waves
+        return left.flatten(2), right.flatten(2)
 
     def kernel(self, delta: Float[Tensor, "p 3"]) -> Float[Tensor, "h p"]:
         """Return the closed form f_h(D) that the features estimate."""

@@ -38,18 +38,23 @@ class Pairs:
         self.sender = torch.cat([second, first])  # (2p,)
         self.delta = delta
         self.r = torch.linalg.vector_norm(delta, dim=1)  # (p,)
-        self._cache: dict[int, Tensor] = {}
+        self._cache: list[tuple[Callable[[Tensor], Tensor], Tensor]] = []
 
-    def cached(
-        self, function: Callable[[Tensor], Tensor], key: object
-    ) -> Float[Tensor, "*k p"]:
-        """Return function(r), computed once for every `key` (an object that lives on).
+    def cached(self, function: Callable[[Tensor], Tensor]) -> Float[Tensor, "*k p"]:
+        """Return function(r), computed once within one pass through the layers.
 
         Layers share their shells, so phi_t(r) is evaluated once for all of them.
         """
-        if id(key) not in self._cache:
-            self._cache[id(key)] = function(self.r)
-        return self._cache[id(key)]
+        for known, value in self._cache:
+            if known is function:
+                return value
+        value = function(self.r)
+        self._cache.append((function, value))
+        return value
+
+    def forget(self) -> None:
+        """Drop what was computed: parameters may have changed since."""
+        self._cache.clear()
 
     @staticmethod
     def mirrored(even: Float[Tensor, "*k p"]) -> Float[Tensor, "*k e"]:

@@ -16,6 +16,17 @@ from molflt.typing import HeadScalars, HeadVectors, NodeScalars
 Path = Literal["auto", "dense", "linear"]
 
 
+def is_dense(path: Path, size: int, limit: int) -> bool:
+    """Whether graphs of up to `size` atoms take the dense path.
+
+    Raises:
+        ValueError: `path` is not "auto", "dense" or "linear".
+    """
+    if path not in ("auto", "dense", "linear"):
+        raise ValueError(f"path must be auto, dense or linear, received {path!r}")
+    return size <= limit if path == "auto" else path == "dense"
+
+
 class NearKernel(nn.Module):
     r"""f_h(r) and the directional kernel U_h(D) of each near head.
 
@@ -49,9 +60,10 @@ class NearKernel(nn.Module):
         self, pairs: Pairs
     ) -> tuple[Float[Tensor, "h e"], Float[Tensor, "3 h e"] | None]:
         """Return f (h, e) and U (3, h, e) of both directions of every pair."""
-        shells = self.mixture.shells
-        components = pairs.cached(lambda r: shells(r) * self.cutoff(r), key=shells)
-        values = self.mixture.weights @ components  # (h or 2h, p)
+        components = pairs.cached(self.mixture.shells)  # (t, p)
+        values = (
+            self.mixture.weights @ components * self.cutoff(pairs.r)
+        )  # (h or 2h, p)
         if not self.directional:
             return Pairs.mirrored(values), None
         # Views by split, here and below: the backward of a slice fills a whole array
@@ -65,7 +77,8 @@ class NearKernel(nn.Module):
 class NearAttention(nn.Module):
     r"""Masked linear attention over neighbours, without a softmax.
 
-    Per head, with w_ij = phi(q_i).phi(k_j), phi = softplus, over pairs of neighbours::
+    Per head, with w_ij = phi(q_i).phi(k_j) / (2 query_width), phi = softplus, over
+    pairs of neighbours::
 
         s_i = sum_j w_ij f(r_ij) v_j                                    (scalars)
         S_i = sum_j w_ij U(D_ij) v'_j + sum_j w_ij f(r_ij) V_j          (vectors)
@@ -129,7 +142,7 @@ class NearAttention(nn.Module):
             path: "dense": batched matrix products on padded graphs; "linear": sums over
                 pairs; "auto": dense for graphs up to 192 atoms. The same function.
         """
-        dense = geometry.size <= 192 if path == "auto" else path == "dense"
+        dense = is_dense(path, geometry.size, limit=192)
         run = self._dense if dense else self._linear
         return run(x, vec, geometry)
 

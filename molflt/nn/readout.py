@@ -49,7 +49,8 @@ class AtomReadout(nn.Module):
     def per_atom(self, x: NodeScalars) -> Float[Tensor, " n"]:
         """Return MLP(x_i), in units of std."""
         hidden = nn.functional.silu(self.hidden(x))
-        return self.last(hidden).squeeze(1)
+        # In mixed precision the terms are bf16; their sum over many atoms must not be.
+        return self.last(hidden).squeeze(1).to(self.last.weight.dtype)
 
     def forward(
         self, x: NodeScalars, batch: GraphIndex, num_graphs: int

@@ -143,10 +143,11 @@ def favor_attention(
     q, k, v = module.split(x)
     xi = module.rpe.frequencies  # (h, s, 3)
     ratio = module.rpe.ratio()
-    root = (ratio.abs() / xi.shape[1]).sqrt()
+    root = (ratio.square() + 1e-8) ** 0.25
     phase = 2 * math.pi * torch.einsum("nx,hsx->nhs", pos - pos.mean(0), xi)
-    left = torch.cat([root * phase.cos(), root * phase.sin()], dim=2)
-    right = left * torch.cat([ratio.sign(), ratio.sign()], dim=1)
+    waves = torch.cat([phase.cos(), phase.sin()], dim=2) / xi.shape[1] ** 0.5
+    left = waves * torch.cat([root, root], dim=1)
+    right = waves * torch.cat([ratio / root, ratio / root], dim=1)
     graph = torch.zeros(len(x), dtype=torch.int64)
     phi_q = features.queries(torch.cat([q, left], dim=2))
     phi_k = features.keys(torch.cat([k, right], dim=2), graph, 1)

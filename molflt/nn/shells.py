@@ -43,7 +43,7 @@ class RadialShells(nn.Module):
 
         s_t >= min_width,   k_t + 5 s_t <= band
 
-    so that all but 1e-6 of every g_t lies within |xi| <= band.
+    so that all but 2e-5 of every g_t lies within |xi| <= band.
 
     Args:
         num_components: Number T of shells.

@@ -54,9 +54,11 @@ def test_band_and_width_hold_whatever_is_learned(shells):
 
 
 def test_nearly_all_density_lies_within_the_band(shells):
+    with torch.no_grad():
+        shells.width_logit[-1] = 30.0  # the widest blob, centred on zero
     q = torch.linspace(0, shells.band, 20001)
     inside = torch.trapezoid(4 * math.pi * q**2 * shells.density(q), q, dim=1)
-    assert ((1 - inside).abs() < 1e-5).all()
+    assert ((1 - inside).abs() < 2e-5).all()
 
 
 def test_reach_bounds_the_tail(shells):
