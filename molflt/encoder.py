@@ -1,0 +1,188 @@
+"""FLTEncoder: from atoms to features, embedding and layers."""
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
+
+from molflt.neighbors import neighbor_pairs
+from molflt.nn.additive import Estimator
+from molflt.nn.attention import NEAR_MIN_WIDTH, FLTAttention, Form
+from molflt.nn.block import FLTLayer
+from molflt.nn.embedding import AtomEmbedding
+from molflt.nn.frequencies import Sampling
+from molflt.nn.geometry import Geometry
+from molflt.nn.near import Path
+from molflt.nn.shells import RadialShells
+from molflt.typing import (
+    Cells,
+    GraphIndex,
+    NodeScalars,
+    NodeVectors,
+    Periodicity,
+    Positions,
+    Species,
+)
+
+
+class FLTEncoder(nn.Module):
+    r"""A stack of FLT layers over atoms at positions r_i in R^3.
+
+    Species, tags and neighbours give the first features; each layer adds attention
+    with an encoding f(r_i - r_j) that is known through its learned spectrum g.
+
+    Args:
+        width: Channels of scalar and vector features.
+        num_layers: Number of layers.
+        form: "masked": weight softplus(q_i).softplus(k_j) f(r_ij), unnormalised, near
+            and far heads; "additive": softmax of q.k / sqrt(d) + f, the paper's.
+        num_near_heads: Heads with f of compact support (`masked`).
+        num_far_heads: Heads with f of any reach; all heads of `additive` are far.
+        cutoff: Support of the near heads and of the neighbour sum [Å].
+        vectors: Whether atoms carry vector features (`masked` only).
+        near_components: Radial shells shared by all near heads.
+        near_band: Largest frequency of the near heads [cycles/Å].
+        far_components: Radial shells (or free blobs) of the far heads of a layer.
+        far_band: Largest frequency of the far heads [cycles/Å].
+        far_min_width: Smallest spectral width of the far heads [cycles/Å]; f reaches
+            5 / (2 pi far_min_width) Å.
+        head_width: Value channels of a near head.
+        far_head_width: Value channels of a far head.
+        estimator: `additive`: "softmax" (exact) or "favor" (linear; another function).
+        spectrum: `additive`: "radial" (rotation-invariant) or "free" (the paper's).
+        num_frequencies: `additive`: random frequencies of each head.
+        num_features: `additive`, "favor": random features of the softmax kernel.
+        sampling: `additive`: how frequencies are drawn.
+        seed: Seed of the random frequencies and features.
+
+    Raises:
+        ValueError: Options that contradict each other.
+
+    Source: arXiv 2302.01925 (FLT); arXiv 2107.07999 (masked form).
+    """
+
+    def __init__(
+        self,
+        width: int = 128,
+        num_layers: int = 4,
+        form: Form = "masked",
+        num_near_heads: int = 6,
+        num_far_heads: int = 2,
+        cutoff: float = 5.0,
+        vectors: bool = True,
+        near_components: int = 32,
+        near_band: float = 3.0,
+        far_components: int = 8,
+        far_band: float = 0.25,
+        far_min_width: float = 0.04,
+        head_width: int = 16,
+        far_head_width: int = 8,
+        estimator: Estimator = "softmax",
+        spectrum: Literal["radial", "free"] = "radial",
+        num_frequencies: int = 32,
+        num_features: int = 64,
+        sampling: Sampling = "sobol",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            name: value
+            for name, value in locals().items()
+            if name not in ("self", "__class__")
+        }
+        self.width, self.cutoff, self.form = width, cutoff, form
+        self.vectors = vectors and form == "masked"
+        self.near_shells = RadialShells(near_components, near_band, NEAR_MIN_WIDTH)
+        self.far_shells = RadialShells(far_components, far_band, far_min_width)
+        if (num_far_heads == 0) if form == "masked" else (spectrum == "free"):
+            self.far_shells.requires_grad_(False)  # checked, but no head has them
+        self.embedding = AtomEmbedding(width, self.near_shells, cutoff)
+        self.layers = nn.ModuleList(
+            FLTLayer(
+                width,
+                FLTAttention(
+                    width,
+                    form,
+                    num_near_heads,
+                    num_far_heads,
+                    cutoff,
+                    self.vectors,
+                    self.near_shells,
+                    self.far_shells,
+                    head_width,
+                    far_head_width,
+                    estimator,
+                    spectrum,
+                    num_frequencies,
+                    num_features,
+                    sampling,
+                    seed + 2 * index,
+                ),
+            )
+            for index in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def geometry(self, data: Data) -> Geometry:
+        """Return places, neighbour pairs and padding of a graph or batch of graphs."""
+        batch, num_graphs = graph_index(data)
+        cell, pbc = data.get("cell"), data.get("pbc")
+        geometry = Geometry(
+            data.pos, batch, num_graphs, cell, pbc, self.norm.weight.dtype
+        )
+        pairs = neighbor_pairs(data.pos, batch, num_graphs, self.cutoff, cell, pbc)
+        geometry.set_pairs(*pairs)
+        return geometry
+
+    def forward(
+        self,
+        z: Species | Data,
+        pos: Positions | None = None,
+        batch: GraphIndex | None = None,
+        *,
+        cell: Cells | None = None,
+        pbc: Periodicity | None = None,
+        tags: Int[Tensor, " n"] | None = None,
+        geometry: Geometry | None = None,
+        path: Path = "auto",
+    ) -> tuple[NodeScalars, NodeVectors | None]:
+        """Return scalar features (n, c) and vector features (n, 3, c) or None.
+
+        Args:
+            z: Atomic numbers (n,); or a PyG `Data` or `Batch` that has all the fields.
+            pos: Positions (n, 3) [Å].
+            batch: Graph of each atom (n,), ascending; None: one graph.
+            cell: Lattice vectors as rows (g, 3, 3) [Å]; None: open systems.
+            pbc: Periodic directions (g, 3); None: open systems.
+            tags: 0 sub-surface, 1 surface, 2 adsorbate, -1 none (n,); None: none.
+            geometry: What `geometry(data)` returned, if it is at hand.
+            path: "auto", "dense" or "linear" evaluation of the same function.
+        """
+        if isinstance(z, Data):
+            data = z
+        else:
+            fields = {"z": z, "pos": pos, "batch": batch, "cell": cell, "pbc": pbc}
+            data = Data(**{k: v for k, v in fields.items() if v is not None}, tags=tags)
+        if geometry is None:
+            geometry = self.geometry(data)
+        if geometry.pairs is not None:
+            geometry.pairs.forget()
+        tags = data.get("tags")
+        if tags is None:
+            tags = torch.full_like(data.z, -1)
+        x = self.embedding(data.z, tags, geometry)
+        vec = x.new_zeros(len(x), 3, self.width) if self.vectors else None
+        for layer in self.layers:
+            x, vec = layer(x, vec, geometry, path)
+        return self.norm(x), vec
+
+
+def graph_index(data: Data) -> tuple[GraphIndex, int]:
+    """Return the graph of each atom and the number of graphs."""
+    if data.batch is None:
+        return torch.zeros_like(data.z), 1
+    if isinstance(data, Batch):
+        return data.batch, data.num_graphs
+    return data.batch, int(data.batch[-1]) + 1
