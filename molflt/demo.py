@@ -1,10 +1,9 @@
 """The main job end to end: train, test on four splits, predict a structure, draw."""
 
 import json
-import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,14 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
-from pytorch_lightning import Callback
 from rich.table import Table
 
 from molflt.analysis.kernels import head_kernels
 from molflt.analysis.plots import kernel_figure, parity
 from molflt.analysis.style import DOUBLE, panels, save
 from molflt.checkpoint import save_model
-from molflt.commands.lightning import FLTCLI, train
+from molflt.commands.demo_plan import make_plan, planned
+from molflt.commands.lightning import train
 from molflt.commands.predict import predict
 from molflt.commands.provenance import provenance
 from molflt.commands.tables import show
@@ -32,30 +31,7 @@ from molflt.model import FLTModel
 from molflt.structures import predict_graphs
 from molflt.training.metrics import AbsoluteErrors
 
-WARM_UP, TIMED = 5, 25  # steps
-SHARE = 0.85  # of the time for steps; the rest for validation and a busier machine
-VALIDATIONS = 4
 METHODS = ("FLT", "linear fit", "mean")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to train.
-
-    Args:
-        steps: Optimiser steps; the schedule ends with the last.
-        batches: Steps of an epoch.
-        seconds: Limit on training, should the machine become slower.
-    """
-
-    steps: int
-    batches: int
-    seconds: float
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that are begun."""
-        return -(-self.steps // self.batches)
 
 
 def run(
@@ -118,53 +94,6 @@ def run(
     code = predict_example(out)
     print(f"Checkpoint, metrics.json, parity.png and kernels.png are in {out}.")
     return code
-
-
-def make_plan(words: list[str], minutes: float, steps: int | None) -> Plan:
-    """Measure the time of a step on a model that is thrown away, and fit a schedule."""
-    limit = 60.0 * minutes
-    timer = StepTimer()
-    words = [*words, f"--trainer.max_steps={WARM_UP + TIMED}"]
-    words += ["--trainer.limit_val_batches=0", "--trainer.enable_progress_bar=false"]
-    cli = FLTCLI(words, run=False, callbacks=[timer])
-    cli.datamodule.setup()
-    batches = -(-len(cli.datamodule.train) // cli.datamodule.batch_size)
-    if steps is not None:
-        return Plan(steps, batches, limit)
-    print("Measuring the time of a step.")
-    logging.getLogger("molflt").setLevel(logging.WARNING)
-    train(cli)
-    logging.getLogger("molflt").setLevel(logging.INFO)
-    most = cli.config["trainer"]["max_epochs"] * batches
-    steps = min(most, int(SHARE * limit / timer.seconds_per_step))
-    return Plan(max(1, steps), batches, limit)
-
-
-def planned(words: list[str], plan: Plan) -> FLTCLI:
-    """Return task, data and trainer for the plan; validation a few times on the way."""
-    seconds = int(plan.seconds)
-    clock = f"{seconds // 3600 % 24:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    words = [*words, f"--trainer.max_steps={plan.steps}"]
-    words += [f"--trainer.max_epochs={plan.epochs}", f"--trainer.max_time=00:{clock}"]
-    every = max(1, plan.epochs // VALIDATIONS)
-    return FLTCLI([*words, f"--trainer.check_val_every_n_epoch={every}"], run=False)
-
-
-class StepTimer(Callback):
-    """Time of a step, without the first few."""
-
-    def __init__(self) -> None:
-        self._ends: list[float] = []
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Note the time."""
-        self._ends.append(time.perf_counter())
-
-    @property
-    def seconds_per_step(self) -> float:
-        """Mean over the steps after the warm-up."""
-        ends = self._ends[WARM_UP - 1 :]
-        return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
 def test(

@@ -8,6 +8,7 @@ import molflt
 from molflt import demo
 from molflt.cli import main
 from molflt.commands import demo as command
+from molflt.commands.demo_plan import StepTimer, make_plan
 from molflt.data.emt_generate import ADSORPTION_ENERGY, SPLITS
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import make_graph
@@ -84,6 +85,22 @@ def test_demo_leaves_what_it_promises(root, tiny, tmp_path, capsys):
     predicted = ase.io.read(out / "prediction.extxyz").info["predicted_energy"]
     assert predicted == pytest.approx(model.predict([atoms])["energy"][0], rel=1e-5)
     assert f"CO on Cu(111): {predicted:.3f} eV" in printed
+
+
+def test_time_decides_on_steps_and_threads(root, tiny, monkeypatch):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(StepTimer, "results", lambda timer: [(2.0, 1), (3.0, 2)])
+    words = ["--config", str(command.CONFIG), f"--data.init_args.root={root}"]
+    words += ["--trainer.logger=false", "--trainer.enable_checkpointing=false"]
+    try:
+        plan = make_plan(words, minutes=0.2, steps=None)
+        monkeypatch.undo()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+    # 12 s, of which a share is for steps of 2 s.
+    assert (plan.steps, plan.batches, plan.epochs) == (5, 4, 2)
 
 
 def test_steps_and_seed_give_one_model(root, tiny, tmp_path):
