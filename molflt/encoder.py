@@ -76,7 +76,7 @@ class FLTEncoder(nn.Module):
         near_band: float = 3.0,
         far_components: int = 8,
         far_band: float = 0.25,
-        far_min_width: float = 0.04,
+        far_min_width: float = 0.02,
         head_width: int = 16,
         far_head_width: int = 8,
         estimator: Estimator = "softmax",

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-from torch_geometric.data import Data
 
 from molflt.data.ase_frames import iterate_graphs
 from molflt.data.datamodule import GraphDataModule, Splits
-from molflt.data.dataset import GraphDataset, GraphList, GraphSubset
+from molflt.data.dataset import (
+    GraphDataset,
+    GraphList,
+    GraphSubset,
+    with_unique_ids,
+)
 from molflt.data.lmdb import LMDBDataset
 from molflt.data.progress import track
 from molflt.data.tags import TagRule
@@ -128,12 +132,15 @@ class AtomsFiles(GraphDataModule):
                 raise InputError(f"{files[0]} has other targets than the training set.")
             return dataset
         energy_key, forces_key, tags = self._options
-        graphs: list[Data] = []
-        for path in files:
-            frames = iterate_graphs(path, energy_key, forces_key, tags)
-            for graph in track(frames, f"reading {path.name}"):
-                graph.sid = graph.sid or str(len(graphs))
-                graphs.append(graph)
+        frames = (
+            graph
+            for path in files
+            for graph in track(
+                iterate_graphs(path, energy_key, forces_key, tags),
+                f"reading {path.name}",
+            )
+        )
+        graphs = list(with_unique_ids(frames))
         with_forces = ["forces" in graph for graph in graphs]
         if any(with_forces) and not all(with_forces):
             raise InputError(

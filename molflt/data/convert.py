@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch_geometric.data import Data
 
+from molflt.data.dataset import with_unique_ids
 from molflt.data.lmdb import write_lmdb
 from molflt.data.source import Source, open_source
 from molflt.data.tags import TagRule
@@ -87,17 +88,9 @@ def convert(
 
 
 def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
-    """Yield all graphs; an id that came before gets its place appended."""
-    seen: set[str] = set()
-    count = 0
-    for source in sources:
-        for record in source.records:
-            graph = record()
-            sid = graph.sid or str(count)
-            graph.sid = f"{sid}-{count}" if sid in seen else sid
-            seen.add(graph.sid)
-            count += 1
-            yield graph
+    """Yield all graphs of all sources, their ids made unique."""
+    records = (record for source in sources for record in source.records)
+    return with_unique_ids(record() for record in records)
 
 
 def _words(source: Source) -> str:

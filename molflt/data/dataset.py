@@ -1,7 +1,7 @@
 """Sets of graphs: what a data module hands to its loaders."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -97,3 +97,16 @@ class CachedDataset(GraphDataset):
         if missing:
             for index in track(missing, description):
                 self[index]
+
+
+def with_unique_ids(graphs: Iterable[Data]) -> Iterator[Data]:
+    """Yield graphs; an id that is missing or came before gets its place appended.
+
+    Metrics count an id once, so two frames must never share one.
+    """
+    seen: set[str] = set()
+    for count, graph in enumerate(graphs):
+        sid = graph.sid or str(count)
+        graph.sid = f"{sid}-{count}" if sid in seen else sid
+        seen.add(graph.sid)
+        yield graph

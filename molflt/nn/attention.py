@@ -77,7 +77,7 @@ class FLTAttention(nn.Module):
         if form == "additive" and vectors:
             raise ValueError("form 'additive' has no vectors; set vectors to False")
         if far_shells is None:
-            far_shells = RadialShells(8, band=0.25, min_width=0.04)
+            far_shells = RadialShells(8, band=0.25, min_width=0.02)
         self.vectors = vectors
         self.heads: MaskedAttention | AdditiveAttention
         if form == "masked":

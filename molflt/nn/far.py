@@ -75,7 +75,9 @@ class FarAttention(nn.Module):
         self.num_heads, self.head_width = num_heads, head_width
         self.query_width = query_width
         self.vectors = vectors
-        self.mixture = RadialGaussianMixture(num_heads * (1 + vectors), shells)
+        # Weights w_ij start near 1/4, values near 0.6: messages of order one.
+        num_kernels = num_heads * (1 + vectors)
+        self.mixture = RadialGaussianMixture(num_kernels, shells, scale=3.0)
         scale_to_bulk(self.mixture)
         self.sizes = [query_width, query_width, *[head_width] * (1 + vectors)]
         self.project = nn.Linear(width, num_heads * sum(self.sizes))

@@ -9,7 +9,6 @@ from molflt.nn.additive import AdditiveAttention
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
-from molflt.testing import log_slope
 
 from .conftest import (
     assert_same_gradients,
@@ -88,28 +87,19 @@ def test_favor_equals_the_same_features_multiplied_out(spectrum):
 
 
 def test_favor_approaches_the_softmax_of_its_encoding():
-    """Distance to the exact softmax of the same N falls with the number of features."""
+    """With many features it is near the softmax of the same N; the rate: test_favor."""
     structures = open_structures()[:1]
     geometry, _, x = batch(structures)
-    sizes, errors = [64, 256, 1024, 4096], []
-    for m in sizes:
-        total = 0.0
-        for seed in range(6):
-            torch.manual_seed(7)
-            module = attention("radial", "favor", num_features=m, seed=seed)
-            with torch.no_grad():
-                module.rpe.spectrum.coefficients.mul_(0.3)
-                q, k, v = module.split(x)
-                left, right = module.rpe(geometry.centred)
-                n = torch.einsum("ihf,jhf->hij", left, right)
-                logits = torch.einsum("ihd,jhd->hij", q, k) + n
-                exact = torch.einsum("hij,jhd->ihd", logits.softmax(-1), v).flatten(1)
-                total += float(
-                    (module(x, geometry) - module.mix(exact)).square().mean()
-                )
-        errors.append((total / 6) ** 0.5)
-    assert -0.7 < log_slope(sizes, errors) < -0.3
-    assert errors[-1] < 0.05
+    module = attention("radial", "favor", num_features=8192)
+    with torch.no_grad():
+        module.rpe.spectrum.coefficients.mul_(0.3)
+        q, k, v = module.split(x)
+        left, right = module.rpe(geometry.centred)
+        n = torch.einsum("ihf,jhf->hij", left, right)
+        logits = torch.einsum("ihd,jhd->hij", q, k) + n
+        exact = torch.einsum("hij,jhd->ihd", logits.softmax(-1), v).flatten(1)
+        error = (module(x, geometry) - module.mix(exact)).square().mean().sqrt()
+    assert float(error) < 0.03
 
 
 def test_another_graph_and_padding_leave_favor_features_alone():

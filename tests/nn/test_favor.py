@@ -1,6 +1,7 @@
 import torch
 
 from molflt.nn.favor import PositiveFeatures, orthogonal_projection
+from molflt.testing import log_slope
 
 
 def test_product_of_features_is_an_unbiased_softmax_kernel():
@@ -41,3 +42,23 @@ def test_projection_rows_have_the_law_of_gaussian_rows():
     torch.testing.assert_close(
         flat.T @ flat / len(flat), torch.eye(4), rtol=0.1, atol=0.06
     )
+
+
+def test_distance_to_softmax_falls_as_the_inverse_root_of_features():
+    """200 draws a size (heads draw independently), short vectors: beyond them the error
+    saturates, since an average of values is bounded.
+    """
+    draws, size = 200, 5
+    q, k = 0.2 * torch.randn(2, 6, 1, size)
+    v = torch.randn(6)
+    exact = torch.softmax(torch.einsum("ihe,jhe->hij", q, k), dim=-1)[0] @ v
+    graph = torch.zeros(6, dtype=torch.int64)
+    sizes, errors = [32, 64, 128, 256, 512], []
+    for m in sizes:
+        features = PositiveFeatures(draws, size, m, seed=m)
+        phi_q = features.queries(q.expand(-1, draws, -1))
+        phi_k = features.keys(k.expand(-1, draws, -1), graph, 1)
+        rows = torch.einsum("ihm,jhm->hij", phi_q, phi_k)
+        estimates = (rows / rows.sum(-1, keepdim=True)) @ v
+        errors.append(float((estimates - exact).square().mean().sqrt()))
+    assert -0.6 < log_slope(sizes, errors) < -0.4

@@ -103,6 +103,27 @@ def test_gram_is_translation_invariant():
     )
 
 
+def test_plain_frequencies_break_the_wrapping_law():
+    """Negative test: only lattice frequencies are periodic, so these are not."""
+    rpe = FourierRPE(spectra(2)["free"], 16, WIDTH)
+    wrapped = positions()
+    wrapped[0] += torch.tensor([6.0, 0.0, 0.0])  # a lattice vector of a 6 Å cell
+    assert (gram(rpe, positions()) - gram(rpe, wrapped)).abs().max() > 1e-2
+
+
+def test_gradient_of_features_is_bounded_where_the_density_changes_sign():
+    def gradient(excess):
+        spectrum = GaussianMixture(1, 2, max_width=WIDTH)
+        with torch.no_grad():
+            spectrum.weights.copy_(torch.tensor([[1.0, -1.0 + excess]]))
+            spectrum.centres.zero_()
+            spectrum.width_logit.zero_()
+        left, _ = FourierRPE(spectrum, 16, WIDTH)(positions())
+        return torch.autograd.grad(left.sum(), spectrum.weights)[0].abs().max()
+
+    assert gradient(1e-14) < 2 * gradient(1e-6)
+
+
 def test_sign_split_represents_negative_encodings():
     spectrum = spectra(100)["radial"]
     with torch.no_grad():

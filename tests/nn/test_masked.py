@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ase.build import bulk, fcc111, molecule
 
 from molflt.errors import UsageError
 from molflt.nn import reference
@@ -191,17 +192,26 @@ def test_near_heads_are_continuous_at_the_cutoff():
     torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=1e-10)
 
 
-def test_messages_have_unit_scale_at_initialisation():
-    """Neither vanishing nor exploding: directions cancel in part."""
-    from ase.build import molecule
-
-    geometry, pos = make_geometry([molecule("C6H6")] * 8, cutoff=5.0)
-    shells = RadialShells(32, band=3.0, min_width=0.02)
-    module = NearAttention(128, 8, 16, 8, shells, PolynomialCutoff(5.0), vectors=True)
+@pytest.mark.parametrize("kind", ["molecules", "solid"])
+def test_messages_have_unit_scale_at_initialisation(kind):
+    """Neither vanishing nor exploding; directions cancel in part."""
+    if kind == "molecules":
+        systems = [molecule(name) for name in ("C6H6", "CH3CH2OH", "C3H7")]
+    else:
+        systems = [fcc111("Cu", (3, 3, 4), vacuum=9.0), bulk("Al", cubic=True)]
+        for atoms in systems:
+            atoms.rattle(0.2, seed=1)
+    geometry, pos = make_geometry(systems, cutoff=5.0)
     x, vec = torch.randn(len(pos), 128), torch.zeros(len(pos), 3, 128)
-    scalars, vectors = module(x, vec, geometry)
-    assert 0.2 < float(scalars.detach().std()) < 5
-    assert 0.05 < float(vectors.detach().std()) < 5
+    cutoff = PolynomialCutoff(5.0)
+    near_shells = RadialShells(32, band=3.0, min_width=0.02)
+    near_heads = NearAttention(128, 8, 16, 8, near_shells, cutoff, vectors=True)
+    far_shells = RadialShells(8, band=0.25, min_width=0.02)
+    far_heads = FarAttention(128, 8, 8, 2, far_shells, vectors=True)
+    for out in (near_heads(x, vec, geometry), far_heads(x, geometry)):
+        scalars, vectors = (part.detach() for part in out)
+        assert 0.1 < float(scalars.std()) < 5
+        assert 0.01 < float(vectors.std()) < 5
 
 
 def test_modes_beyond_memory_are_refused(monkeypatch):
