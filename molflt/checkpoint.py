@@ -56,7 +56,16 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
             model.set_statistics(name, statistics)
         model.to(record["state"]["encoder.norm.weight"].dtype)
         model.load_state_dict(record["state"])
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if bad := [n for n, v in model.state_dict().items() if not v.isfinite().all()]:
+            raise ValueError(f"{bad[0]} is not finite")
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        AttributeError,
+        IndexError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{where or 'The record'} is a damaged molflt checkpoint ({reason})."

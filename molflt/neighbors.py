@@ -8,6 +8,8 @@ from ase.geometry import complete_cell
 from torch import Tensor
 from vesin import NeighborList
 
+from molflt.errors import InputError
+
 # Below this many atoms a graph's distance matrix is cheaper than a cell list.
 DENSE_LIMIT = 128
 
@@ -60,6 +62,27 @@ def neighbor_pairs(
     return _listed_pairs(pos, counts, cutoff, cell, pbc, periodic)
 
 
+def _shortened(
+    points: np.ndarray, box: np.ndarray, directions: list[bool], cutoff: float
+) -> np.ndarray:
+    """Return the box with lattice vectors no longer than the structure needs.
+
+    Raises:
+        InputError: A lattice vector that is zero, not finite, or thousands of cutoffs
+            long, for which a cell list would not fit in memory.
+    """
+    lengths = np.linalg.norm(box, axis=1)
+    good = np.isfinite(lengths) & (lengths > 0) & (lengths < 500 * cutoff)
+    if not good[np.asarray(directions)].all():
+        raise InputError(
+            f"A periodic lattice vector is {lengths[~good][0]:g} Å long; it must be "
+            f"between 0 and {500 * cutoff:g} Å."
+        )
+    # Open directions: any length will do, a huge one would only cost memory.
+    scale = np.where(good | np.asarray(directions), 1.0, 1.0 / np.maximum(lengths, 1.0))
+    return box * scale[:, None]
+
+
 def _open_pairs(
     pos: Tensor, batch: Tensor, counts: Tensor, cutoff: float
 ) -> NeighborPairs:
@@ -101,6 +124,7 @@ def _listed_pairs(
             # Open directions may come without a lattice vector; any will do there.
             box = np.asarray(complete_cell(boxes[index]))
             directions = pbc[index].tolist()
+            box = _shortened(part, box, directions, cutoff)
         i, j, s = finder.compute(part, box, directions, quantities="ijS")
         # vesin: D = r_j - r_i + S @ box, so the image of j is at r_j + S @ box.
         first.append(i.astype(np.int64) + start)

@@ -57,6 +57,11 @@ def predict_graphs(
         for chunk in _chunks(graphs, batch_size):
             batch = Batch.from_data_list([_bare(graph) for graph in chunk]).to(device)
             for name, value in model(batch).items():
+                if not value.isfinite().all():
+                    raise InputError(
+                        f"The {name} of {_first_bad(value, chunk)} is not a finite "
+                        "number; check its positions and the checkpoint."
+                    )
                 parts[name].append(value.cpu().numpy())
     finally:
         model.train(was_training)
@@ -75,6 +80,12 @@ def predict_structures(
         refuse_unknown_species(model, graph, where)
         graphs.append(graph)
     return predict_graphs(model, graphs, batch_size)
+
+
+def _first_bad(value: torch.Tensor, graphs: Sequence[Data]) -> str:
+    index = int((~value.isfinite()).nonzero()[0])
+    sid = graphs[index].get("sid")
+    return f"structure {sid if sid else index}"
 
 
 def _bare(graph: Data) -> Data:

@@ -6,6 +6,7 @@ import torch
 from ase.build import bulk, fcc111, molecule
 from ase.neighborlist import neighbor_list
 
+from molflt.errors import InputError
 from molflt.neighbors import neighbor_pairs
 
 
@@ -85,3 +86,22 @@ def test_periodic_without_a_cell_is_refused():
             3.0,
             pbc=torch.ones(1, 3).bool(),
         )
+
+
+@pytest.mark.parametrize("length", [0.0, 1e5, float("nan")])
+def test_absurd_lattice_vectors_are_refused(length):
+    cell = torch.diag(torch.tensor([length, 4.0, 4.0], dtype=torch.float64))[None]
+    pbc = torch.tensor([[True, True, False]])
+    with pytest.raises(InputError, match="lattice vector"):
+        neighbor_pairs(
+            torch.zeros(1, 3).double(), torch.zeros(1).long(), 1, 3.0, cell, pbc
+        )
+
+
+def test_a_huge_vector_of_an_open_direction_does_no_harm():
+    cell = torch.diag(torch.tensor([4.0, 4.0, 1e7], dtype=torch.float64))[None]
+    pbc = torch.tensor([[True, True, False]])
+    pairs = neighbor_pairs(
+        torch.zeros(1, 3).double(), torch.zeros(1).long(), 1, 4.5, cell, pbc
+    )
+    assert len(pairs.first) == 2  # the images along the two periodic directions

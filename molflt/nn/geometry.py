@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from molflt.errors import UsageError
+from molflt.errors import InputError
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
 MAX_PHASES = 2**28  # atoms x modes: 6 GiB in float64 with cosines and sines
@@ -193,7 +193,7 @@ class Geometry:
             reach: Distance [Å] beyond which the kernel counts as zero.
 
         Raises:
-            UsageError: Atoms times modes would not fit in memory.
+            InputError: Atoms times modes would not fit in memory.
         """
         if (band, reach) not in self._modes:
             self._modes[band, reach] = self._find_modes(band, reach)
@@ -205,6 +205,7 @@ class Geometry:
         # |m_i| = |G . a_i| <= band |a_i| for every G within the band.
         limit = torch.ceil(band * torch.linalg.vector_norm(box, dim=2)).long()
         top = limit.amax(dim=0).tolist()
+        self._refuse_too_many(math.prod(2 * m + 1 for m in top) // 2)
         axes = [torch.arange(-m, m + 1, device=box.device) for m in top]
         grid = torch.cartesian_prod(*axes)
         m0, m1, m2 = grid.unbind(1)
@@ -213,12 +214,7 @@ class Geometry:
         vectors = torch.einsum("kj,gxj->gkx", grid, inverse)
         kept = torch.linalg.vector_norm(vectors, dim=2) <= band  # (g, k)
         count = int(kept.sum(1).max())
-        if self.num_graphs * self.size * count > MAX_PHASES:
-            raise UsageError(
-                f"Far heads need {count:,} lattice modes for each of {self.size:,} "
-                "atoms, more than fits in memory; use a smaller batch, or a model "
-                "without far heads for systems of this size."
-            )
+        self._refuse_too_many(self.size * count)
         order = kept.int().argsort(dim=1, descending=True, stable=True)[:, :count]
         vectors = vectors.gather(1, order[..., None].expand(-1, -1, 3))
         twice = 2.0 - (grid.square().sum(1) == 0).double()  # 1 for G = 0
@@ -230,6 +226,14 @@ class Geometry:
         return Modes(
             vectors.to(self.dtype), weights.to(self.dtype), phase.to(self.dtype)
         )
+
+    def _refuse_too_many(self, numbers: int) -> None:
+        if self.num_graphs * numbers > MAX_PHASES:
+            raise InputError(
+                f"Far heads need {self.num_graphs * numbers:,} lattice phases for "
+                f"{self.size:,} atoms in a box of this size, more than fits in memory; "
+                "use a smaller batch, or a model without far heads."
+            )
 
     def _boxes(self, reach: float) -> Float[Tensor, "g 3 3"]:
         """Lattice vectors; open directions orthogonal to them and long enough."""

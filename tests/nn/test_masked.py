@@ -4,7 +4,7 @@ import pytest
 import torch
 from ase.build import bulk, fcc111, molecule
 
-from molflt.errors import UsageError
+from molflt.errors import InputError
 from molflt.nn import reference
 from molflt.nn.cutoff import CosineCutoff, PolynomialCutoff
 from molflt.nn.far import FarAttention
@@ -217,5 +217,5 @@ def test_messages_have_unit_scale_at_initialisation(kind):
 def test_modes_beyond_memory_are_refused(monkeypatch):
     geometry, pos = make_geometry(open_structures())
     monkeypatch.setattr("molflt.nn.geometry.MAX_PHASES", 100)
-    with pytest.raises(UsageError, match="lattice modes"):
+    with pytest.raises(InputError, match="lattice phases"):
         far(False)(torch.randn(len(pos), 8), geometry, "linear")
