@@ -62,25 +62,23 @@ def neighbor_pairs(
     return _listed_pairs(pos, counts, cutoff, cell, pbc, periodic)
 
 
-def _shortened(
-    points: np.ndarray, box: np.ndarray, directions: list[bool], cutoff: float
-) -> np.ndarray:
-    """Return the box with lattice vectors no longer than the structure needs.
+def _usable_box(box: np.ndarray, directions: list[bool], cutoff: float) -> np.ndarray:
+    """Return a box whose vectors along open directions are there and not huge.
 
     Raises:
-        InputError: A lattice vector that is zero, not finite, or thousands of cutoffs
-            long, for which a cell list would not fit in memory.
+        InputError: A periodic lattice vector is zero, not finite, or hundreds of
+            cutoffs long, for which a cell list would not fit in memory.
     """
     lengths = np.linalg.norm(box, axis=1)
     good = np.isfinite(lengths) & (lengths > 0) & (lengths < 500 * cutoff)
-    if not good[np.asarray(directions)].all():
+    bad = np.asarray(directions) & ~good
+    if bad.any():
         raise InputError(
-            f"A periodic lattice vector is {lengths[~good][0]:g} Å long; it must be "
+            f"A periodic lattice vector is {lengths[bad][0]:g} Å long; it must be "
             f"between 0 and {500 * cutoff:g} Å."
         )
-    # Open directions: any length will do, a huge one would only cost memory.
-    scale = np.where(good | np.asarray(directions), 1.0, 1.0 / np.maximum(lengths, 1.0))
-    return box * scale[:, None]
+    # Any vector will do along an open direction; a huge one would only cost memory.
+    return np.asarray(complete_cell(np.where(good[:, None], box, 0.0)))
 
 
 def _open_pairs(
@@ -121,10 +119,8 @@ def _listed_pairs(
         if periodic[index]:
             assert boxes is not None
             assert pbc is not None
-            # Open directions may come without a lattice vector; any will do there.
-            box = np.asarray(complete_cell(boxes[index]))
             directions = pbc[index].tolist()
-            box = _shortened(part, box, directions, cutoff)
+            box = _usable_box(boxes[index], directions, cutoff)
         i, j, s = finder.compute(part, box, directions, quantities="ijS")
         # vesin: D = r_j - r_i + S @ box, so the image of j is at r_j + S @ box.
         first.append(i.astype(np.int64) + start)
