@@ -1,7 +1,9 @@
 """Frames of any file that ASE reads, with the labels wherever ASE keeps them."""
 
+import sqlite3
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from torch_geometric.data import Data
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.tags import TagRule
 from molflt.errors import InputError
+
+_SQLITE = b"SQLite format 3\0"
 
 
 def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms]]:
@@ -42,9 +46,11 @@ def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms]]:
                 warnings.simplefilter("ignore")
                 frames = frames or _open_frames(path)
                 atoms = next(frames, None)
-        except MemoryError:
+        except InputError:
             raise
-        except Exception as error:  # ASE's parsers raise whatever occurs to them
+        except Exception as error:
+            # ASE's parsers raise whatever occurs to them, also MemoryError: for the
+            # shape that a few bytes of text may claim.
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"{where}: ASE cannot read it ({reason}).") from error
         if atoms is None:
@@ -56,11 +62,32 @@ def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms]]:
 
 
 def _open_frames(path: Path) -> Iterator[Atoms]:
-    if path.suffix != ".db":
-        return iter(ase.io.iread(str(path), index=":"))
+    if path.suffix != ".db" and not _is_sqlite(path):
+        # ASE takes "postgres..." for an address and "name@2" for frame 2 of "name".
+        name = str(path.absolute())
+        return iter(ase.io.iread(name, index=":", do_not_split_by_at_sign=True))
+    _refuse_foreign_database(path)
     # ASE's own reader of databases drops the key-value pairs, where labels may be.
-    rows = ase.db.connect(path, serial=True).select()
+    rows = ase.db.connect(path, type="db", serial=True).select()
     return (row.toatoms(add_additional_information=True) for row in rows)
+
+
+def _is_sqlite(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
+def _refuse_foreign_database(path: Path) -> None:
+    """Refuse other programs' databases: ASE would add its tables when it reads them."""
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as database:
+            query = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'systems'"
+            (found,) = database.execute(query).fetchone()
+    except sqlite3.Error as error:
+        raise InputError(f"{path} is not a database of ASE ({error}).") from error
+    if not found:
+        raise InputError(f"{path} is not a database of ASE (no table 'systems').")
 
 
 def read_labels(

@@ -1,3 +1,6 @@
+import sqlite3
+from contextlib import closing
+
 import ase.io
 import numpy as np
 import pytest
@@ -170,3 +173,34 @@ def test_senseless_options(path, tmp_path):
     ase.io.write(tmp_path / "one.xyz", next(frames(1)), format="extxyz")
     with pytest.raises(InputError, match="too few"):
         AtomsFiles(tmp_path / "one.xyz").setup()
+
+
+@pytest.mark.parametrize("name", ["notes.db", "notes.sqlite"])
+def test_databases_of_other_programs_are_left_as_they_are(tmp_path, name):
+    path = tmp_path / name
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE notes (text)")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=f"{name} is not a database of ASE"):
+        list(iterate_graphs(path))
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [name]
+    (tmp_path / "text.db").write_text("text\n" * 500)
+    with pytest.raises(InputError, match=r"text\.db is not a database of ASE"):
+        list(iterate_graphs(tmp_path / "text.db"))
+
+
+@pytest.mark.parametrize("name", ["slab@2.xyz", "postgres_slab.xyz"])
+def test_names_are_files_not_addresses(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    ase.io.write("a.xyz", list(frames(3)), format="extxyz")
+    (tmp_path / "a.xyz").rename(name)
+    assert len(list(iterate_graphs(name))) == 3
+
+
+def test_a_shape_beyond_memory_is_an_error_of_the_file(tmp_path):
+    array = '{"__ndarray__": [[10000000000000, 3], "float64", []]}'
+    row = f'{{"numbers": [1], "positions": {array}, "unique_id": "a", "ctime": 1}}'
+    (tmp_path / "a.json").write_text(f'{{"1": {row}, "ids": [1], "nextid": 2}}')
+    with pytest.raises(InputError, match=r"a\.json, frame 0: ASE cannot read it"):
+        list(iterate_graphs(tmp_path / "a.json"))
