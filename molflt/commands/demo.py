@@ -19,7 +19,7 @@ def main(words: list[str]) -> int:
         "predict a structure file, write checkpoint, metrics and plots.",
     )
     add = parser.add_argument
-    add("--out", type=Path, default=Path("runs/demo"), help="folder of the results")
+    add("--out", type=Path, default=Path("demo"), help="folder of the results")
     add("--root", type=Path, help="folder of molflt data emt, instead of the sample")
     add("--minutes", type=positive_number, default=8.0, help="limit on training")
     add("--steps", type=positive, help="training steps, instead of what time allows")
