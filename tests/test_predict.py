@@ -127,6 +127,18 @@ def test_bad_structures_do_not_stop_the_others(folder, capsys):
     assert "5 structures or files could not be used" in errors
 
 
+@pytest.mark.parametrize("suffix", ["extxyz", "db"])
+def test_an_output_that_is_an_input_is_refused(suffix, folder, capsys):
+    name = f"in.{suffix}"
+    ase.io.write(name, [molecule("CO"), Atoms("H2", positions=np.zeros((2, 3)))])
+    before = (folder / name).read_bytes()
+    os.symlink(name, f"link.{suffix}")
+    for out in (name, f"./{name}", f"link.{suffix}"):
+        assert main(["predict", "none.ckpt", "one.xyz", name, "-o", out]) == 2
+        assert f"is the input {name}" in capsys.readouterr().err
+    assert (folder / name).read_bytes() == before
+
+
 def test_table_without_output(folder, capsys):
     assert main(["predict", "model.ckpt", "one.xyz"]) == 0
     head, row = capsys.readouterr().out.splitlines()

@@ -67,6 +67,7 @@ def predict(
     tags: "TagRule" = "auto",
 ) -> int:
     """Predict and write; the result is 1 if a structure could not be used."""
+    _refuse_overwriting(out, [checkpoint, *inputs])
     from molflt.checkpoint import load
     from molflt.commands.device import choose_device
     from molflt.commands.prediction_files import open_writer
@@ -89,6 +90,15 @@ def predict(
     if out is not None:
         print(f"{summary.count} predictions in {out}", file=sys.stderr)
     return 1 if summary.errors else 0
+
+
+def _refuse_overwriting(out: Path | None, inputs: "list[str | Path]") -> None:
+    """Refuse an output that is an input, also by way of a link."""
+    if out is None or not out.exists():
+        return
+    for path in map(Path, inputs):
+        if path.exists() and path.samefile(out):
+            raise UsageError(f"-o {out} is the input {path}; name another file.")
 
 
 class Summary:
