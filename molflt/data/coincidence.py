@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 from molflt.errors import InputError
 
 MIN_DISTANCE = 1e-3  # Å; closer atoms are one atom written twice
+_AT_ONCE = 4096  # points searched at once; a pair among the first ends the search
 
 
 def refuse_coincident(
@@ -30,7 +31,7 @@ def refuse_coincident(
         prefix: File and record, for the error.
 
     Raises:
-        InputError: Names both atoms.
+        InputError: Names both atoms; or positions too far away to be wrapped.
     """
     points, owner = positions, np.arange(len(positions))
     if periodic.any():
@@ -46,13 +47,27 @@ def refuse_coincident(
             fractional = np.concatenate([fractional, copies])
             owner = np.concatenate([owner, owner[rim]])
         points = fractional @ full
-    pairs = cKDTree(points).query_pairs(MIN_DISTANCE, output_type="ndarray")
-    pairs = owner[pairs]
-    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    if len(pairs):
-        i, j = sorted(int(atom) for atom in pairs[0])
-        names = [chemical_symbols[numbers[atom]] for atom in (i, j)]
-        raise InputError(
-            f"{prefix}atoms {i} ({names[0]}) and {j} ({names[1]}) are at one place "
-            f"(closer than {MIN_DISTANCE} Å, periodic images included)."
-        )
+        if not np.isfinite(points).all():  # the remainder of an overflow
+            raise InputError(f"{prefix}the positions are too far from the cell.")
+    tree = cKDTree(points)
+    # Two nearest neighbours, one of them the point itself, as images of one atom are
+    # further apart. All pairs would need memory quadratic in the atoms at one place.
+    for start in range(0, len(points), _AT_ONCE):
+        chunk = points[start : start + _AT_ONCE]
+        _, nearest = tree.query(chunk, k=2, distance_upper_bound=MIN_DISTANCE)
+        # Where there is no neighbour, the index is that after the last.
+        other = np.append(owner, -1)[nearest]
+        own = owner[start : start + _AT_ONCE, None]
+        rows, columns = np.nonzero((other != own) & (other >= 0))
+        if len(rows):
+            one, two = own[rows[0], 0], other[rows[0], columns[0]]
+            _raise(numbers, int(one), int(two), prefix)
+
+
+def _raise(numbers: np.ndarray, one: int, two: int, prefix: str) -> None:
+    i, j = sorted((one, two))
+    names = [chemical_symbols[numbers[atom]] for atom in (i, j)]
+    raise InputError(
+        f"{prefix}atoms {i} ({names[0]}) and {j} ({names[1]}) are at one place "
+        f"(closer than {MIN_DISTANCE} Å, periodic images included)."
+    )

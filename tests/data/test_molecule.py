@@ -112,6 +112,21 @@ def test_an_image_along_an_open_direction_is_no_image():
     make_graph([1, 1], pos, cell=cell, pbc=[True, True, False])
 
 
+@pytest.mark.parametrize("pbc", [False, True])
+def test_many_atoms_at_one_place_need_little_memory_and_time(pbc):
+    z, pos, cell = np.ones(30_000), np.zeros((30_000, 3)), 9 * np.eye(3)
+    with pytest.raises(InputError, match="at one place"):
+        make_graph(z, pos, cell=cell, pbc=pbc)
+
+
+def test_the_last_of_many_atoms_is_compared():
+    pos = np.arange(5000)[:, None] * np.ones(3)
+    make_graph(np.ones(5000), pos)
+    pos[4999] = pos[17] + 5e-4
+    with pytest.raises(InputError, match=r"atoms 17 \(H\) and 4999 \(H\)"):
+        make_graph(np.ones(5000), pos)
+
+
 def test_dense_crystals_are_fine():
     crystal = bulk("Fe", cubic=True) * (3, 3, 3)
     assert len(atoms_to_graph(crystal).z) == len(crystal)
