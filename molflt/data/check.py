@@ -10,9 +10,9 @@ import numpy as np
 from ase.data import chemical_symbols
 from torch_geometric.data import Data
 
-from molflt.data.molecule import target_names
+from molflt.data.molecule import ATOM_LABELS, make_graph, target_names
 from molflt.data.progress import track
-from molflt.data.source import ASE_FORMAT, open_source
+from molflt.data.source import ASE_FORMAT, OWN_FORMAT, open_source
 from molflt.data.tags import TagRule
 from molflt.data.unit_hints import energy_hint, force_hint, length_hint
 from molflt.errors import InputError
@@ -148,10 +148,26 @@ def examine(
             survey.defect(str(error))
             break
         try:
-            survey.add(index, record())
+            graph = record()
+            if source.format == OWN_FORMAT:  # read without the checks of `make_graph`
+                _check_again(graph, f"{path}, record {index}")
+            survey.add(index, graph)
         except InputError as error:
             survey.defect(str(error))
     return survey.finished()
+
+
+def _check_again(graph: Data, where: str) -> None:
+    make_graph(
+        *(graph.z.numpy(), graph.pos.numpy()),
+        cell=graph.cell.numpy(),
+        pbc=graph.pbc.numpy(),
+        tags=graph.tags.numpy(),
+        fixed=graph.fixed.numpy(),
+        targets={name: graph[name].item() for name in target_names(graph)},
+        **{name: graph[name].numpy() for name in ATOM_LABELS if name in graph},
+        where=where,
+    )
 
 
 class _Survey:

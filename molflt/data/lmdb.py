@@ -14,6 +14,7 @@ Readers return the types of the table in `molflt.data.molecule`.
 """
 
 import json
+import operator
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -27,6 +28,7 @@ from torch_geometric.data import Data
 from molflt.data.dataset import GraphDataset
 from molflt.data.lmdb_file import LMDBReader
 from molflt.data.lmdb_record import Precision, decode, encode, label_names
+from molflt.data.molecule import check_target_name
 from molflt.data.progress import track
 from molflt.errors import InputError
 from molflt.files import atomic_path
@@ -35,6 +37,10 @@ from molflt.targets import TargetSpec
 FORMAT = "molflt-lmdb"
 VERSION = 1
 _META_KEY, _NATOMS_KEY = b"__meta__", b"__natoms__"
+_BAD_HEADER = (
+    *(ValueError, LookupError, TypeError, AttributeError),  # other types, no such key
+    *(OverflowError, RecursionError, MemoryError),  # absurd numbers, depth, sizes
+)
 _BATCH = 512  # records of one transaction
 _FIRST_MAP_SIZE = 16 << 20
 
@@ -170,14 +176,19 @@ class LMDBDataset(GraphDataset):
         self.path = Path(path)
         self._reader = LMDBReader(path)
         meta = self._read_meta()
-        self._length = int(meta["length"])
-        self.targets = tuple(TargetSpec.from_plain(spec) for spec in meta["targets"])
-        self.metadata: dict[str, Any] = meta["metadata"]
-        sizes = np.frombuffer(self._reader.get(_NATOMS_KEY) or b"", dtype="<i4")
-        if len(sizes) != self._length:
+        try:
+            self._length = operator.index(meta["length"])
+            self.targets = tuple(map(TargetSpec.from_plain, meta["targets"]))
+            self.metadata: dict[str, Any] = dict(meta["metadata"])
+            for spec in self.targets:
+                check_target_name(spec.name)
+            sizes = np.frombuffer(self._reader.get(_NATOMS_KEY) or b"", dtype="<i4")
+        except (*_BAD_HEADER, InputError) as error:
+            raise self._damaged(error) from error
+        if len(sizes) != self._length or self._length < 1 or sizes.min() < 1:
             raise InputError(
                 f"{self.path} is damaged: it promises {self._length} records "
-                f"and lists {len(sizes)}."
+                f"and lists the sizes of {len(sizes)}."
             )
         self._num_atoms = sizes.astype(np.int64)
 
@@ -204,7 +215,10 @@ class LMDBDataset(GraphDataset):
         try:
             if value is None:
                 raise ValueError("it is missing")
-            return decode(value)
+            graph = decode(value)
+            if len(graph.z) != self._num_atoms[index]:
+                raise ValueError(f"it should have {self._num_atoms[index]} atoms")
+            return graph
         except ValueError as error:
             raise InputError(
                 f"{self.path}, record {index} is damaged ({error})."
@@ -227,8 +241,10 @@ class LMDBDataset(GraphDataset):
             meta: dict[str, Any] = json.loads(raw)
             known = meta["format"] == FORMAT
             version = int(meta["version"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.path} has a damaged header ({error}).") from error
+            if version < 1:
+                raise ValueError(f"version {version}")
+        except _BAD_HEADER as error:
+            raise self._damaged(error) from error
         if not known:
             raise InputError(f"{self.path} is an LMDB of another program.")
         if version > VERSION:
@@ -237,3 +253,7 @@ class LMDBDataset(GraphDataset):
                 f"{VERSION}; install a newer molflt."
             )
         return meta
+
+    def _damaged(self, error: Exception) -> InputError:
+        reason = f"{type(error).__name__}: {error}"
+        return InputError(f"{self.path} has a damaged header ({reason[:200]}).")

@@ -1,5 +1,6 @@
 """One graph as bytes: zlib of safetensors, in compact types, without pickle."""
 
+import math
 import zlib
 from typing import Any, Literal
 
@@ -9,10 +10,29 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from torch_geometric.data import Data
 
-from molflt.data.molecule import ATOM_LABELS, STRUCTURE_FIELDS, assemble, target_names
+from molflt.data.molecule import (
+    ATOM_LABELS,
+    MAX_Z,
+    STRUCTURE_FIELDS,
+    assemble,
+    check_target_name,
+    target_names,
+)
 from molflt.errors import InputError
 
 MAX_BYTES = 1 << 30  # after decompression; a million atoms need a tenth of it
+
+# Shape (None: atoms) and kinds of NumPy types of the fields; others are scalar labels.
+_LAYOUT: dict[str, tuple[tuple[int | None, ...], str]] = {
+    "z": ((None,), "iu"),
+    "pos": ((None, 3), "f"),
+    "cell": ((1, 3, 3), "f"),
+    "pbc": ((1, 3), "b"),
+    "tags": ((None,), "iu"),
+    "fixed": ((None,), "b"),
+    "forces": ((None, 3), "f"),
+    "pos_relaxed": ((None, 3), "f"),
+}
 
 Precision = Literal["float32", "float64"]
 
@@ -61,16 +81,55 @@ def decode(value: bytes) -> Data:
     """Return the graph, in the types of the table in `molecule`.
 
     Raises:
-        ValueError: The bytes are damaged.
+        ValueError: The bytes are damaged, or the values are none of a graph: shapes,
+            species, tags, a number that is not finite, pbc without a lattice.
     """
     inflate = zlib.decompressobj()
     try:
         raw = inflate.decompress(value, MAX_BYTES)
         if not inflate.eof:
             raise ValueError(f"cut short or larger than {MAX_BYTES} bytes")
-        return _from_arrays(load(raw))
-    except (KeyError, zlib.error, SafetensorError) as error:
+        arrays = load(raw)
+        _check(arrays)
+        return _from_arrays(arrays)
+    except (InputError, zlib.error, SafetensorError) as error:
         raise ValueError(str(error)) from error
+    except (KeyError, TypeError, MemoryError) as error:
+        raise ValueError(f"{type(error).__name__} {error}") from error
+
+
+@np.errstate(all="ignore")
+def _check(arrays: dict[str, np.ndarray]) -> None:
+    """Raise ValueError for what `encode` never writes; a few µs a field."""
+    n = arrays["z"].size
+    if n == 0:
+        raise ValueError("it has no atoms")
+    for name, array in arrays.items():
+        if name == "sid":
+            continue
+        shape, kinds = _LAYOUT.get(name, ((1,), "f"))
+        expected = tuple(n if length is None else length for length in shape)
+        if array.shape != expected or array.dtype.kind not in kinds:
+            raise ValueError(
+                f"{name} has shape {array.shape} and type {array.dtype}, not {expected}"
+            )
+        # A sum is not finite if a term is not; only then every number is looked at.
+        if (
+            kinds == "f"
+            and not math.isfinite(array.sum(dtype=np.float64))
+            and not np.isfinite(array).all()
+        ):
+            raise ValueError(f"{name} is not finite")
+    if arrays["z"].min() < 1 or arrays["z"].max() > MAX_Z:
+        raise ValueError(f"atomic numbers are outside 1 to {MAX_Z}")
+    if "tags" in arrays and (arrays["tags"].min() < -1 or arrays["tags"].max() > 2):
+        raise ValueError("tags are outside -1 to 2")
+    if "pbc" in arrays and arrays["pbc"].any():
+        cell = arrays.get("cell")
+        if cell is None or not cell[0][arrays["pbc"][0]].any(axis=1).all():
+            raise ValueError("a periodic direction has no lattice vector")
+    for name in set(arrays) - {*_LAYOUT, "sid"}:
+        check_target_name(name)
 
 
 def _from_arrays(arrays: dict[str, np.ndarray]) -> Data:

@@ -20,6 +20,7 @@ from molflt.errors import InputError
 from molflt.targets import TargetKind, TargetSpec
 
 ASE_FORMAT = "structures read by ASE"
+OWN_FORMAT = "LMDB of molflt"
 
 Record = Callable[[], Data]
 """Reads one graph; raises InputError if that record cannot be used."""
@@ -84,7 +85,7 @@ def open_source(
         if is_molflt_lmdb(path):
             own = LMDBDataset(path)
             return Source(
-                *(path, "LMDB of molflt", own.targets, _by_index(own), len(own)),
+                *(path, OWN_FORMAT, own.targets, _by_index(own), len(own)),
                 metadata=own.metadata,
             )
         ocp = OCPDataset(path, labelled=True if need_energy else None)

@@ -3,6 +3,7 @@ import json
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import fcc111, molecule
 from ase.calculators.emt import EMT
@@ -189,3 +190,14 @@ def test_the_readers_agree_on_the_number_of_structures(tmp_path):
     write_lmdb(tmp_path / "b.lmdb", graphs, targets=[TargetSpec("e")])
     assert examine(tmp_path / "b.lmdb").num_structures == 3
     assert len(LMDBDataset(tmp_path / "b.lmdb")) == 3
+
+
+def test_records_of_molflt_are_checked_like_new_ones(tmp_path):
+    graph = make_graph([1, 1], [[0, 0, 0], [0, 0, 1.0]], targets={"energy": -1.0})
+    twice = graph.clone()
+    twice.pos = torch.zeros_like(graph.pos)
+    path = tmp_path / "a.lmdb"
+    write_lmdb(path, [graph, twice], targets=[TargetSpec("energy")])
+    found = examine(path)
+    assert (found.num_structures, found.num_defects) == (1, 1)
+    assert "a.lmdb, record 1: atoms 0 (H) and 1 (H) are at one" in found.defects[0]

@@ -4,6 +4,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import warnings
 import zlib
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import lmdb
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 from torch_geometric.loader import DataLoader
 
 from molflt.data import lmdb as module
@@ -266,3 +268,88 @@ def test_other_lmdbs_are_told_apart(tmp_path):
     write_raw(tmp_path / "bad.lmdb", {b"__meta__": b"{"})
     with pytest.raises(InputError, match="damaged header"):
         LMDBDataset(tmp_path / "bad.lmdb")
+
+
+WATER = {
+    "z": np.array([8, 1], np.uint8),
+    "pos": np.array([[0, 0, 0], [0, 0, 1.0]]),
+    "sid": np.frombuffer(b"a", np.uint8),
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("z", np.array([8, 200], np.uint8)),
+        ("z", np.array([8, 0], np.uint8)),
+        ("z", np.array([8.0, 1.0])),
+        ("z", np.zeros(0, np.uint8)),
+        ("z", np.array(8, np.uint8)),
+        ("pos", np.full((2, 3), np.nan)),
+        ("pos", np.array([[0, 0, np.inf], [0, 0, -np.inf]])),
+        ("pos", np.ones((3, 3))),
+        ("pos", np.ones(2)),
+        ("cell", np.ones((2, 2))),
+        ("pbc", np.ones((1, 3), bool)),
+        ("tags", np.array([7, 0], np.int8)),
+        ("fixed", np.ones(3, bool)),
+        ("energy", np.ones(4)),
+        ("energy", np.array([np.nan])),
+        ("forces", np.zeros(2)),
+        ("batch", np.zeros(1)),
+        ("sid", None),
+        ("sid", np.array([255], np.uint8)),
+        ("pos", None),
+    ],
+)
+def test_values_that_are_no_graph_are_refused(path, field, value):
+    arrays = {k: v for k, v in (WATER | {field: value}).items() if v is not None}
+    write_raw(path, {bytes(8): zlib.compress(save(arrays))})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(InputError, match=r"set\.lmdb, record 0 is damaged"):
+            LMDBDataset(path)[0]
+
+
+def test_a_record_of_another_size_than_listed_is_refused(path):
+    first = LMDBDataset(path)[0]
+    write_raw(path, {bytes(8): zlib.compress(save(WATER))})
+    assert len(first.z) != 2
+    with pytest.raises(InputError, match=f"it should have {len(first.z)} atoms"):
+        LMDBDataset(path)[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"length": None},
+        {"length": "x"},
+        {"length": -1},
+        {"length": 1e400},
+        {"targets": None},
+        {"targets": [{"name": "energy", "color": "red"}]},
+        {"targets": [{"name": 5}]},
+        {"targets": [{"name": "batch"}]},
+        {"targets": [{"name": "e", "element_reference": [1]}]},
+        {"metadata": 5},
+        {"version": 1e400},
+        {"version": 0},
+        {"version": "new"},
+    ],
+)
+def test_damaged_headers_are_one_sentence(path, change):
+    with opened(path) as transaction:
+        meta = json.loads(transaction.get(b"__meta__"))
+    write_raw(path, {b"__meta__": json.dumps(meta | change).encode()})
+    with pytest.raises(InputError, match=r"set\.lmdb .*damaged"):
+        LMDBDataset(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(b"__meta__", b"[" * 100_000), (b"__meta__", b"[]"), (b"__natoms__", b"abc")],
+)
+def test_headers_that_are_something_else(path, key, value):
+    write_raw(path, {key: value})
+    with pytest.raises(InputError, match=r"set\.lmdb has a damaged header"):
+        LMDBDataset(path)
