@@ -14,7 +14,7 @@ from molflt.data.molecule import atoms_to_graph, graph_to_atoms, target_names
 from molflt.data.smiles import iterate_smiles
 from molflt.data.source import open_source
 from molflt.data.tags import TagRule, map_tags
-from molflt.errors import InputError
+from molflt.errors import InputError, MolfltError
 from molflt.model import FLTModel
 from molflt.structures import predict_graphs, refuse_unknown_species
 
@@ -64,22 +64,50 @@ def predict_files(
     items = (item for path in paths for item in read_structures(model, path, tags))
     while batch := list(islice(items, batch_size)):
         good = [item for item in batch if isinstance(item, Structure)]
-        values = predict_graphs(model, [item.graph for item in good], batch_size)
-        rows = iter(range(len(good)))
+        failed = _evaluate(model, good, batch_size)
         for item in batch:
-            if isinstance(item, InputError):
-                yield item
-                continue
-            row = next(rows)
-            item.values.update({name: float(v[row]) for name, v in values.items()})
-            finite = np.isfinite(list(item.values.values())).all()
-            yield (
-                item
-                if finite
-                else InputError(
-                    f"{item.file}, frame {item.frame}: the prediction is not finite."
-                )
-            )
+            yield item if isinstance(item, InputError) else failed.get(id(item), item)
+
+
+def _evaluate(
+    model: FLTModel, structures: Sequence[Structure], batch_size: int
+) -> dict[int, InputError]:
+    """Fill in `values`; return the errors by `id` of the structures that fail.
+
+    A batch fails as a whole, of which one structure may be the cause: then each is
+    evaluated alone.
+    """
+    if not structures:
+        return {}
+    try:
+        values = predict_graphs(model, [item.graph for item in structures], batch_size)
+    except Exception as error:  # whatever a structure does to the model
+        if len(structures) > 1:
+            failed: dict[int, InputError] = {}
+            for item in structures:
+                failed |= _evaluate(model, [item], batch_size)
+            return failed
+        return {id(structures[0]): as_input_error(error, _where(structures[0]))}
+    for row, item in enumerate(structures):
+        item.values.update({name: float(v[row]) for name, v in values.items()})
+    return {
+        id(item): InputError(f"{_where(item)}: the prediction is not finite.")
+        for item in structures
+        if not np.isfinite(list(item.values.values())).all()
+    }
+
+
+def as_input_error(error: Exception, where: str) -> InputError:
+    """Name the structure in an error that does not."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    named = isinstance(error, InputError) and where in reason
+    if not isinstance(error, MolfltError):
+        reason = f"it cannot be used ({type(error).__name__}: {reason})."
+    return InputError(reason if named else f"{where}: {reason}")
+
+
+def _where(item: Structure) -> str:
+    return f"{item.file}, frame {item.frame}"
 
 
 def read_structures(
@@ -96,28 +124,32 @@ def read_structures(
     suffix = Path(path).suffix.lower()
     records = suffix in (".lmdb", ".mdb", ".pt")
     items = _records(path) if records else _frames(path, names, tags)
-    frame = 0
     while True:
         try:
             item = next(items, None)
-            if item is None:
-                return
-            if isinstance(item, InputError):
-                raise item
-            refuse_unknown_species(model, item.graph, f"{path}, frame {frame}")
-            yield item
-        except InputError as error:
-            yield error
-        frame += 1
+        except Exception as error:  # nothing after it can be read
+            yield as_input_error(error, str(path))
+            return
+        if item is None:
+            return
+        if isinstance(item, Structure):
+            try:
+                refuse_unknown_species(model, item.graph, _where(item))
+            except InputError as error:
+                yield error
+                continue
+        yield item
 
 
 def _records(path: str | Path) -> Iterator[Structure | InputError]:
     """Read LMDB files and OCP's saved batches, whose records have OC20's tags."""
     for frame, record in enumerate(open_source(path, need_energy=False).records):
         try:
-            yield _structure(path, frame, record())
-        except InputError as error:
-            yield error
+            item = _structure(path, frame, record())
+        except Exception as error:
+            yield as_input_error(error, f"{path}, record {frame}")
+            continue
+        yield item
 
 
 def _structure(path: str | Path, frame: int, graph: Data) -> Structure:
@@ -141,8 +173,8 @@ def _frames(
             note = map_tags(atoms, tags, where)[1]
             graph = atoms_to_graph(atoms, tags=tags, where=where)
             labels = _labels(atoms, names, where)
-        except InputError as error:
-            yield error
+        except Exception as error:
+            yield as_input_error(error, where)
             continue
         yield Structure(str(path), frame, atoms, graph, labels, note)
 

@@ -14,7 +14,7 @@ from molflt.cli import main
 from molflt.data.emt_generate import ADSORPTION_ENERGY
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import atoms_to_graph
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.predict import Structure, predict_files
 
@@ -137,6 +137,46 @@ def test_an_output_that_is_an_input_is_refused(suffix, folder, capsys):
         assert main(["predict", "none.ckpt", "one.xyz", name, "-o", out]) == 2
         assert f"is the input {name}" in capsys.readouterr().err
     assert (folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [UsageError, RuntimeError, MemoryError])
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_a_structure_the_model_fails_on_is_named(
+    folder, monkeypatch, error, batch_size
+):
+    model = molflt.load("model.ckpt")
+    forward = FLTModel.forward
+
+    def fails_on_ammonia(self, batch):
+        if (batch.z == 7).any():
+            raise error("no nitrogen")
+        return forward(self, batch)
+
+    monkeypatch.setattr(FLTModel, "forward", fails_on_ammonia)
+    files = ["many.traj", "one.xyz"]
+    items = list(predict_files(model, files, batch_size=batch_size))
+    assert [isinstance(item, Structure) for item in items] == [True, False, True, True]
+    assert str(items[1]).startswith("many.traj, frame 1: ")
+    assert "no nitrogen" in str(items[1])
+    good = model.predict([molecule(name) for name in ("CH4", "CO", "H2O")])["energy"]
+    values = [item.values["energy"] for item in items if isinstance(item, Structure)]
+    np.testing.assert_allclose(values, good, rtol=1e-6)
+
+
+def test_whatever_a_file_raises_is_an_error_of_the_file(folder):
+    (folder / "pairs.xyz").write_text(
+        "1\nProperties=species:S:1:pos:R:3 key_value_pairs=5\nO 0 0 0\n"
+    )
+    (folder / "tags.xyz").write_text(
+        "1\nProperties=species:S:1:pos:R:3:tags:S:1\nO 0 0 0 a\n"
+    )
+    (folder / "folder.pt").mkdir()
+    names = ["pairs.xyz", "tags.xyz", "folder.pt", "one.xyz"]
+    *bad, good = predict_files(molflt.load("model.ckpt"), names)
+    assert isinstance(good, Structure)
+    for name, item in zip(names, bad, strict=False):
+        assert isinstance(item, InputError)
+        assert name in str(item)
 
 
 def test_table_without_output(folder, capsys):
