@@ -181,7 +181,8 @@ def _frames(
 
 def _labels(atoms: Atoms, names: list[str], where: str) -> dict[str, float]:
     labels = {}
-    places = {*atoms.info, *atoms.info.get("key_value_pairs", {})}
+    pairs = atoms.info.get("key_value_pairs")
+    places = {*atoms.info, *(pairs if isinstance(pairs, dict) else {})}
     for name in names:
         if name != "energy" and name not in places:
             continue

@@ -116,7 +116,9 @@ def read_labels(
             are there), or a value has the wrong shape.
     """
     results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
-    pairs = atoms.info.get("key_value_pairs", {})  # of an ASE database
+    pairs = atoms.info.get("key_value_pairs")  # of an ASE database
+    if not isinstance(pairs, dict):
+        pairs = {}
     places: dict[str, Any] = {**atoms.arrays, **pairs, **atoms.info, **results}
     energy = places.get(energy_key or "energy")
     forces = places.get(forces_key or "forces")

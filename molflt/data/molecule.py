@@ -79,7 +79,9 @@ def make_graph(
     n = len(numbers)
     positions = _floats(pos, (n, 3), "positions", prefix)
     lattice = np.zeros((3, 3)) if cell is None else np.asarray(cell)
-    lattice = _floats(lattice.reshape(-1, 3), (3, 3), "cell", prefix)
+    if lattice.shape == (1, 3, 3):
+        lattice = lattice[0]
+    lattice = _floats(lattice, (3, 3), "cell", prefix)
     periodic = _periodic(pbc, lattice, prefix)
     refuse_coincident(numbers, positions, lattice, periodic, prefix)
     graph = Data(
@@ -96,7 +98,7 @@ def make_graph(
             graph[name] = torch.from_numpy(_floats(value, (n, 3), name, prefix))
     for name, value in (targets or {}).items():
         check_target_name(name, prefix)
-        label = _floats(np.reshape(value, -1), (1,), f"label {name!r}", prefix)
+        label = _floats(_flat(value), (1,), f"label {name!r}", prefix)
         graph[name] = torch.from_numpy(label)
     return graph
 
@@ -268,8 +270,16 @@ def _tags(tags: ArrayLike | None, n: int, prefix: str) -> np.ndarray:
     return whole
 
 
+def _flat(value: ArrayLike) -> np.ndarray:
+    array = np.asarray(value)
+    return array.reshape(-1) if array.size == 1 else array
+
+
 def _fixed(fixed: ArrayLike | None, n: int, prefix: str) -> np.ndarray:
-    array = np.zeros(n, dtype=bool) if fixed is None else np.array(fixed, dtype=bool)
+    array = np.zeros(n) if fixed is None else np.asarray(fixed)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{prefix}fixed must be flags, not {array.dtype}.")
+    array = array.astype(bool)
     if array.shape != (n,):
         raise InputError(f"{prefix}fixed must have shape ({n},), got {array.shape}.")
     return array

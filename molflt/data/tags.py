@@ -60,7 +60,10 @@ def map_tags(
     """
     if rule not in (*_MEANING, "auto"):
         raise UsageError(f"tags must be oc20, ase, auto or none, not {rule!r}.")
-    tags = np.asarray(atoms.get_tags(), dtype=np.int64)
+    tags = np.asarray(atoms.get_tags())
+    if tags.dtype.kind not in "biuf" or not np.isfinite(tags).all():
+        raise InputError(f"{_prefix(where)}tags must be whole numbers.")
+    tags = tags.astype(np.int64)
     note = ""
     if rule == "auto":
         rule = _detect(atoms, tags, where)

@@ -118,3 +118,10 @@ def test_tags_outside_the_convention_are_named(rule, tags, message):
 def test_an_unknown_rule_is_bad_usage():
     with pytest.raises(UsageError, match="'ocp'"):
         map_tags(molecule("CO"), "ocp")
+
+
+def test_tags_that_are_text_are_refused():
+    atoms = Atoms("H2", [[0, 0, 0], [0, 0, 0.7]])
+    atoms.arrays["tags"] = np.array(["a", "b"])
+    with pytest.raises(InputError, match=r"a\.xyz, frame 0: tags must be whole"):
+        map_tags(atoms, "auto", "a.xyz, frame 0")
