@@ -82,9 +82,13 @@ def interpret(stream: BinaryIO, allowed: Collection[Name], where: str) -> Any:
             machine.step(opcode.name, argument)
     except PickleRefusedError:
         raise
-    except (ValueError, LookupError, TypeError, OverflowError, MemoryError) as error:
+    except (
+        *(ValueError, LookupError, TypeError, AttributeError, EOFError),
+        *(OverflowError, RecursionError, MemoryError),
+    ) as error:
         # Whatever a damaged pickle does to the readers of arguments and to the stack.
-        raise PickleRefusedError(f"{where}: damaged pickle ({error}).") from error
+        reason = str(error)[:200]
+        raise PickleRefusedError(f"{where}: damaged pickle ({reason}).") from error
     raise PickleRefusedError(f"{where}: damaged pickle (it does not end).")
 
 

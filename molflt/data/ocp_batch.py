@@ -12,6 +12,7 @@ from typing import Any
 from molflt.data.inert_pickle import interpret
 from molflt.data.ocp_record import (
     ALLOWED,
+    NONSENSE,
     StorageReaders,
     Value,
     as_dict,
@@ -46,7 +47,9 @@ def read_batch(path: str | Path, fields: Iterable[str]) -> list[dict[str, Value]
             slices: dict[str, Any] = decode_fields(edges, values, where, storages)
     except FileNotFoundError as error:
         raise InputError(f"No such file: {path}.") from error
-    except (OSError, RuntimeError, zipfile.BadZipFile) as error:
+    except InputError:
+        raise
+    except (OSError, RuntimeError, zipfile.BadZipFile, *NONSENSE) as error:
         raise InputError(f"{path} is no file of torch.save ({error}).") from error
     try:
         count = min(len(edges) - 1 for edges in slices.values())
@@ -54,7 +57,7 @@ def read_batch(path: str | Path, fields: Iterable[str]) -> list[dict[str, Value]
             {name: _piece(values[name], slices[name], index) for name in slices}
             for index in range(count)
         ]
-    except (ValueError, TypeError, LookupError) as error:
+    except NONSENSE as error:
         raise InputError(f"{where}: no batch of graphs ({error}).") from error
 
 

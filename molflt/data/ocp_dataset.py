@@ -10,11 +10,11 @@ import numpy as np
 from torch_geometric.data import Data
 
 from molflt.data.dataset import GraphDataset
-from molflt.data.inert_pickle import interpret
+from molflt.data.inert_pickle import PickleRefusedError, interpret
 from molflt.data.lmdb_file import LMDBReader
 from molflt.data.molecule import make_graph
 from molflt.data.ocp_batch import read_batch
-from molflt.data.ocp_record import ALLOWED, read_record
+from molflt.data.ocp_record import ALLOWED, NONSENSE, read_record
 from molflt.data.progress import track
 from molflt.errors import InputError
 from molflt.files import atomic_path
@@ -114,8 +114,11 @@ class OCPDataset(GraphDataset):
         if self._reader.get(b"0") is None:
             raise InputError(f"{self.path} has no record 0: not an LMDB of OCP.")
         if type(count) is not int or not 1 <= count <= entries:
+            # Huge or nested values have no text that could be shown.
+            plain = type(count) is int and abs(count) < 2**63
+            words = f"{count} records" if plain else "no number of records"
             raise InputError(
-                f"{self.path} says it has {count!r} records and has {entries} entries."
+                f"{self.path} says it has {words} and has {entries} entries."
             )
         return count
 
@@ -142,9 +145,19 @@ class OCPDataset(GraphDataset):
     def _size(self, index: int) -> int:
         fields = self._fields(index, ("natoms",))
         size = fields.get("natoms")
-        if size is None:
-            size = len(self._fields(index, ("atomic_numbers",))["atomic_numbers"])
-        return int(np.asarray(size).reshape(-1)[0])
+        try:
+            if size is None:
+                size = len(self._fields(index, ("atomic_numbers",))["atomic_numbers"])
+            count = int(np.asarray(size).reshape(-1)[0])
+            if not 1 <= count < 2**31:
+                raise ValueError("no number of atoms")
+        except PickleRefusedError:
+            raise
+        except NONSENSE as error:
+            raise InputError(
+                f"{self._where(index)}: its number of atoms cannot be read."
+            ) from error
+        return count
 
 
 def ocp_graph(fields: dict[str, Any], index: int, where: str) -> Data:
@@ -158,14 +171,25 @@ def ocp_graph(fields: dict[str, Any], index: int, where: str) -> Data:
     Raises:
         InputError: A field is missing or cannot be used.
     """
+    try:
+        return _graph(fields, index, where)
+    except InputError:
+        raise
+    except NONSENSE as error:
+        reason = str(error)[:200] or type(error).__name__
+        raise InputError(f"{where} is damaged ({reason}).") from error
+
+
+def _graph(fields: dict[str, Any], index: int, where: str) -> Data:
     for name in ("pos", "cell", "atomic_numbers"):
         if name not in fields:
             raise InputError(f"{where}: the field {name} is missing.")
     numbers = fields["atomic_numbers"]
-    if "natoms" in fields and np.any(np.asarray(fields["natoms"]) != np.size(numbers)):
+    natoms = np.asarray(fields.get("natoms", np.size(numbers)))
+    if natoms.size != 1 or (natoms != np.size(numbers)).any():
         raise InputError(
-            f"{where}: natoms is {fields['natoms']}, but there are {np.size(numbers)} "
-            "atomic numbers."
+            f"{where}: natoms is {str(natoms.tolist())[:99]}, but there are "
+            f"{np.size(numbers)} atomic numbers."
         )
     energy = fields.get("y_relaxed")
     return make_graph(

@@ -68,10 +68,17 @@ ALLOWED = frozenset(
 )
 """Every name a record may mention; none of them is imported."""
 
+_LONGEST_TEXT = 256  # of a text in a list, such as an id
 _DTYPE_CODE = re.compile(r"[iuf][1248]|b1")
 _MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save before its zip format
 StorageReaders = dict[str, Callable[[int], bytes]]
 """By key: returns the first so many bytes of a storage beside the pickle."""
+
+NONSENSE = (
+    *(ValueError, TypeError, LookupError, AttributeError, EOFError),
+    *(OverflowError, RecursionError, MemoryError),
+)
+"""What values of a wrong kind, size or depth do to code that expects others."""
 
 Value = np.ndarray | float | int | str | bool | None
 
@@ -139,12 +146,11 @@ def decode_fields(
                 values[name] = reader.value(mapping[name])
             except PickleRefusedError:
                 raise
-            except (ValueError, TypeError, LookupError, OverflowError) as error:
+            except (*NONSENSE, struct.error) as error:
+                reason = str(error)[:200] or type(error).__name__
                 raise InputError(
-                    f"{where}: field {name!r} is damaged ({error})."
+                    f"{where}: field {name!r} is damaged ({reason})."
                 ) from error
-            except (struct.error, RecursionError, MemoryError) as error:
-                raise InputError(f"{where}: field {name!r} is damaged.") from error
     return values
 
 
@@ -160,9 +166,10 @@ class _Reader:
         if note is None or isinstance(note, str | bool | int | float | np.ndarray):
             return note
         if isinstance(note, list | tuple):
-            # Flat lists only: nested ones can grow without end out of few bytes.
-            if any(isinstance(item, list | tuple) for item in note):
-                raise ValueError("nested lists")
+            # Numbers and text only: each reference of two bytes to a list or an array
+            # would become another copy of it.
+            if not all(_scalar(item) for item in note):
+                raise ValueError("a list of other things than numbers and short texts")
             return [self.value(item) for item in note]
         if isinstance(note, Call):
             if note.function in _REBUILD:
@@ -246,7 +253,17 @@ class _Reader:
         return bytes(note)
 
 
+def _scalar(note: Any) -> bool:
+    if isinstance(note, str):
+        return len(note) <= _LONGEST_TEXT
+    if isinstance(note, Call):
+        return note.function in _SCALAR
+    return note is None or isinstance(note, bool | int | float)
+
+
 def _storage_key(note: Any) -> tuple[np.dtype[Any], str, int]:
+    if not isinstance(note, Reference) or not isinstance(note.key, tuple):
+        raise ValueError("a storage without key")
     kind, storage, key, _, count = note.key[:5]
     known = isinstance(storage, Name) and storage in _STORAGES
     if kind != "storage" or not known or not isinstance(key, str):

@@ -9,7 +9,12 @@ from molflt.data.oc20 import (
     VAL_SPLITS,
     open_test_splits,
 )
-from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset, read_ocp_batch
+from molflt.data.ocp_dataset import (
+    ADSORPTION_ENERGY,
+    OCPDataset,
+    ocp_graph,
+    read_ocp_batch,
+)
 from molflt.data.statistics import fit_statistics
 from molflt.errors import InputError
 from tests.data.ocp_files import pyg1, pyg2, slab_fields, write_ocp
@@ -208,3 +213,28 @@ def test_real_files_of_both_layouts(shared_data, name, count):
     for graph in data:
         assert graph.energy.isfinite()
         assert ("pos_relaxed" in graph) == name.startswith("emt")
+
+
+NONSENSE = ("abc", 10**5000, ["a", "b"], [None], [], np.zeros(0), np.ones((2, 2, 2)))
+
+
+@pytest.mark.parametrize("name", [*slab_fields()])
+@pytest.mark.parametrize("value", NONSENSE, ids=range(len(NONSENSE)))
+def test_fields_of_any_kind_are_used_or_refused(name, value):
+    fields = {k: v for k, v in slab_fields().items() if k != "edge_index"}
+    fields = {k: v.numpy() if torch.is_tensor(v) else v for k, v in fields.items()}
+    ocp_graph(fields, 0, "a.lmdb, record 0")
+    fields |= {name: value}
+    unused = name in ("edge_index", "y_init")
+    if unused or (name == "sid" and np.size(value) and not isinstance(value, int)):
+        assert isinstance(ocp_graph(fields, 0, "a.lmdb, record 0").sid, str)
+        return
+    with pytest.raises(InputError, match=r"^a\.lmdb, record 0.{1,400}$"):
+        ocp_graph(fields, 0, "a.lmdb, record 0")
+
+
+@pytest.mark.parametrize("change", [{"natoms": "abc"}, {"natoms": np.zeros(0)}])
+def test_sizes_that_cannot_be_read_name_the_record(tmp_path, change):
+    write_ocp(tmp_path / "a.lmdb", [pyg2(slab_fields(**change))])
+    with pytest.raises(InputError, match=r"a\.lmdb, record 0: its number of atoms"):
+        _ = OCPDataset(tmp_path / "a.lmdb").num_atoms

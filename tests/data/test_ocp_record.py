@@ -302,6 +302,17 @@ def test_few_bytes_cannot_become_many():
         read(pickle.dumps(Data(pos=laughs)))
 
 
+@pytest.mark.parametrize(
+    "item", [np.zeros(100_000), torch.zeros(100_000), "x" * 100_000]
+)
+def test_references_to_one_thing_do_not_multiply_it(item):
+    record = pickle.dumps(Data(pos=[item] * 1000), protocol=4)
+    with pytest.raises(InputError, match="'pos' is damaged .a list of other things"):
+        read(record)
+    short = pickle.dumps(Data(pos=["x", 1, 2.0, np.float32(3), np.int64(4)]))
+    assert read(short)["pos"] == ["x", 1, 2.0, 3.0, 4]
+
+
 def test_depth_does_not_overflow_the_stack():
     deep = pickle.TUPLE1 * 200_000
     for record in (
