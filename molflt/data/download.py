@@ -6,6 +6,7 @@ on from there. Certificates are verified.
 
 import hashlib
 import http.client
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -137,6 +138,8 @@ def _transfer(url: str, part: Path, size: int | None, timeout: float) -> None:
         raise _BrokenTransferError("the server has less than was received") from error
     with response:
         announced = response.headers.get("Content-Length")
+        if announced is not None and not re.fullmatch("[0-9]{1,15}", announced):
+            raise _BrokenTransferError("the server announces no size that is a number")
         continued = response.status == 206
         if continued:
             start = response.headers.get("Content-Range", "").split("-")[0]
@@ -147,15 +150,21 @@ def _transfer(url: str, part: Path, size: int | None, timeout: float) -> None:
             have = 0
         version = response.headers.get("ETag", "")
         # A weak or missing tag cannot promise the same bytes: then start over.
-        if version.startswith('"'):
+        if version.startswith('"') and version.isascii():
             marker.write_text(version)
         else:
             marker.unlink(missing_ok=True)
         total = size if announced is None else have + int(announced)
+        if size is not None and total != size:
+            _forget(part)
+            raise _BrokenTransferError(f"it has {total:,} bytes instead of {size:,}")
         with open(part, "ab" if continued else "wb") as file:
             for chunk in _pieces(response, part.stem, have, total):
-                file.write(chunk)
                 have += len(chunk)
+                if size is not None and have > size:
+                    _forget(part)
+                    raise _BrokenTransferError(f"the file has more than {size:,} bytes")
+                file.write(chunk)
     if total is not None and have != total:
         raise _BrokenTransferError(
             f"the connection broke after {have:,} of {total:,} bytes"

@@ -35,6 +35,9 @@ def read_npz(path: str | Path, names: Sequence[str], what: str) -> list[np.ndarr
         AttributeError,
         KeyError,
         EOFError,
+        MemoryError,  # a shape that no file could fill
+        RuntimeError,  # encrypted
+        NotImplementedError,  # another compression
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

@@ -31,7 +31,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{end}")
         if server.etag:
             self.send_header("ETag", server.etag)
-        self.send_header("Content-Length", str(len(body)))
+        if server.announce:
+            self.send_header("Content-Length", server.announce(body))
         self.end_headers()
         self.wfile.write(body[: server.cuts.pop(0)] if server.cuts else body)
 
@@ -44,6 +45,7 @@ def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.content, server.etag = CONTENT, '"one"'
+    server.announce = lambda body: str(len(body))
     server.status, server.cuts, server.requests = None, [], []
     server.url = f"http://127.0.0.1:{server.server_port}/file.bin"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -123,6 +125,21 @@ def test_wrong_checksum_leaves_nothing(server, tmp_path):
 
 def test_wrong_size_leaves_nothing(server, tmp_path):
     with pytest.raises(InputError, match="1,024,000 bytes instead of 5"):
+        download(server.url, tmp_path / "file.bin", size=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("announced", ["abc", "-5", "1e3", "9" * 5000])
+def test_sizes_that_are_no_number_are_refused(server, tmp_path, announced):
+    server.announce = lambda body: announced
+    with pytest.raises(InputError, match="no size that is a number"):
+        download(server.url, tmp_path / "file.bin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_end_is_not_kept(server, tmp_path):
+    server.announce, server.content = None, CONTENT * 10
+    with pytest.raises(InputError, match="has more than 5 bytes"):
         download(server.url, tmp_path / "file.bin", size=5)
     assert list(tmp_path.iterdir()) == []
 
