@@ -156,6 +156,7 @@ def test_bad_data_to_convert(bad_files, capsys):
         ("predict model.ckpt", "required: INPUT"),
         ("predict model.ckpt water.xyz --btach-size 3", "did you mean --batch-size?"),
         ("predict model.ckpt water.xyz --batch-size 0", "must be at least 1"),
+        ("predict model.ckpt water.xyz --batch-size 9999999999", "at most 1,000,000,0"),
         ("predict model.ckpt water.xyz --tags oc", "known: oc20, ase, auto, none"),
         ("predict model.ckpt water.xyz -o out.txt", "must end in .extxyz, .csv, .db"),
         ("predict model.ckpt water.xyz --device gpux", "--device gpux cannot be used"),

@@ -164,19 +164,24 @@ def test_a_structure_the_model_fails_on_is_named(
 
 
 def test_whatever_a_file_raises_is_an_error_of_the_file(folder):
-    (folder / "pairs.xyz").write_text(
-        "1\nProperties=species:S:1:pos:R:3 key_value_pairs=5\nO 0 0 0\n"
-    )
     (folder / "tags.xyz").write_text(
         "1\nProperties=species:S:1:pos:R:3:tags:S:1\nO 0 0 0 a\n"
     )
     (folder / "folder.pt").mkdir()
-    names = ["pairs.xyz", "tags.xyz", "folder.pt", "one.xyz"]
+    names = ["tags.xyz", "folder.pt", "one.xyz"]
     *bad, good = predict_files(molflt.load("model.ckpt"), names)
     assert isinstance(good, Structure)
     for name, item in zip(names, bad, strict=False):
         assert isinstance(item, InputError)
         assert name in str(item)
+
+
+@pytest.mark.parametrize("name", ["1", "nan", "1e5", "True"])
+def test_files_named_like_numbers_can_stand_in_a_database(folder, name):
+    ase.io.write("h2o.xyz", molecule("H2O"))
+    (folder / "h2o.xyz").rename(name)
+    assert main(["predict", "model.ckpt", name, "-o", "out.db"]) == 0
+    assert next(connect("out.db").select()).file == f"./{name}"
 
 
 def test_table_without_output(folder, capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser, positive
+from molflt.errors import InputError
 
 if TYPE_CHECKING:
     from molflt.data.check import Report
@@ -131,13 +132,21 @@ def _examine(options: Namespace) -> int:
     from molflt.data.source import data_files
 
     defects = 0
-    for path in data_files(options.path):
-        report = examine(
-            path,
-            energy_key=options.energy_key,
-            forces_key=options.forces_key,
-            tags=options.tags,
-        )
+    files = data_files(options.path)
+    for path in files:
+        try:
+            report = examine(
+                path,
+                energy_key=options.energy_key,
+                forces_key=options.forces_key,
+                tags=options.tags,
+            )
+        except InputError as error:
+            if len(files) == 1:
+                raise
+            print(f"molflt: {error}", file=sys.stderr)
+            defects += 1
+            continue
         if options.command == "describe":
             width = max(len(name) for name, _ in report.rows())
             for name, text in report.rows():

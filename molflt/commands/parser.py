@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from molflt.errors import UsageError
 
+_LARGEST = 10**9  # of a count; beyond it are only slips, and overflows
+
 
 class Parser(argparse.ArgumentParser):
     """`argparse`'s parser, raising `UsageError` where that prints usage and exits.
@@ -52,10 +54,12 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 def positive(text: str) -> int:
-    """Return a whole number of at least 1, for `type` of an argument."""
+    """Return a whole number from 1 to 10^9, for `type` of an argument."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    if value > _LARGEST:
+        raise argparse.ArgumentTypeError(f"must be at most {_LARGEST:,}")
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import ase.io
 from ase import Atoms
 from ase.db import connect
+from ase.db.core import convert_str_to_int_float_bool_or_str
 
 from molflt.errors import InputError
 from molflt.files import atomic_path
@@ -99,12 +100,18 @@ def _db(path: Path, model: FLTModel) -> Iterator[Writer]:
                     f"predicted_{name}": value
                     for name, value in structure.values.items()
                 }
-                origin = {"file": structure.file, "frame": structure.frame}
+                # ASE refuses texts that look like a number, such as a file named "1".
+                origin = {"file": _wordlike(structure.file), "frame": structure.frame}
                 database.write(_plain(structure.atoms), **origin, **values)
 
             yield write
     except sqlite3.Error as error:
         raise InputError(f"Cannot write the database: {error}.") from error
+
+
+def _wordlike(file: str) -> str:
+    plain = isinstance(convert_str_to_int_float_bool_or_str(file), str)
+    return file if plain else f"./{file}"
 
 
 def _plain(atoms: Atoms) -> Atoms:

@@ -9,6 +9,7 @@ from ase.build import fcc111, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from molflt.cli import main
 from molflt.data.check import examine
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.data.molecule import make_graph
@@ -201,3 +202,13 @@ def test_records_of_molflt_are_checked_like_new_ones(tmp_path):
     found = examine(path)
     assert (found.num_structures, found.num_defects) == (1, 1)
     assert "a.lmdb, record 1: atoms 0 (H) and 1 (H) are at one" in found.defects[0]
+
+
+def test_a_file_that_cannot_be_opened_does_not_hide_the_others(tmp_path, capsys):
+    (tmp_path / "a.lmdb").touch()
+    graph = make_graph([1, 1], [[0, 0, 0], [0, 0, 1.0]], targets={"energy": -1.0})
+    write_lmdb(tmp_path / "b.lmdb", [graph], targets=[TargetSpec("energy")])
+    assert main(["data", "check", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "a.lmdb is empty" in printed.err
+    assert "b.lmdb: 1 structures, no defects" in printed.out
