@@ -117,6 +117,7 @@ class LMDBReader:
         self.path = Path(path)
         self._environment: lmdb.Environment | None = None
         self._pid = -1
+        self._size = 0
 
     def get(self, key: bytes, record: int | None = None) -> bytes | None:
         """Return one value; None if there is no such key.
@@ -129,12 +130,16 @@ class LMDBReader:
             InputError: The file cannot be opened or is damaged.
         """
         try:
-            with self._opened().begin() as transaction:
-                value: bytes | None = transaction.get(key)
-        except lmdb.Error as error:
+            with self._opened().begin(buffers=True) as transaction:
+                view: memoryview | None = transaction.get(key)
+                # A damaged length is noticed before what it spans is touched: reading
+                # beyond the end of the file would kill the process.
+                if view is not None and len(view) > self._size:
+                    raise lmdb.CorruptedError(f"{len(view):,} bytes in one value")
+                return None if view is None else bytes(view)
+        except (lmdb.Error, MemoryError) as error:
             where = self.path if record is None else f"{self.path}, record {record}"
             raise InputError(f"{where} is damaged ({error}).") from error
-        return value
 
     def num_entries(self) -> int:
         """Return the number of keys."""
@@ -147,4 +152,5 @@ class LMDBReader:
         if self._environment is None or self._pid != os.getpid():
             self._environment = open_readonly(self.path)
             self._pid = os.getpid()
+            self._size = self.path.stat().st_size
         return self._environment

@@ -353,3 +353,18 @@ def test_headers_that_are_something_else(path, key, value):
     write_raw(path, {key: value})
     with pytest.raises(InputError, match=r"set\.lmdb has a damaged header"):
         LMDBDataset(path)
+
+
+def test_a_damaged_length_does_not_kill_the_process(tmp_path):
+    path = tmp_path / "set.lmdb"
+    write_lmdb(path, random_graphs(3), targets=[ENERGY])
+    content = bytearray(path.read_bytes())
+    # A node of LMDB: low and high half of the length, flags, length of the key, key.
+    key = (1).to_bytes(8, "big")
+    start = content.index(bytes([0, 0, 8, 0]) + key) - 4
+    content[start + 3] = 0x10  # 256 MB more
+    path.write_bytes(content)
+    code = f"from molflt.data.lmdb import LMDBDataset; LMDBDataset({str(path)!r})[1]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "set.lmdb, record 1 is damaged" in done.stderr
