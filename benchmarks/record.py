@@ -9,6 +9,8 @@ from molflt.commands.provenance import provenance
 from molflt.files import atomic_path
 
 RESULTS = Path(__file__).resolve().parent / "results"
+# Taken at the start: the checkout may have moved on when a long run ends.
+PROVENANCE = provenance()
 
 
 def write_result(name: str, content: dict[str, Any]) -> Path:
@@ -17,6 +19,6 @@ def write_result(name: str, content: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     command = {"command": " ".join(["python", *sys.argv])}
     with atomic_path(path) as temporary:
-        text = json.dumps({**content, **command, **provenance()}, indent=1)
+        text = json.dumps({**content, **command, **PROVENANCE}, indent=1)
         temporary.write_text(text + "\n")
     return path

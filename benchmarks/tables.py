@@ -31,7 +31,7 @@ def emt_is2re(result: dict[str, Any]) -> str:
     lines.append(
         f"\nMAE and EwT; {training['structures']:,} training systems, "
         f"{training['parameters']:,} parameters, {training['seconds'] / 60:.1f} "
-        f"minutes on {training['threads']} threads "
+        f"minutes on {training['threads']} of {result['machine']['cores']} cores "
         f"({result['machine']['processor']})."
     )
     return "\n".join(lines)
