@@ -38,7 +38,7 @@ def main(words: list[str]) -> int:
 def _add_emt(parser: Parser) -> None:
     parser.description = (
         "Relax adsorbates on fcc metal and alloy slabs with ASE's EMT potential: "
-        "OC20's IS2RE task with a cheap potential. About half a second a system."
+        "OC20's IS2RE task with a cheap potential. A few tenths of a second a system."
     )
     add = parser.add_argument
     add("out", type=Path, metavar="OUT", help="new folder")
