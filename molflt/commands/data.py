@@ -20,6 +20,7 @@ def main(words: list[str]) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_emt(commands.add_parser("emt", help="relax adsorbates on slabs with EMT"))
     _add_qm9(commands.add_parser("qm9", help="fetch QM9 and pack it"))
+    _add_oc20(commands.add_parser("oc20", help="fetch OC20's IS2RE and unpack it"))
     _add_convert(commands.add_parser("convert", help="labelled structures to one LMDB"))
     for name, purpose in (
         ("check", "name what is wrong with a data set; exit code 1 if it cannot train"),
@@ -85,6 +86,27 @@ def _qm9(options: Namespace) -> int:
     from molflt.data.qm9 import prepare_qm9
 
     print(prepare_qm9(options.out, options.from_file))
+    return 0
+
+
+def _add_oc20(parser: Parser) -> None:
+    parser.description = (
+        "Fetch OC20's IS2RE (8.1 GB, 97 GB unpacked) and unpack its LMDB files."
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of the data set")
+    parser.add_argument(
+        "--from-file",
+        type=Path,
+        help="is2res_train_val_test_lmdbs.tar.gz, instead of a download",
+    )
+    parser.set_defaults(run=_oc20)
+
+
+def _oc20(options: Namespace) -> int:
+    from molflt.data.oc20_fetch import prepare_oc20
+
+    for path in prepare_oc20(options.out, options.from_file):
+        print(path)
     return 0
 
 
