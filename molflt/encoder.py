@@ -14,7 +14,7 @@ from molflt.nn.block import FLTLayer
 from molflt.nn.embedding import AtomEmbedding
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
-from molflt.nn.near import Path
+from molflt.nn.heads import Path
 from molflt.nn.shells import RadialShells
 from molflt.typing import (
     Cells,

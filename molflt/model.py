@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 
 from molflt.data.tags import TagRule
 from molflt.encoder import FLTEncoder, graph_index
-from molflt.nn.near import Path
+from molflt.nn.heads import Path
 from molflt.nn.readout import AtomReadout
 from molflt.targets import TargetSpec
 

@@ -26,7 +26,7 @@ def near_rows(
     """
     pairs = geometry.pairs
     assert pairs is not None
-    q, k, *_ = module.split(x)
+    q, k, *_ = module.project.split(x)
     m, n = len(atoms), len(x)
     row = atoms.new_full((n,), -1).index_copy(0, atoms, _count(atoms))
     mine = (row[pairs.receiver] >= 0).nonzero().squeeze(1)
@@ -49,7 +49,7 @@ def far_rows(
         geometry: Places of one graph.
         atoms: Atoms i (m,).
     """
-    q, k, *_ = module.split(x)
+    q, k, *_ = module.project.split(x)
     heads = module.num_heads
     f = _encoding(module.mixture, geometry, atoms)[:heads]
     own = f[:, _count(atoms), atoms]

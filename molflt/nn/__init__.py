@@ -5,7 +5,7 @@
 | shells, spectrum | spectral densities g and the encodings f they transform into |
 | frequencies, fourier_rpe | random features N1, N2 with E[N1 N2^T] = f (Theorem 4.1) |
 | favor, additive | the paper's softmax form, exact or by positive random features |
-| near, far, masked | the masked form: compact and long-ranged heads, exact paths |
+| heads, near, far, masked | the masked form: compact and long-ranged heads |
 | geometry | pairs, padding and lattice modes of a batch of graphs |
 | embedding, block | first features; attention and update of one layer |
 | cutoff, segment | cutoff functions; sums over the atoms of a graph |

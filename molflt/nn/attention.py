@@ -8,8 +8,8 @@ from molflt.nn.additive import AdditiveAttention, Estimator
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
+from molflt.nn.heads import Path
 from molflt.nn.masked import MaskedAttention
-from molflt.nn.near import Path
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture, Spectrum
 from molflt.typing import NodeScalars, NodeVectors

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from molflt.nn.attention import FLTAttention
 from molflt.nn.geometry import Geometry
-from molflt.nn.near import Path
+from molflt.nn.heads import Path
 from molflt.typing import NodeScalars, NodeVectors
 
 

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molflt.nn.geometry import Geometry, Modes
-from molflt.nn.near import Path, is_dense
+from molflt.nn.heads import HeadProjection, Path, is_dense
 from molflt.nn.shells import RadialShells
-from molflt.nn.spectrum import RadialGaussianMixture
+from molflt.nn.spectrum import RadialGaussianMixture, distance
 from molflt.typing import HeadScalars, HeadVectors, NodeScalars
 
 BULK_DENSITY = 0.08  # atoms per Å^3: copper 0.085, water 0.10, gold 0.059
@@ -73,22 +73,14 @@ class FarAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.num_heads, self.head_width = num_heads, head_width
-        self.query_width = query_width
         self.vectors = vectors
         # Weights w_ij start near 1/4, values near 0.6: messages of order one.
         num_kernels = num_heads * (1 + vectors)
         self.mixture = RadialGaussianMixture(num_kernels, shells, scale=3.0)
         scale_to_bulk(self.mixture)
-        self.sizes = [query_width, query_width, *[head_width] * (1 + vectors)]
-        self.project = nn.Linear(width, num_heads * sum(self.sizes))
-        self.scale = 0.5 / query_width
-
-    def split(self, x: NodeScalars) -> list[Float[Tensor, "n h _"]]:
-        """Return phi(q), phi(k), v and, with vectors, v', each (n, h, ·)."""
-        parts = self.project(x).view(-1, self.num_heads, sum(self.sizes))
-        q, k, *values = parts.split(self.sizes, dim=2)
-        softplus = nn.functional.softplus
-        return [softplus(q) * self.scale, softplus(k), *values]
+        self.project = HeadProjection(
+            width, num_heads, head_width, query_width, vectors
+        )
 
     def forward(
         self,
@@ -105,7 +97,9 @@ class FarAttention(nn.Module):
         """
         dense = is_dense(path, geometry.size, limit=512)
         run = self._dense if dense else self._linear
-        parts = [geometry.pad(part).permute(2, 0, 1, 3) for part in self.split(x)]
+        parts = [
+            geometry.pad(part).permute(2, 0, 1, 3) for part in self.project.split(x)
+        ]
         out = run(parts, geometry)  # (1 or 4, h, g, a, d)
         rows = geometry.unpad(out.permute(2, 3, 0, 1, 4)).flatten(2)  # (n, 1 or 4, hd)
         return rows[:, 0], (rows[:, 1:] if self.vectors else None)
@@ -132,11 +126,7 @@ class FarAttention(nn.Module):
         mask = geometry.mask
         apart = ~torch.eye(a, dtype=torch.bool, device=mask.device)
         valid = (mask[:, :, None] & mask[:, None, :] & apart).to(delta.dtype)
-        # The square root has no derivative at 0, where f is even: 0 is right.
-        square = delta.square().sum(-1)
-        zero = square == 0
-        r = torch.where(zero, torch.ones_like(square), square).sqrt()
-        r = torch.where(zero, torch.zeros_like(r), r)
+        r = distance(delta)
         shells, weights = self.mixture.shells, self.mixture.weights
         f = torch.tensordot(weights[:h], shells(r.flatten()), dims=1)
         f = f.view(1, h, *r.shape) * valid

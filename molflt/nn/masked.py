@@ -6,7 +6,8 @@ from torch import nn
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.far import FarAttention
 from molflt.nn.geometry import Geometry
-from molflt.nn.near import NearAttention, Path
+from molflt.nn.heads import Path
+from molflt.nn.near import NearAttention
 from molflt.nn.shells import RadialShells
 from molflt.typing import NodeScalars, NodeVectors
 

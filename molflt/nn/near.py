@@ -1,30 +1,16 @@
 """Near heads: attention whose f has compact support, exact on neighbour pairs."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from molflt.nn.cutoff import Cutoff
 from molflt.nn.geometry import Geometry, Pairs
+from molflt.nn.heads import HeadProjection, Path, is_dense
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import RadialGaussianMixture
 from molflt.typing import HeadScalars, HeadVectors, NodeScalars
-
-Path = Literal["auto", "dense", "linear"]
-
-
-def is_dense(path: Path, size: int, limit: int) -> bool:
-    """Whether graphs of up to `size` atoms take the dense path.
-
-    Raises:
-        ValueError: `path` is not "auto", "dense" or "linear".
-    """
-    if path not in ("auto", "dense", "linear"):
-        raise ValueError(f"path must be auto, dense or linear, received {path!r}")
-    return size <= limit if path == "auto" else path == "dense"
 
 
 class NearKernel(nn.Module):
@@ -111,20 +97,11 @@ class NearAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.num_heads, self.head_width = num_heads, head_width
-        self.query_width = query_width
         self.vectors = vectors
         self.kernel = NearKernel(num_heads, shells, cutoff, directional=vectors)
-        self.sizes = [query_width, query_width, *[head_width] * (1 + vectors)]
-        self.project = nn.Linear(width, num_heads * sum(self.sizes))
-        # Some 15 neighbours of weight softplus(0)^2 = 0.5: sums of unit variance.
-        self.scale = 0.5 / query_width
-
-    def split(self, x: NodeScalars) -> list[Float[Tensor, "n h _"]]:
-        """Return phi(q), phi(k), v and, with vectors, v', each (n, h, ·)."""
-        parts = self.project(x).view(-1, self.num_heads, sum(self.sizes))
-        q, k, *values = parts.split(self.sizes, dim=2)
-        softplus = nn.functional.softplus
-        return [softplus(q) * self.scale, softplus(k), *values]
+        self.project = HeadProjection(
+            width, num_heads, head_width, query_width, vectors
+        )
 
     def forward(
         self,
@@ -152,7 +129,7 @@ class NearAttention(nn.Module):
         pairs = geometry.pairs
         assert pairs is not None
         f, u = self.kernel(pairs)
-        q, k, v, *rest = self.split(x)
+        q, k, v, *rest = self.project.split(x)
         i, j = pairs.receiver, pairs.sender
         weight = (q[i] * k[j]).sum(-1)  # (e, h)
         scalar_weight = weight * f.T  # (e, h)
@@ -180,7 +157,8 @@ class NearAttention(nn.Module):
         table = table.view(-1, h, g, a, a)
         # (g, a, h, ·) -> (h, g, a, ·)
         q, k, *values = (
-            part.permute(2, 0, 1, 3) for part in map(geometry.pad, self.split(x))
+            part.permute(2, 0, 1, 3)
+            for part in map(geometry.pad, self.project.split(x))
         )
         weight = q @ k.transpose(-1, -2)  # (h, g, a, a)
         if u is None:

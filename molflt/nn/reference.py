@@ -61,7 +61,7 @@ def near_attention(
         pos: Positions of one graph [Å].
         images: All lattice vectors T that matter, `lattice_images`.
     """
-    q, k, v, *rest = module.split(x)
+    q, k, v, *rest = module.project.split(x)
     h = module.num_heads
     mixture, cutoff = module.kernel.mixture, module.kernel.cutoff
     out = torch.zeros_like(v)
@@ -98,7 +98,7 @@ def far_attention(
         pos: Positions of one graph [Å].
         images: All lattice vectors T that matter, `lattice_images`.
     """
-    q, k, v, *rest = module.split(x)
+    q, k, v, *rest = module.project.split(x)
     h, n = module.num_heads, len(x)
     delta = pos[:, None, None] - pos[None, :, None] - images.to(pos)  # (n, n, k, 3)
     own = torch.eye(n, dtype=torch.bool)[:, :, None] & ~images.bool().any(1)

@@ -9,6 +9,14 @@ from torch import Tensor, nn
 from molflt.nn.shells import RadialShells
 
 
+def distance(delta: Float[Tensor, "*p 3"]) -> Float[Tensor, "*p"]:
+    """Return |D| with derivative 0 at D = 0, which is right for what is even in D."""
+    square = delta.square().sum(dim=-1)
+    zero = square == 0
+    r = torch.where(zero, torch.ones_like(square), square).sqrt()
+    return torch.where(zero, torch.zeros_like(r), r)
+
+
 class RadialGaussianMixture(nn.Module):
     r"""A rotation-invariant spectrum: per head a weighted sum of radial shells.
 
@@ -59,11 +67,7 @@ class RadialGaussianMixture(nn.Module):
 
     def kernel(self, delta: Float[Tensor, "p 3"]) -> Float[Tensor, "h p"]:
         """Return f_h(D) for displacements D [Å]."""
-        # The square root has no derivative at 0; f is even there, so 0 is right.
-        square = delta.square().sum(dim=-1)
-        zero = square == 0
-        r = torch.where(zero, torch.ones_like(square), square).sqrt()
-        return self.radial(torch.where(zero, torch.zeros_like(r), r))
+        return self.radial(distance(delta))
 
     def density(self, xi: Float[Tensor, "*s 3"]) -> Float[Tensor, " h *s"]:
         """Return g_h(xi) [Å^3] for frequencies xi [cycles/Å]."""

@@ -36,10 +36,10 @@ def scalar_messages(model, graph):
         if heads.near is not None:
             moved = heads.vector_in(vec) if heads.vectors else None
             out = heads.near(x, moved, geometry, "dense")[0]
-            groups.append((heads.near.split(x)[2], out, torch.nn.Identity()))
+            groups.append((heads.near.project.split(x)[2], out, torch.nn.Identity()))
         if heads.far is not None:
             out = heads.far(x, geometry, "dense")[0]
-            groups.append((heads.far.split(x)[2], out, torch.nn.Identity()))
+            groups.append((heads.far.project.split(x)[2], out, torch.nn.Identity()))
         kept.append(groups)
 
     layers = model.encoder.layers
