@@ -17,7 +17,8 @@ def write_result(name: str, content: dict[str, Any]) -> Path:
     """Write ``results/<name>.json`` whole or not at all; return its path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    command = {"command": " ".join(["python", *sys.argv])}
+    words = [Path(w).name if Path(w).is_absolute() else w for w in sys.argv]
+    command = {"command": " ".join(["python", *words])}
     with atomic_path(path) as temporary:
         text = json.dumps({**content, **command, **PROVENANCE}, indent=1)
         temporary.write_text(text + "\n")
