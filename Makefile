@@ -8,16 +8,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 SETUP_ARGS ?=
 DEMO_ARGS ?=
+PEERS := schnetpack==2.1.1 torchmd-net==3.1.0
 STAMP := $(VENV)/.set-up
 BIN := $(VENV)/bin
 # One thread a process: pytest already runs two of them.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow lint format notebooks benchmarks clean
+.PHONY: help setup demo test slow lint format notebooks benchmarks bench-setup clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt scripts/setup_env.py
 	$(PYTHON) scripts/setup_env.py --venv $(VENV) $(SETUP_ARGS)
@@ -51,7 +52,13 @@ notebooks: $(STAMP) ## Run every notebook from top to bottom
 
 benchmarks: $(STAMP) ## List the scripts behind the numbers in the README
 	@echo "Each writes benchmarks/results/*.json; --help says what it does and how long it takes:"
-	@ls benchmarks/*.py 2>/dev/null | sed 's|^|  $(BIN)/python |'
+	@grep -l argparse benchmarks/*.py | sed 's|^|  $(BIN)/python |'
+
+# The peers come without their dependencies: see the extra `bench` in pyproject.toml.
+bench-setup: $(STAMP) ## Install the peers that benchmarks/accuracy.py compares with
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
+	$(BIN)/python -m pip install -q --no-deps $(PEERS)
+	$(BIN)/python benchmarks/peers.py
 
 clean: ## Remove .venv, caches and build products
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

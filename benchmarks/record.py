@@ -1,6 +1,7 @@
 """Result files: numbers with the machine, versions, commit and command behind them."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ def write_result(name: str, content: dict[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     words = [Path(w).name if Path(w).is_absolute() else w for w in sys.argv]
-    command = {"command": " ".join(["python", *words])}
+    command = {"command": shlex.join(["python", *words])}
     with atomic_path(path) as temporary:
         text = json.dumps({**content, **command, **PROVENANCE}, indent=1)
         temporary.write_text(text + "\n")

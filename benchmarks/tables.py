@@ -1,4 +1,4 @@
-"""Tables of the README, made from results/*.json.
+"""Tables of the README, made from results/*.json and results/accuracy/*.json.
 
 python benchmarks/tables.py        rewrites the tables between the markers in README.md
 """
@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import accuracy_tables
+from finished import read
 
 from molflt.files import atomic_path
 
@@ -58,16 +61,31 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def with_tables(text: str) -> str:
-    """Return the README with every table made anew from its result file."""
+    """Return the README with the table between any two markers made anew.
+
+    Raises:
+        SystemExit: The markers of a table are not there once, or a result is missing.
+    """
     for name, table in TABLES.items():
         result = json.loads((HERE / "results" / f"{name}.json").read_text())
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        block = f"{begin}\n{table(result)}\n{end}"
-        text, count = re.subn(
-            f"{begin}.*?{end}", lambda _, block=block: block, text, flags=re.DOTALL
-        )
-        if count != 1:
-            raise SystemExit(f"README.md needs the markers {begin} and {end} once.")
+        text = with_table(text, name, table(result))
+    for name, made in accuracy_tables.TABLES.items():
+        if f"<!-- {name} -->" not in text:
+            continue  # a table for whoever wants it
+        block = made(read)
+        if block is None:
+            raise SystemExit(f"Runs of {name} are open; see accuracy.py --list.")
+        text = with_table(text, name, block)
+    return text
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """Return the text with one table between its markers."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    block = f"{begin}\n{table}\n{end}"
+    text, count = re.subn(f"{begin}.*?{end}", lambda _: block, text, flags=re.DOTALL)
+    if count != 1:
+        raise SystemExit(f"README.md needs the markers {begin} and {end} once.")
     return text
 
 

@@ -1,0 +1,293 @@
+"""Tables of the README made from the runs in results/accuracy.
+
+Each function returns its table, or None while a run that it shows is open. The columns
+are families of models (`plan.FAMILIES`), each by its choice from the grid.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from statistics import mean, stdev
+from typing import Any
+
+import plan
+from plan import FAMILIES, Read, Run, choose
+from tasks import QM9_TEST
+from variants import ABLATIONS
+
+Result = dict[str, Any]
+Table = Callable[[Read], str | None]
+
+UNITS = {"eV": ("meV", 1000.0)}
+NAMES = {
+    **{"u0": "U0", "u": "U", "h": "H", "g": "G", "cv": "Cv", "r2": "⟨R²⟩"},
+    **{"homo": "HOMO", "lumo": "LUMO", "zpve": "ZPVE", "mu": "μ", "alpha": "α"},
+}
+SEEDS = range(3)
+
+
+def qm9(read: Read) -> str | None:
+    """Return test MAE of the 12 targets by family."""
+    chosen = choices(read)
+    if chosen is None:
+        return None
+    lines = header(["target", "unit", *FAMILIES])
+    for target in plan.QM9_TARGETS:
+        row = []
+        for run in chosen.values():
+            found = over_seeds(replace(run, target=target), read)
+            if found is None:
+                return None
+            row.append(found)
+        name = NAMES.get(target, target)
+        unit, factor = UNITS.get(row[0][0]["unit"], (row[0][0]["unit"], 1.0))
+        values = [
+            [factor * result["test"]["test_mae"] for result in results]
+            for results in row
+        ]
+        lines.append(line([name, unit, *marked(values)]))
+    some = read(next(iter(chosen.values())))
+    assert some is not None
+    fluorine = ", without fluorine" if some["data"]["without_fluorine"] else ""
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Test MAE of {QM9_TEST:,} molecules of QM9{fluorine}; "
+            f"{some['train']:,} training molecules, {minutes(some)} CPU-minutes of "
+            f"training on one thread ({some['machine']['processor']}) for every "
+            "number. U0: mean and standard deviation of three seeds; others: one seed. "
+            f"{settings(chosen)}",
+        ]
+    )
+
+
+def u0(read: Read) -> str | None:
+    """Return size, speed and errors on U0, short and long, of each model."""
+    chosen = choices(read)
+    if chosen is None:
+        return None
+    minute = f"{plan.SHORT // 60} CPU-minutes", f"{plan.LONG // 60} CPU-minutes"
+    lines = header(["model", "parameters", "molecules/s", *minute])
+    for family, run in chosen.items():
+        short, long = over_seeds(run, read), read(replace(run, seconds=plan.LONG))
+        if short is None or long is None:
+            return None
+        speed = mean(result["molecules_per_second"] for result in short)
+        lines.append(
+            line(
+                [
+                    title(family, run),
+                    f"{long['parameters']:,}",
+                    f"{speed:.0f}",
+                    spread([1000 * r["test"]["test_mae"] for r in short]) + " meV",
+                    f"{1000 * long['test']['test_mae']:.1f} meV",
+                ]
+            )
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "QM9 U0, test MAE. Three seeds of the short training (mean and standard "
+            "deviation), one of the long.",
+        ]
+    )
+
+
+def grid(read: Read) -> str | None:
+    """Return validation errors of the grid, from which each family was chosen."""
+    chosen = choices(read)
+    if chosen is None:
+        return None
+    lines = header(["model", "batch size", "learning rate", "U0", "gap", "chosen"])
+    for family in FAMILIES:
+        runs = plan.grid(family, read)
+        for run in (run for run in runs if run.target == "u0"):
+            errors = []
+            for point in (run, replace(run, target="gap")):
+                result = read(point) if point in runs else None
+                value = None if result is None else 1000 * result["val"]["val_mae"]
+                errors.append("" if value is None else f"{value:.1f}")
+            mark = "yes" if run == chosen[family] else ""
+            cells = [run.model, str(run.batch_size), f"{run.lr:g}", *errors, mark]
+            lines.append(line(cells))
+    return "\n".join([*lines, "", "Validation MAE, meV, one seed."])
+
+
+def emt(read: Read) -> str | None:
+    """Return MAE and EwT on the four splits of EMT."""
+    runs = runs_of(plan.adsorption, read)
+    results = [read(run) for run in runs]
+    if len(runs) < 3 or None in results:
+        return None
+    found = [result for result in results if result is not None]
+    lines = header(["split", *(title_of(run) for run in runs)])
+    splits = found[0]["data"]["structures"]
+    for split in splits:
+        maes = [[result["test"][f"{split}_mae"]] for result in found]
+        ewts = [100 * result["test"][f"{split}_ewt"] for result in found]
+        cells = [
+            f"{mae} eV, {ewt:.0f} %"
+            for mae, ewt in zip(marked(maes, 3), ewts, strict=True)
+        ]
+        lines.append(line([split, *cells]))
+    note = (
+        f"MAE and EwT; {found[0]['train']:,} training systems, {minutes(found[0])} "
+        "CPU-minutes on one thread, the same neighbour lists (5 Å) for all, one seed."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def rmd17(read: Read) -> str | None:
+    """Return errors of energies and forces of two molecules."""
+    runs = runs_of(plan.forces, read)
+    results = [read(run) for run in runs]
+    if len(runs) < 6 or None in results:
+        return None
+    molecules = list(dict.fromkeys(run.target for run in runs))
+    models = list(dict.fromkeys(title_of(run) for run in runs))
+    lines = header(["molecule", "error", *models])
+    for molecule in molecules:
+        own = [r for r in results if r is not None and r["target"] == molecule]
+        for what, metric, unit in (
+            ("energy", "test_mae", "meV"),
+            ("forces", "test_force_mae", "meV/Å"),
+        ):
+            values = [[1000 * result["test"][metric]] for result in own]
+            lines.append(line([molecule, f"{what}, {unit}", *marked(values, 1)]))
+    note = (
+        f"Test MAE of {own[0]['data']['test']:,} geometries; {own[0]['train']} for "
+        f"training and {own[0]['data']['val']} for validation, {minutes(own[0])} "
+        "CPU-minutes on one thread, the same loss of energies and forces for all, one "
+        "seed."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def ablations(read: Read) -> str | None:
+    """Return U0 with one part of our model changed at a time."""
+    runs = runs_of(plan.ablations, read)
+    base = choose("FLT", read)
+    if base is None or not runs or any(read(run) is None for run in runs):
+        return None
+    lines = header(["part", "model", "parameters", "molecules/s", "test MAE"])
+    parts = {name: part for part, names in ABLATIONS.items() for name in names}
+    for run in (base, *runs):
+        result = read(run)
+        assert result is not None
+        lines.append(
+            line(
+                [
+                    parts.get(run.model, ""),
+                    run.model,
+                    f"{result['parameters']:,}",
+                    f"{result['molecules_per_second']:.0f}",
+                    f"{1000 * result['test']['test_mae']:.1f} meV",
+                ]
+            )
+        )
+    note = f"QM9 U0, {runs[0].seconds // 60} CPU-minutes, one seed each."
+    return "\n".join([*lines, "", note])
+
+
+def curves(read: Read) -> str | None:
+    """Return U0 by the number of training molecules."""
+    runs = runs_of(plan.curves, read)
+    if not runs or any(read(run) is None for run in runs):
+        return None
+    lines = header(["model", *(f"{count:,}" for count in plan.CURVE)])
+    for model in dict.fromkeys(run.model for run in runs):
+        cells = []
+        for run in runs:
+            result = read(run)
+            assert result is not None
+            if run.model == model:
+                cells.append(f"{1000 * result['test']['test_mae']:.1f}")
+        lines.append(line([model, *cells]))
+    note = (
+        f"QM9 U0, test MAE, meV, by the number of training molecules; "
+        f"{runs[0].seconds // 60} CPU-minutes each, one seed."
+    )
+    return "\n".join([*lines, "", note])
+
+
+TABLES: dict[str, Table] = {
+    "accuracy_qm9": qm9,
+    "accuracy_u0": u0,
+    "accuracy_grid": grid,
+    "accuracy_emt": emt,
+    "accuracy_rmd17": rmd17,
+    "accuracy_curves": curves,
+    "accuracy_ablations": ablations,
+}
+
+
+def choices(read: Read) -> dict[str, Run] | None:
+    """Return the choice of every family; None: a grid is not complete."""
+    found = {family: choose(family, read) for family in FAMILIES}
+    complete = {family: run for family, run in found.items() if run is not None}
+    return complete if len(complete) == len(FAMILIES) else None
+
+
+def runs_of(stage: Callable[[dict[str, Run]], Iterable[Run]], read: Read) -> list[Run]:
+    """Return the runs of one part of the plan; empty: a grid is not complete."""
+    chosen = choices(read)
+    return [] if chosen is None else list(stage(chosen))
+
+
+def over_seeds(run: Run, read: Read) -> list[Result] | None:
+    """Return the results of all seeds of U0, of one seed of another target."""
+    seeds = SEEDS if run.target == "u0" else range(1)
+    found = [read(replace(run, seed=seed)) for seed in seeds]
+    results = [result for result in found if result is not None]
+    return results if len(results) == len(found) else None
+
+
+def title(family: str, run: Run) -> str:
+    """Return the name of a family's model."""
+    return family if run.model == family else f"{family} ({run.model})"
+
+
+def title_of(run: Run) -> str:
+    """Return the name of a run's family."""
+    return next(family for family, models in FAMILIES.items() if run.model in models)
+
+
+def settings(chosen: dict[str, Run]) -> str:
+    """Return what the grid decided."""
+    parts = [
+        f"{title(family, run)} {run.batch_size}, {run.lr:g}"
+        for family, run in chosen.items()
+    ]
+    return f"Batch size and learning rate: {'; '.join(parts)}."
+
+
+def minutes(result: Result) -> int:
+    """Return the budget in minutes."""
+    return round(result["seconds"] / 60)
+
+
+def marked(values: list[list[float]], digits: int | None = None) -> list[str]:
+    """Return means, the least of them bold."""
+    best = min(range(len(values)), key=lambda index: mean(values[index]))
+    texts = [spread(group, digits) for group in values]
+    return [f"**{t}**" if i == best else t for i, t in enumerate(texts)]
+
+
+def spread(values: list[float], digits: int | None = None) -> str:
+    """Return the mean to three figures, with the standard deviation of several."""
+    centre = mean(values)
+    if digits is None:
+        digits = 0 if centre >= 100 else 1 if centre >= 10 else 2 if centre >= 1 else 3
+    text = f"{centre:.{digits}f}"
+    return text if len(values) == 1 else f"{text} ± {stdev(values):.{digits}f}"
+
+
+def header(cells: list[str]) -> list[str]:
+    """Return the two lines above a table."""
+    return [line(cells), "|" + "---|" * len(cells)]
+
+
+def line(cells: list[str]) -> str:
+    """Return one line of a table."""
+    return f"| {' | '.join(cells)} |"

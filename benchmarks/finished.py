@@ -1,0 +1,72 @@
+"""Finished runs as files, and claims on runs that somebody works on."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from plan import Run, options_of
+from record import RESULTS
+
+FOLDER = RESULTS / "accuracy"
+
+
+def path_of(run: Run, suffix: str = ".json") -> Path:
+    """Return the result file of a run, there or not; or its lock file."""
+    return FOLDER / f"{run.name}{suffix}"
+
+
+def read(run: Run) -> dict[str, Any] | None:
+    """Return a finished run; None: there is none of these options of the model."""
+    path = path_of(run)
+    if not path.exists():
+        return None
+    result: dict[str, Any] = json.loads(path.read_text())
+    # Options that came later have defaults that change nothing.
+    now, then = options_of(run.model), result["options"]
+    return result if all(now.get(name) == then[name] for name in then) else None
+
+
+@contextmanager
+def claim(run: Run) -> Iterator[bool]:
+    """Yield whether this process may work on a run; others may not, meanwhile.
+
+    The kernel holds the lock and lets go of it when the process ends, however it ends:
+    a lock file that is left over does not lock anything.
+    """
+    path = path_of(run, ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        try:
+            # Another process may have removed the file after it was opened here.
+            same = os.path.exists(path) and os.path.samestat(
+                os.fstat(file.fileno()), os.stat(path)
+            )
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield same
+        finally:
+            if os.path.exists(path):
+                os.unlink(path)
+
+
+def claimed_by(run: Run) -> str | None:
+    """Return the process that works on a run; None: nobody does."""
+    try:
+        with open(path_of(run, ".lock")) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return file.read().strip()
+    except FileNotFoundError:
+        pass
+    return None

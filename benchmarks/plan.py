@@ -1,0 +1,208 @@
+"""Which runs `accuracy.py` makes, in order of importance.
+
+Batch size and learning rate are chosen once for each family of models: the best point
+of a grid, by validation error on U0 and, for the best two of U0, gap, with one seed. A
+peer's family also holds its published configuration. All other runs use that choice.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from peers import PEERS
+from variants import ABLATIONS, FLT
+
+from molflt.encoder import FLTEncoder
+
+QM9_TARGETS = (
+    *("u0", "gap", "homo", "lumo", "mu", "alpha"),
+    *("r2", "zpve", "u", "h", "g", "cv"),
+)
+GRID = ((32, 1e-3), (16, 1e-3), (32, 5e-4))
+"""Batch size and peak learning rate: at most four points."""
+PUBLISHED = ("PaiNN Bessel", "ET 256")
+"""Published configurations; one point, the learning rate nearest to the papers'."""
+FAMILIES = {
+    "FLT": ("FLT",),
+    "SchNet": ("SchNet",),
+    "PaiNN": ("PaiNN", "PaiNN Bessel"),
+    "ET": ("ET", "ET 256"),
+}
+"""Models by family: the one of about our size, and the published configuration."""
+
+SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
+CURVE = (1_000, 3_000, 10_000, 30_000)
+RMD17_BATCH = 10  # 950 geometries
+EMT_TRAIN, RMD17_TRAIN = 4_000, 950
+
+Read = Callable[["Run"], dict[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: everything that decides its result, apart from the code."""
+
+    task: str
+    target: str
+    model: str
+    seed: int = 0
+    seconds: int = SHORT
+    batch_size: int = 32
+    lr: float = 1e-3
+    train: int = 10_000
+
+    @property
+    def name(self) -> str:
+        """Name of the result file, without suffix."""
+        model = self.model.lower().replace(" ", "_")
+        return (
+            f"{self.task}-{self.target}-{model}-n{self.train}-b{self.batch_size}"
+            f"-lr{self.lr:g}-{self.seconds}s-seed{self.seed}"
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields."""
+        return asdict(self)
+
+
+def options_of(model: str) -> dict[str, Any]:
+    """Return the options of a model, for its result file.
+
+    Raises:
+        SystemExit: There is no such model.
+    """
+    if model in FLT:
+        defaults = inspect.signature(FLTEncoder).parameters.values()
+        return {option.name: option.default for option in defaults} | FLT[model]
+    if model in PEERS:
+        network, cutoff, options = PEERS[model]
+        return {"network": network.__name__, "cutoff": cutoff, **options}
+    raise SystemExit(f"There is no model {model!r}; there are {[*FLT, *PEERS]}.")
+
+
+def grid(family: str, read: Read) -> list[Run]:
+    """Return the grid of a family: all points on U0, then the best two on gap.
+
+    Published configurations are further points, at the learning rate nearest to their
+    papers'.
+
+    Args:
+        family: Key of `FAMILIES`.
+        read: Returns the result of a finished run.
+    """
+    runs = [
+        Run("qm9", "u0", model, batch_size=batch_size, lr=lr)
+        for model in FAMILIES[family]
+        for batch_size, lr in (GRID[-1:] if model in PUBLISHED else GRID)
+    ]
+    errors = {run: _val(run, read) for run in runs}
+    if None in errors.values():
+        return runs
+    best = sorted(runs, key=lambda run: errors[run] or 0.0)[:2]
+    return runs + [replace(run, target="gap") for run in best]
+
+
+def choose(family: str, read: Read) -> Run | None:
+    """Return the run of U0 with the best model, batch size and learning rate.
+
+    The best has the least product of the validation errors of U0 and gap. Test errors
+    have no part in it.
+
+    Args:
+        family: Key of `FAMILIES`.
+        read: Returns the result of a finished run.
+
+    Returns:
+        None if the grid is not complete.
+    """
+    scores: dict[Run, float] = {}
+    for run in grid(family, read):
+        if run.target == "gap":
+            key = replace(run, target="u0")
+            errors = _val(key, read), _val(run, read)
+            if errors[0] is None or errors[1] is None:
+                return None
+            scores[key] = errors[0] * errors[1]
+    return min(scores, key=scores.__getitem__, default=None)
+
+
+def _val(run: Run, read: Read) -> float | None:
+    result = read(run)
+    return None if result is None else float(result["val"]["val_mae"])
+
+
+def plan(read: Read) -> list[Run]:
+    """Return all runs that are known, most important first.
+
+    Args:
+        read: Returns the result of a finished run; the choice depends on the grid's.
+    """
+    grids = {family: grid(family, read) for family in FAMILIES}
+    runs = [run for runs in grids.values() for run in runs]
+    # All families at one point before the next one: the peers' numbers come early.
+    runs.sort(key=lambda run: (run.target != "u0", run.model in PUBLISHED))
+    chosen = {family: choose(family, read) for family in FAMILIES}
+    known = {family: run for family, run in chosen.items() if run is not None}
+    for stage in (targets, seeds, adsorption, long, forces, curves, ablations):
+        runs.extend(stage(known))
+    return list(dict.fromkeys(runs))
+
+
+def targets(chosen: dict[str, Run]) -> Iterator[Run]:
+    """Yield all targets of QM9, one seed."""
+    for target in QM9_TARGETS:
+        for run in chosen.values():
+            yield replace(run, target=target)
+
+
+def seeds(chosen: dict[str, Run]) -> Iterator[Run]:
+    """Yield three seeds of U0."""
+    for seed in range(3):
+        for run in chosen.values():
+            yield replace(run, seed=seed)
+
+
+def long(chosen: dict[str, Run]) -> Iterator[Run]:
+    """Yield U0 with more time."""
+    for run in chosen.values():
+        yield replace(run, seconds=LONG)
+
+
+def adsorption(chosen: dict[str, Run]) -> Iterator[Run]:
+    """Yield EMT; the Equivariant Transformer's package has no pairs across images."""
+    for family in ("FLT", "PaiNN", "SchNet"):
+        if family in chosen:
+            run = chosen[family]
+            yield replace(run, task="emt", target="energy", train=EMT_TRAIN)
+
+
+def forces(chosen: dict[str, Run]) -> Iterator[Run]:
+    """Yield rMD17, energies and forces."""
+    for molecule in ("aspirin", "ethanol"):
+        for family in ("FLT", "PaiNN", "ET"):
+            if family in chosen:
+                yield replace(
+                    chosen[family],
+                    task="rmd17",
+                    target=molecule,
+                    seconds=FORCES,
+                    batch_size=RMD17_BATCH,
+                    train=RMD17_TRAIN,
+                )
+
+
+def curves(chosen: dict[str, Run]) -> Iterator[Run]:
+    """Yield learning curves of U0, ours before the others'."""
+    for family in ("FLT", "PaiNN"):
+        for train in CURVE:
+            if family in chosen:
+                yield replace(chosen[family], seconds=LONG, train=train)
+
+
+def ablations(chosen: dict[str, Run]) -> Iterator[Run]:
+    """Yield U0 with one part of our model changed at a time."""
+    if "FLT" in chosen:
+        for names in ABLATIONS.values():
+            for name in names:
+                yield replace(chosen["FLT"], model=name)

@@ -1,0 +1,61 @@
+"""Variants of our model: options of `molflt.FLTEncoder` by name.
+
+`BASE` is what all variants have unless they say otherwise; "FLT" is the model that is
+compared with the peers.
+"""
+
+from typing import Any
+
+Options = dict[str, Any]
+
+BASE: Options = {
+    "width": 128,
+    "num_layers": 4,
+    "num_near_heads": 8,
+    "num_far_heads": 0,
+}
+
+# What is changed, by part of the model; the part is a heading of the README's table.
+ABLATIONS: dict[str, dict[str, Options]] = {
+    "form": {
+        "FLT additive": {"form": "additive"},
+        "FLT additive favor": {"form": "additive", "estimator": "favor"},
+    },
+    "spectrum (additive)": {
+        "FLT additive free": {"form": "additive", "spectrum": "free"},
+    },
+    "radial components": {
+        "FLT 8 components": {"near_components": 8},
+        "FLT 16 components": {"near_components": 16},
+        "FLT 64 components": {"near_components": 64},
+    },
+    "heads (near + far)": {
+        "FLT 6+2": {"num_near_heads": 6, "num_far_heads": 2},
+        "FLT 4+4": {"num_near_heads": 4, "num_far_heads": 4},
+        "FLT 0+8": {"num_near_heads": 0, "num_far_heads": 8},
+        "FLT 4+0": {"num_near_heads": 4},
+        "FLT 16+0": {
+            "num_near_heads": 16,
+            "head_width": 8,
+            "vector_head_width": 4,
+        },
+    },
+    "directions": {
+        "FLT no vectors": {"vector_width": 0},
+        "FLT matrices": {"matrix_head_width": 4},
+    },
+    "near cutoff": {
+        "FLT cutoff 3": {"cutoff": 3.0},
+        "FLT cutoff 10": {"cutoff": 10.0},
+        "FLT 6+2 cutoff 3": {"num_near_heads": 6, "num_far_heads": 2, "cutoff": 3.0},
+    },
+}
+
+FLT: dict[str, Options] = {
+    "FLT": BASE,
+    **{
+        name: BASE | options
+        for variants in ABLATIONS.values()
+        for name, options in variants.items()
+    },
+}

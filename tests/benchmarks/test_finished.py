@@ -1,0 +1,81 @@
+import json
+import multiprocessing
+
+import pytest
+from finished import claim, claimed_by, path_of, read
+from plan import Run, options_of
+
+RUN = Run("qm9", "u0", "PaiNN")
+
+
+def write(run, **changes):
+    content = {**run.plain(), "options": {**options_of(run.model), **changes}}
+    path_of(run).write_text(json.dumps(content))
+
+
+def test_a_run_is_finished_when_its_file_is_there(results):
+    assert read(RUN) is None
+    write(RUN)
+    assert read(RUN)["target"] == "u0"
+
+
+def test_a_run_of_other_options_does_not_count(results):
+    write(RUN, width=64)
+    assert read(RUN) is None
+
+
+def test_options_that_came_later_change_nothing(results, monkeypatch):
+    write(RUN)
+    monkeypatch.setattr(
+        "finished.options_of", lambda model: options_of(model) | {"later": 1}
+    )
+    assert read(RUN) is not None
+
+
+def _claim(queue):
+    with claim(RUN) as free:
+        queue.put(free)
+
+
+def _claim_and_die(ready):
+    manager = claim(RUN)
+    manager.__enter__()
+    ready.set()
+    import time
+
+    time.sleep(60)
+
+
+def in_another_process():
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=_claim, args=(queue,))
+    process.start()
+    free = queue.get(timeout=10)
+    process.join()
+    return free
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_one_process_works_on_a_run(results):
+    with claim(RUN) as free:
+        assert free
+        assert not in_another_process()
+    assert in_another_process()
+    assert list(results.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_claim_of_a_killed_process_is_void(results):
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    process = context.Process(target=_claim_and_die, args=(ready,))
+    process.start()
+    assert ready.wait(10)
+    assert claimed_by(RUN) == str(process.pid)
+    process.kill()
+    process.join()
+    assert path_of(RUN, ".lock").exists()
+    assert claimed_by(RUN) is None
+    with claim(RUN) as free:
+        assert free

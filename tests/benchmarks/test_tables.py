@@ -1,0 +1,101 @@
+import accuracy_tables
+import curves
+import numpy as np
+import plan as planning
+import pytest
+from plan import FAMILIES, options_of
+
+from molflt.analysis.style import panels
+
+WORSE = {"FLT": 1.0, "SchNet": 4.0, "PaiNN": 2.0, "PaiNN Bessel": 1.5, "ET": 3.0}
+SPLITS = ("val_id", "val_ood_ads", "val_ood_cat", "val_ood_both")
+
+
+def measured(run):
+    """Return a made-up result: errors fall with time and the number of molecules."""
+    error = 0.05 * WORSE.get(run.model, 5.0) * (run.train / 10_000) ** -0.7
+    error *= (480 / run.seconds) * (1 + 0.1 * run.seed)
+    metrics = {"test_mae": error, "test_force_mae": 2 * error}
+    for split in SPLITS:
+        metrics |= {f"{split}_mae": error, f"{split}_ewt": 0.25}
+    return {
+        **run.plain(),
+        "options": options_of(run.model),
+        "parameters": 123_456,
+        "molecules_per_second": 200.0,
+        "val": {"val_mae": error},
+        "test": metrics,
+        "unit": "D" if run.target == "mu" else "eV",
+        "machine": {"processor": "a processor"},
+        "data": {
+            "without_fluorine": True,
+            "structures": dict.fromkeys(SPLITS, 285),
+            "test": 1000,
+            "val": 50,
+        },
+    }
+
+
+def rows(table):
+    lines = [row for row in table.splitlines() if row.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in lines]
+
+
+@pytest.mark.parametrize("name", accuracy_tables.TABLES)
+def test_tables_have_equal_rows(name):
+    table = accuracy_tables.TABLES[name](measured)
+    assert len({len(row) for row in rows(table)}) == 1
+    assert len(rows(table)) > 3
+
+
+@pytest.mark.parametrize("name", accuracy_tables.TABLES)
+def test_no_table_while_a_run_is_open(name):
+    table = accuracy_tables.TABLES[name]
+    assert table(lambda run: None) is None
+    needed = set()
+
+    def note(run):
+        needed.add(run)
+        return measured(run)
+
+    table(note)
+    for missing in sorted(needed, key=lambda run: run.name)[::5]:
+        part = lambda run, missing=missing: None if run == missing else measured(run)  # noqa: E731
+        assert table(part) is None, missing.name
+
+
+def test_twelve_targets_with_the_best_in_bold():
+    table = rows(accuracy_tables.qm9(measured))
+    assert table[0] == ["target", "unit", *FAMILIES]
+    assert len(table) == 2 + 12
+    u0 = table[2]
+    assert u0[:3] == ["U0", "meV", "**55.0 ± 5.0**"]
+    mu = next(row for row in table if row[0] == "μ")
+    assert mu[1:] == ["D", "**0.050**", "0.200", "0.075", "0.150"]
+
+
+def test_the_better_configuration_is_named():
+    assert "PaiNN (PaiNN Bessel)" in accuracy_tables.u0(measured)
+    chosen = [row for row in rows(accuracy_tables.grid(measured)) if row[-1] == "yes"]
+    assert [row[0] for row in chosen] == ["FLT", "SchNet", "PaiNN Bessel", "ET"]
+
+
+def test_learning_curves_have_their_slope():
+    points = curves.curves(measured)
+    assert set(points) == {"FLT", "PaiNN"}
+    sizes, errors = points["FLT"]
+    assert sizes.tolist() == list(planning.CURVE)
+    assert curves.slope(sizes, errors) == pytest.approx(-0.7)
+    _, (axes,) = panels(1)
+    curves.draw(axes, points)
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts[0] == "FLT, n$^{-0.70}$"
+    assert np.allclose(axes.lines[1].get_ydata(), errors)
+
+
+def test_unfinished_curves_are_not_drawn():
+    last = max(planning.CURVE)
+    points = curves.curves(
+        lambda run: None if (run.model, run.train) == ("FLT", last) else measured(run)
+    )
+    assert "FLT" not in points
