@@ -1,9 +1,20 @@
-"""What a predicted quantity is: its name, unit, meaning and reference."""
+"""What a predicted quantity is: its name, unit, meaning, reference and readout."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 TargetKind = Literal["potential", "relaxed", "property"]
+ReadoutName = Literal[
+    "atoms", "tags", "attention", "dipole", "extent", "polarisability"
+]
+
+# What `extensive` is for the readouts that leave no choice.
+_EXTENSIVE: dict[str, bool] = {
+    "attention": False,
+    "dipole": False,
+    "extent": True,
+    "polarisability": True,
+}
 
 
 @dataclass(frozen=True)
@@ -21,6 +32,15 @@ class TargetSpec:
             rather than averaged.
         element_reference: Published energy of a free atom by atomic number, in `unit`,
             from which the label is counted; for the record, as training fits its own.
+        readout: How features of atoms become the quantity. ``"atoms"``: the sum
+            (`extensive`) or mean of a term per atom; ``"tags"``: the same with a
+            learned weight per tag; ``"attention"``: a mean with learned weights;
+            ``"dipole"``: length of the dipole vector; ``"extent"``: electronic spatial
+            extent <R^2>; ``"polarisability"``: isotropic. Formulas:
+            `molflt.nn.readout` and its neighbours.
+
+    Raises:
+        ValueError: An unknown readout, or one that contradicts `extensive`.
     """
 
     name: str
@@ -29,6 +49,19 @@ class TargetSpec:
     reference: str = ""
     extensive: bool = True
     element_reference: dict[int, float] | None = None
+    readout: ReadoutName = "atoms"
+
+    def __post_init__(self) -> None:
+        if self.readout not in get_args(ReadoutName):
+            raise ValueError(
+                f"target {self.name!r} has readout {self.readout!r}; there are "
+                f"{', '.join(get_args(ReadoutName))}"
+            )
+        if self.extensive != _EXTENSIVE.get(self.readout, self.extensive):
+            raise ValueError(
+                f"target {self.name!r} has readout {self.readout!r}, which needs "
+                f"extensive={_EXTENSIVE[self.readout]}"
+            )
 
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON-like types."""

@@ -122,6 +122,7 @@ def _add_convert(parser: Parser) -> None:
         default="potential",
         help="what the energy of ASE's files is: of the geometry, or after relaxation",
     )
+    add("--stress", action="store_true", help="read the stress of ASE's files too")
     add("--reference", default="", help="what zero energy means, in words")
     parser.set_defaults(run=_convert)
 
@@ -134,6 +135,7 @@ def _convert(options: Namespace) -> int:
         options.out,
         energy_key=options.energy_key,
         forces_key=options.forces_key,
+        stress=options.stress,
         tags=options.tags,
         kind=options.kind,
         reference=options.reference,

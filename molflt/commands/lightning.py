@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Callback, LightningDataModule, Trainer
+from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
@@ -20,6 +21,7 @@ from molflt.data.datamodule import GraphDataModule
 from molflt.errors import MolfltError, UsageError
 from molflt.training.callbacks import EMA, StopBetweenBatches, Throughput
 from molflt.training.checkpoint_io import AtomicCheckpointIO
+from molflt.training.memory import keep_freed_memory
 from molflt.training.progress_bar import MetricsBar
 from molflt.training.task import FLTTask
 
@@ -187,6 +189,8 @@ def train(cli: FLTCLI, **options: Any) -> None:
     Raises:
         KeyboardInterrupt: After Ctrl-C, saying where the last state is.
     """
+    if isinstance(cli.trainer.accelerator, CPUAccelerator):
+        keep_freed_memory()
     try:
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, **options)
     except (SystemExit, SIGTERMException) as error:  # SystemExit: after Ctrl-C

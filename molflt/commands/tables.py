@@ -1,5 +1,6 @@
 """Errors of splits as a table on the terminal."""
 
+import re
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -37,9 +38,11 @@ def show(table: Table) -> None:
 
 
 def _heading(metric: str) -> str:
-    name, _, unit = metric.partition("_")
+    """Return ``force MAE [eV/A]`` for ``force_mae_eV_per_A``, and so on."""
+    head, error, unit = re.split("_?(mae|ewt)_", metric, maxsplit=1)
+    name = f"{head} {'MAE' if error == 'mae' else 'EwT'}".strip()
     # Escaped: rich takes words in brackets for styles.
-    return escape(f"{'MAE' if name == 'mae' else 'EwT'} [{_unit(unit)}]")
+    return escape(f"{name} [{_unit(unit)}]")
 
 
 def _unit(unit: str) -> str:

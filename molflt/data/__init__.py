@@ -8,14 +8,16 @@ if TYPE_CHECKING:
     from molflt.data.emt import EMTIS2RE
     from molflt.data.oc20 import OC20IS2RE
     from molflt.data.qm9 import QM9
+    from molflt.data.rmd17 import RMD17
 
-__all__ = ["EMTIS2RE", "OC20IS2RE", "QM9", "AtomsFiles"]
+__all__ = ["EMTIS2RE", "OC20IS2RE", "QM9", "RMD17", "AtomsFiles"]
 
 _HOMES = {
     "AtomsFiles": "molflt.data.atoms_files",
     "EMTIS2RE": "molflt.data.emt",
     "OC20IS2RE": "molflt.data.oc20",
     "QM9": "molflt.data.qm9",
+    "RMD17": "molflt.data.rmd17",
 }
 
 

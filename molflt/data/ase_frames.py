@@ -11,6 +11,7 @@ import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.stress import voigt_6_to_full_3x3_stress
 from torch_geometric.data import Data
 
 from molflt.data.molecule import atoms_to_graph
@@ -142,6 +143,27 @@ def read_labels(
     )
 
 
+def read_stress(atoms: Atoms, where: str = "") -> np.ndarray:
+    """Find the stress (3, 3) [eV/Å^3] of one frame, positive under tension as in ASE.
+
+    Args:
+        atoms: The frame; ``stress`` of its calculator or of `info`, as a matrix or in
+            Voigt's order xx, yy, zz, yz, xz, xy.
+        where: File and frame, for errors.
+
+    Raises:
+        InputError: There is none, or it is no such array.
+    """
+    results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
+    stress = {**atoms.info, **results}.get("stress")
+    if stress is None or not _numeric(stress) or np.size(stress) not in (6, 9):
+        found = "is missing" if stress is None else f"has shape {np.shape(stress)}"
+        raise InputError(f"{where}: 'stress' {found}; it must be (6,) or (3, 3).")
+    if np.size(stress) == 6:
+        stress = voigt_6_to_full_3x3_stress(np.reshape(stress, 6))
+    return np.asarray(stress, dtype=np.float64).reshape(3, 3)
+
+
 def _numeric(value: Any) -> bool:
     return np.asarray(value).dtype.kind in "iuf"
 
@@ -152,6 +174,7 @@ def iterate_graphs(
     forces_key: str | None = None,
     tags: TagRule = "auto",
     need_energy: bool = True,
+    stress: bool = False,
 ) -> Iterator[Data]:
     """Read the labelled graphs of a file, in its order; an empty id where it has none.
 
@@ -161,13 +184,16 @@ def iterate_graphs(
         forces_key: See `read_labels`; without it, all frames have forces or none.
         tags: How to read tags, see `molflt.data.tags`.
         need_energy: A frame without energy is an error.
+        stress: Read the stress too; a frame without it is an error.
 
     Raises:
         InputError: Names file and frame: a missing label, or as `make_graph`.
     """
     with_forces: bool | None = None
     for where, atoms in iterate_atoms(path):
-        graph = frame_graph(where, atoms, energy_key, forces_key, tags, need_energy)
+        graph = frame_graph(
+            where, atoms, energy_key, forces_key, tags, need_energy, stress
+        )
         if with_forces is None:
             with_forces = "forces" in graph
         if with_forces != ("forces" in graph):
@@ -183,6 +209,7 @@ def frame_graph(
     forces_key: str | None = None,
     tags: TagRule = "auto",
     need_energy: bool = True,
+    stress: bool = False,
 ) -> Data:
     """Make the graph of one frame with the labels it has; see `iterate_graphs`.
 
@@ -197,5 +224,6 @@ def frame_graph(
         tags=tags,
         targets=None if energy is None else {"energy": energy},
         forces=forces,
+        stress=read_stress(atoms, where)[None] if stress else None,
         where=where,
     )

@@ -34,6 +34,8 @@ class AtomsFiles(GraphDataModule):
         energy_key: Name of the energy in `info`, a calculator's results or a database;
             None: ``energy``. A frame without it is an error.
         forces_key: Name of the forces; None: ``forces``, where there are any.
+        stress: Whether to read the stress of periodic systems; a frame without it is
+            an error.
         val_fraction: Part of the training files that validates if `val` is None.
         kind: ``potential``: energy of the geometry in the file; ``relaxed``: energy
             after relaxation of it; see `TargetSpec`.
@@ -69,6 +71,7 @@ class AtomsFiles(GraphDataModule):
         seed: int = 0,
         max_train: int | None = None,
         in_memory: bool = True,
+        stress: bool = False,
     ) -> None:
         super().__init__(
             batch_size, eval_batch_size, num_workers, seed, max_train, in_memory
@@ -78,6 +81,7 @@ class AtomsFiles(GraphDataModule):
         self._files = {"train": _listed(train), "val": _listed(val)}
         self._files["test"] = _listed(test)
         self._options = (energy_key, forces_key, tags)
+        self._stress = stress
         self.val_fraction = val_fraction
         self._targets: tuple[TargetSpec, ...] = (
             TargetSpec("energy", kind=kind, reference=reference),
@@ -136,7 +140,7 @@ class AtomsFiles(GraphDataModule):
             graph
             for path in files
             for graph in track(
-                iterate_graphs(path, energy_key, forces_key, tags),
+                iterate_graphs(path, energy_key, forces_key, tags, stress=self._stress),
                 f"reading {path.name}",
             )
         )

@@ -10,7 +10,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from torch_geometric.data import Data
 
-from molflt.data.molecule import ATOM_LABELS, make_graph, target_names
+from molflt.data.molecule import ARRAY_LABELS, make_graph, target_names
 from molflt.data.progress import track
 from molflt.data.source import ASE_FORMAT, OWN_FORMAT, open_source
 from molflt.data.tags import TagRule
@@ -165,7 +165,7 @@ def _check_again(graph: Data, where: str) -> None:
         tags=graph.tags.numpy(),
         fixed=graph.fixed.numpy(),
         targets={name: graph[name].item() for name in target_names(graph)},
-        **{name: graph[name].numpy() for name in ATOM_LABELS if name in graph},
+        **{name: graph[name].numpy() for name in ARRAY_LABELS if name in graph},
         where=where,
     )
 

@@ -19,6 +19,7 @@ def convert(
     *,
     energy_key: str | None = None,
     forces_key: str | None = None,
+    stress: bool = False,
     tags: TagRule = "auto",
     kind: TargetKind = "potential",
     reference: str = "",
@@ -31,6 +32,7 @@ def convert(
         out: The LMDB to write; it appears only when it is complete.
         energy_key: Name of the energy in ASE's files; None: ``energy``.
         forces_key: Name of the forces in ASE's files; None: ``forces`` if there are.
+        stress: Whether to read the stress of ASE's files; all must have it.
         tags: How to read tags of ASE's files, see `molflt.data.tags`.
         kind: What the energy of ASE's files means, see `TargetSpec`.
         reference: What zero energy of ASE's files means.
@@ -58,6 +60,7 @@ def convert(
             source,
             energy_key=energy_key,
             forces_key=forces_key,
+            stress=stress,
             tags=tags,
             kind=kind,
             reference=reference,

@@ -11,6 +11,7 @@ from safetensors.numpy import load, save
 from torch_geometric.data import Data
 
 from molflt.data.molecule import (
+    ARRAY_LABELS,
     ATOM_LABELS,
     MAX_Z,
     STRUCTURE_FIELDS,
@@ -32,6 +33,7 @@ _LAYOUT: dict[str, tuple[tuple[int | None, ...], str]] = {
     "fixed": ((None,), "b"),
     "forces": ((None, 3), "f"),
     "pos_relaxed": ((None, 3), "f"),
+    "stress": ((1, 3, 3), "f"),
 }
 
 Precision = Literal["float32", "float64"]
@@ -39,7 +41,7 @@ Precision = Literal["float32", "float64"]
 
 def label_names(graph: Data) -> list[str]:
     """Return the names of all labels of a graph, in one order."""
-    return [name for name in ATOM_LABELS if name in graph] + target_names(graph)
+    return [name for name in ARRAY_LABELS if name in graph] + target_names(graph)
 
 
 def encode(graph: Data, index: int, precision: Precision, where: str) -> bytes:
@@ -67,6 +69,9 @@ def encode(graph: Data, index: int, precision: Precision, where: str) -> bytes:
         value = graph[name]
         if name in ATOM_LABELS:
             arrays[name] = value.numpy().astype(precision)
+            continue
+        if name in ARRAY_LABELS:
+            arrays[name] = value.numpy().astype(np.float64)
             continue
         if not isinstance(value, torch.Tensor) or value.numel() != 1:
             raise InputError(f"{where}: field {name!r} is not a scalar label.")

@@ -15,6 +15,7 @@ fixed         (n,)      bool           atoms held during relaxation
 sid           str                      id, unique in its split
 forces        (n, 3)    float64 eV/Å   optional label
 pos_relaxed   (n, 3)    float64 Å      optional label: positions after relaxation
+stress        (1, 3, 3) float64 eV/Å^3 optional label: (1/V) dE/d(strain), ASE's sign
 energy, ...   (1,)      float64 eV...  optional scalar labels, by target name
 ============= ========= ======= ====== ==============================================
 
@@ -38,6 +39,7 @@ from molflt.errors import InputError
 
 STRUCTURE_FIELDS = ("z", "pos", "cell", "pbc", "tags", "fixed")
 ATOM_LABELS = ("forces", "pos_relaxed")
+ARRAY_LABELS = (*ATOM_LABELS, "stress")  # all that are no scalars
 MAX_Z = 118
 
 
@@ -53,6 +55,7 @@ def make_graph(
     targets: Mapping[str, float] | None = None,
     forces: ArrayLike | None = None,
     pos_relaxed: ArrayLike | None = None,
+    stress: ArrayLike | None = None,
     where: str = "",
 ) -> Data:
     """Check the arrays of one system and make its graph (fields: module docstring).
@@ -68,6 +71,7 @@ def make_graph(
         targets: Scalar labels by name, in the units of their `TargetSpec`.
         forces: Forces (n, 3) [eV/Å].
         pos_relaxed: Positions after relaxation (n, 3) [Å].
+        stress: (1/V) dE/d(strain) (1, 3, 3) [eV/Å^3].
         where: File and record, named in every error.
 
     Raises:
@@ -96,6 +100,8 @@ def make_graph(
     for name, value in (("forces", forces), ("pos_relaxed", pos_relaxed)):
         if value is not None:
             graph[name] = torch.from_numpy(_floats(value, (n, 3), name, prefix))
+    if stress is not None:
+        graph.stress = torch.from_numpy(_floats(stress, (1, 3, 3), "stress", prefix))
     for name, value in (targets or {}).items():
         check_target_name(name, prefix)
         label = _floats(_flat(value), (1,), f"label {name!r}", prefix)
@@ -110,6 +116,7 @@ def atoms_to_graph(
     sid: str | None = None,
     targets: Mapping[str, float] | None = None,
     forces: ArrayLike | None = None,
+    stress: ArrayLike | None = None,
     where: str = "",
 ) -> Data:
     """Make the graph of ASE atoms; `FixAtoms` constraints become `fixed`.
@@ -123,6 +130,7 @@ def atoms_to_graph(
         sid: Id; None: ``atoms.info["sid"]`` if there is one.
         targets: Scalar labels by name.
         forces: Forces (n, 3) [eV/Å].
+        stress: Stress (1, 3, 3) [eV/Å^3].
         where: File and frame, named in every error.
 
     Raises:
@@ -144,12 +152,13 @@ def atoms_to_graph(
         sid=sid,
         targets=targets,
         forces=forces,
+        stress=stress,
         where=where,
     )
 
 
 def graph_to_atoms(graph: Data) -> Atoms:
-    """Return the structure with its labels: scalars in `info`, the others in `arrays`.
+    """Return the structure with its labels: those of atoms in `arrays`, or in `info`.
 
     Tags are OC20's (0 for all atoms where the graph has none), `fixed` becomes a
     `FixAtoms` constraint, an id that is not empty goes to ``info["sid"]``.
@@ -165,9 +174,10 @@ def graph_to_atoms(graph: Data) -> Atoms:
         atoms.set_constraint(FixAtoms(mask=graph.fixed.numpy()))
     if graph.sid:
         atoms.info["sid"] = graph.sid
-    for name in ATOM_LABELS:
-        if name in graph:
-            atoms.arrays[name] = graph[name].numpy().copy()
+    for name in [name for name in ATOM_LABELS if name in graph]:
+        atoms.arrays[name] = graph[name].numpy().copy()
+    if "stress" in graph:
+        atoms.info["stress"] = graph.stress[0].numpy().copy()
     for name in target_names(graph):
         atoms.info[name] = float(graph[name])
     return atoms
@@ -175,7 +185,7 @@ def graph_to_atoms(graph: Data) -> Atoms:
 
 def target_names(graph: Data) -> list[str]:
     """Return the names of the graph's scalar labels, in order of the alphabet."""
-    known = {*STRUCTURE_FIELDS, *ATOM_LABELS, "sid"}
+    known = {*STRUCTURE_FIELDS, *ARRAY_LABELS, "sid"}
     return sorted(name for name in graph.keys() if name not in known)  # noqa: SIM118
 
 
@@ -187,7 +197,7 @@ def check_target_name(name: str, prefix: str = "") -> None:
     Raises:
         InputError: The name cannot be used.
     """
-    taken = {*STRUCTURE_FIELDS, *ATOM_LABELS, "sid", "ptr", "face", "num_nodes"}
+    taken = {*STRUCTURE_FIELDS, *ARRAY_LABELS, "sid", "ptr", "face", "num_nodes"}
     if name in taken or "index" in name or "batch" in name or not name.isidentifier():
         raise InputError(f"{prefix}{name!r} cannot be the name of a target.")
 

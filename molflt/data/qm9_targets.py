@@ -5,10 +5,9 @@ gives energies in hartree and atomisation energies in kcal/mol; here both are in
 
 None of the targets is a *potential* energy, not even `u0`: it includes the zero-point
 vibration, and the data hold minima only, so that its gradient would not be a force.
-Energies, heat capacity, polarisability, zero-point energy and <R^2> grow with the
-molecule and are summed over atoms (`extensive`; for <R^2> and the polarisability that
-is the customary model rather than an exact law). Dipole moment, orbital energies and
-rotational constants do not grow, and are averaged.
+Energies, heat capacity and zero-point energy grow with the molecule and are summed
+over atoms; orbital energies and rotational constants do not, and are averaged. Dipole
+moment, polarisability and <R^2> have readouts of their own (`molflt.nn.readout`).
 """
 
 from typing import Final
@@ -16,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from molflt.errors import UsageError
-from molflt.targets import TargetSpec
+from molflt.targets import ReadoutName, TargetSpec
 from molflt.units import HARTREE, KCAL_PER_MOL
 
 ATOM_REFERENCES: Final[dict[str, dict[int, float]]] = {
@@ -60,19 +59,30 @@ def _energy(name: str, reference: str) -> TargetSpec:
     return TargetSpec(name, "eV", "property", reference, True, atoms)
 
 
-def _other(name: str, unit: str, reference: str, extensive: bool) -> TargetSpec:
-    return TargetSpec(name, unit, "property", reference, extensive)
+def _other(
+    name: str,
+    unit: str,
+    reference: str,
+    extensive: bool,
+    readout: ReadoutName = "atoms",
+) -> TargetSpec:
+    return TargetSpec(name, unit, "property", reference, extensive, None, readout)
+
+
+_DIPOLE = _other("mu", "D", "dipole moment, its length", False, "dipole")
+_ALPHA = _other("alpha", "a0^3", "isotropic polarisability", True, "polarisability")
+_EXTENT = _other("r2", "a0^2", "electronic spatial extent <R^2>", True, "extent")
 
 
 # Column of gdb9.sdf.csv, factor into the unit of the target, target; in PyG's order
 # (the file has A, B, C first).
 _COLUMNS: Final[tuple[tuple[str, float, TargetSpec], ...]] = (
-    ("mu", 1.0, _other("mu", "D", "dipole moment, its length", False)),
-    ("alpha", 1.0, _other("alpha", "a0^3", "isotropic polarisability", True)),
+    ("mu", 1.0, _DIPOLE),
+    ("alpha", 1.0, _ALPHA),
     ("homo", HARTREE, _other("homo", "eV", "vacuum", False)),
     ("lumo", HARTREE, _other("lumo", "eV", "vacuum", False)),
     ("gap", HARTREE, _other("gap", "eV", "LUMO - HOMO", False)),
-    ("r2", 1.0, _other("r2", "a0^2", "electronic spatial extent <R^2>", True)),
+    ("r2", 1.0, _EXTENT),
     ("zpve", HARTREE, _other("zpve", "eV", "bottom of the potential well", True)),
     ("u0", HARTREE, _energy("u0", f"internal energy at 0 K: {_REFERENCE}")),
     ("u298", HARTREE, _energy("u", f"internal energy{_AT_298}: {_REFERENCE}")),

@@ -65,6 +65,7 @@ def open_source(
     kind: TargetKind = "potential",
     reference: str = "",
     need_energy: bool = True,
+    stress: bool = False,
 ) -> Source:
     """Open a file of any known format.
 
@@ -76,6 +77,7 @@ def open_source(
         kind: What the energy of ASE's files means.
         reference: What zero energy of ASE's files means.
         need_energy: A record without energy is an error when it is read.
+        stress: Read the stress of ASE's files; a record without it is an error.
 
     Raises:
         InputError: The file is missing or broken.
@@ -101,7 +103,7 @@ def open_source(
     def frames() -> Iterator[Record]:
         for where, atoms in iterate_atoms(path):
             yield lambda where=where, atoms=atoms: frame_graph(  # type: ignore[misc]
-                where, atoms, energy_key, forces_key, tags, need_energy
+                where, atoms, energy_key, forces_key, tags, need_energy, stress
             )
 
     spec = TargetSpec("energy", kind=kind, reference=reference)

@@ -1,16 +1,18 @@
 """What a training set says about a target: atom references, spread, ranges."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
 import numpy as np
+import torch
 from torch_geometric.data import Data
 
 from molflt.data.dataset import GraphDataset
 from molflt.data.progress import track
 from molflt.errors import InputError
+from molflt.moments import squared_radii
 from molflt.targets import TargetSpec
 
 _BATCH = 2048
@@ -21,9 +23,15 @@ _ELEMENTS = 119  # columns by atomic number, 0 unused
 class Statistics:
     """Summary of one target on one set of structures, in units of the target.
 
-    With c_z the number of atoms of element z in a structure, its label y is written as
+    With c_z the number of atoms of element z in a structure and m_z the sum of their
+    squared distances [Å^2] from the centre of mass, its label y is written as
 
-        y = sum_z c_z element_reference[z] + mean + std * (what the model learns)
+        y = sum_z (c_z element_reference[z] + m_z moment_reference[z]) + mean
+            + std * (what the model learns)
+
+    Which terms there are depends on the readout of the target: references of elements
+    where it is extensive, of moments for a spatial extent, a mean where it is neither
+    extensive nor the length of a dipole, for which nought is special.
 
     Args:
         target: Name of the target.
@@ -31,7 +39,7 @@ class Statistics:
         element_reference: Contribution of one atom by atomic number, the least-squares
             fit of least norm; empty if not extensive.
         mean: Mean label if not extensive; 0 if extensive, where a constant per
-            structure would break E(2 copies) = 2 E.
+            structure would break E(2 copies) = 2 E, and for a dipole.
         std: Root mean square of the rest, y - references - mean; 1 if that vanishes.
         rmse: The same before the guard against zero: error of this baseline.
         num_structures: Structures seen.
@@ -41,6 +49,8 @@ class Statistics:
         target_min: Smallest label.
         target_max: Largest label.
         pbc_seen: Patterns of periodic directions that occur.
+        moment_reference: Contribution of 1 Å^2 of squared distance by atomic number,
+            fitted with `element_reference`; empty unless a spatial extent.
     """
 
     target: str
@@ -56,6 +66,7 @@ class Statistics:
     target_min: float
     target_max: float
     pbc_seen: list[list[bool]]
+    moment_reference: dict[int, float] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON-like types."""
@@ -63,15 +74,13 @@ class Statistics:
 
     @classmethod
     def from_plain(cls, fields: dict[str, Any]) -> "Statistics":
-        """Rebuild from `plain()`; keys of `element_reference` may be strings (JSON)."""
-        reference = fields["element_reference"]
-        return cls(
-            **fields
-            | {
-                "elements": tuple(int(z) for z in fields["elements"]),
-                "element_reference": {int(z): float(v) for z, v in reference.items()},
-            }
-        )
+        """Rebuild from `plain()`; keys of the references may be strings (JSON)."""
+        references = {
+            name: {int(z): float(v) for z, v in fields.get(name, {}).items()}
+            for name in ("element_reference", "moment_reference")
+        }
+        elements = tuple(int(z) for z in fields["elements"])
+        return cls(**fields | references | {"elements": elements})
 
 
 def fit_statistics(
@@ -95,40 +104,35 @@ def fit_statistics(
     indices = range(len(dataset))
     bar = track(indices, f"statistics of {spec.name}", show=progress)
     graphs = (dataset[index] for index in bar)
-    # Upper triangle of the QR factorisation of the rows [counts, 1, label].
-    triangle = np.zeros((0, _ELEMENTS + 2))
+    # Upper triangle of the QR factorisation of the rows [terms of the baseline, label].
+    triangle: np.ndarray | None = None
     present = np.zeros(_ELEMENTS, dtype=bool)
     sizes: set[int] = set()
     patterns: set[tuple[bool, ...]] = set()
     lowest, highest, count = np.inf, -np.inf, 0
     while batch := list(islice(graphs, _BATCH)):
         labels = _labels(batch, spec)
-        rows = np.zeros((len(batch), _ELEMENTS + 2))
-        for row, graph in zip(rows, batch, strict=True):
-            row[:_ELEMENTS] = np.bincount(graph.z.numpy(), minlength=_ELEMENTS)
-            sizes.add(len(graph.z))
-            patterns.add(tuple(graph.pbc[0].tolist()))
-        rows[:, _ELEMENTS] = 1.0
-        rows[:, -1] = labels
-        present |= rows[:, :_ELEMENTS].any(axis=0)
-        stacked = np.concatenate([triangle, rows])
+        counts, terms = _terms(batch, spec)
+        present |= counts.any(axis=0)
+        sizes |= {len(graph.z) for graph in batch}
+        patterns |= {tuple(graph.pbc[0].tolist()) for graph in batch}
+        rows = np.column_stack([terms, labels])
+        stacked = rows if triangle is None else np.concatenate([triangle, rows])
         triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
         lowest, highest = min(lowest, labels.min()), max(highest, labels.max())
         count += len(batch)
-    if not count:
+    if triangle is None:
         raise InputError(f"There is no structure to fit target {spec.name!r} to.")
     elements = np.flatnonzero(present)
-    reference, mean = _solve(triangle, elements, spec)
-    solution = np.zeros(_ELEMENTS + 2)
-    solution[list(reference)] = list(reference.values())
-    solution[_ELEMENTS], solution[-1] = mean, -1.0
-    rmse = float(np.linalg.norm(triangle @ solution) / np.sqrt(count))
+    fit = _solve(triangle, elements, spec)
+    rest = triangle[:, :-1] @ fit.ravel() - triangle[:, -1]
+    rmse = float(np.linalg.norm(rest) / np.sqrt(count))
     negligible = rmse <= 1e-9 * max(1.0, abs(lowest), abs(highest))
     return Statistics(
         target=spec.name,
         unit=spec.unit,
-        element_reference=reference,
-        mean=mean,
+        element_reference=_by_element(fit, 0, elements) if spec.extensive else {},
+        mean=0.0 if spec.extensive else float(fit.sum()),
         std=1.0 if negligible else rmse,
         rmse=rmse,
         num_structures=count,
@@ -138,6 +142,7 @@ def fit_statistics(
         target_min=float(lowest),
         target_max=float(highest),
         pbc_seen=[list(pattern) for pattern in sorted(patterns)],
+        moment_reference=_by_element(fit, 1, elements) if len(fit) > 1 else {},
     )
 
 
@@ -155,15 +160,39 @@ def _labels(graphs: Iterable[Data], spec: TargetSpec) -> np.ndarray:
     return np.array(labels)
 
 
-def _solve(
-    triangle: np.ndarray, elements: np.ndarray, spec: TargetSpec
-) -> tuple[dict[int, float], float]:
-    """Return references and mean from the triangle's columns."""
+def _terms(graphs: list[Data], spec: TargetSpec) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts of elements (k, 119), and the terms of the baseline (k, t)."""
+    z = torch.cat([graph.z for graph in graphs])
+    sizes = torch.tensor([len(graph.z) for graph in graphs])
+    batch = torch.repeat_interleave(torch.arange(len(graphs)), sizes)
+    shape = (len(graphs), _ELEMENTS)
+    column = (batch * _ELEMENTS + z).numpy()
+    counts = np.bincount(column, minlength=np.prod(shape)).reshape(shape)
+    if spec.readout == "dipole":
+        return counts, np.zeros((len(graphs), 0))
     if not spec.extensive:
-        column = triangle[:, _ELEMENTS]
-        return {}, float(column @ triangle[:, -1] / (column @ column))
+        return counts, np.ones((len(graphs), 1))
+    if spec.readout != "extent":
+        return counts, counts
+    pos = torch.cat([graph.pos for graph in graphs])
+    squares = squared_radii(z, pos, batch, len(graphs)).numpy()
+    moments = np.bincount(column, squares, np.prod(shape)).reshape(shape)
+    return counts, np.hstack([counts, moments])
+
+
+def _solve(triangle: np.ndarray, elements: np.ndarray, spec: TargetSpec) -> np.ndarray:
+    """Return the least-squares coefficients (rows of 119 if extensive, else one)."""
     # Published references (`spec.element_reference`) are not used here: energies of
     # free atoms leave the whole binding energy, some 75 eV a molecule in QM9, to be
     # learned, and the fit to labels less references is the fit to the labels.
-    fit = np.linalg.lstsq(triangle[:, elements], triangle[:, -1], rcond=None)[0]
-    return {int(z): float(v) for z, v in zip(elements, fit, strict=True)}, 0.0
+    terms = triangle.shape[1] - 1
+    coefficients = np.zeros((max(1, terms // _ELEMENTS), min(terms, _ELEMENTS)))
+    used = np.zeros(coefficients.shape, dtype=bool)
+    used[:, elements if spec.extensive else slice(None)] = True
+    columns = triangle[:, :-1][:, used.ravel()]
+    coefficients[used] = np.linalg.lstsq(columns, triangle[:, -1], rcond=None)[0]
+    return coefficients
+
+
+def _by_element(fit: np.ndarray, row: int, elements: np.ndarray) -> dict[int, float]:
+    return {int(z): float(fit[row, z]) for z in elements}

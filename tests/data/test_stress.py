@@ -1,0 +1,100 @@
+"""Stress as a label: from files to graphs, databases and batches."""
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from torch_geometric.data import Batch
+
+from molflt.cli import main
+from molflt.data import AtomsFiles
+from molflt.data.ase_frames import iterate_graphs, read_stress
+from molflt.data.lmdb import LMDBDataset, write_lmdb
+from molflt.data.molecule import graph_to_atoms, make_graph, target_names
+from molflt.errors import InputError
+from molflt.targets import TargetSpec
+
+
+def crystal(seed=0):
+    atoms = bulk("Cu") * (2, 1, 1)
+    atoms.set_cell(atoms.cell @ [[1, 0.03, 0], [0.01, 1.02, 0], [0, 0.02, 0.97]], True)
+    atoms.rattle(0.05, seed=seed)
+    atoms.calc = EMT()
+    atoms.get_stress()
+    return atoms
+
+
+def test_the_label_is_the_derivative_by_strain():
+    """The convention that models are trained in: ASE's, positive under tension."""
+    atoms = crystal()
+    found = read_stress(atoms)
+    for i, j in ((0, 0), (1, 1), (1, 2)):
+        energies = []
+        for step in (1e-4, -1e-4):
+            strain = np.zeros((3, 3))
+            strain[i, j] += step / 2
+            strain[j, i] += step / 2
+            strained = atoms.copy()
+            strained.set_cell(atoms.cell @ (np.eye(3) + strain), scale_atoms=True)
+            strained.calc = EMT()
+            energies.append(strained.get_potential_energy())
+        slope = (energies[0] - energies[1]) / 2e-4 / atoms.get_volume()
+        assert found[i, j] == pytest.approx(slope, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", ["voigt", "matrix", "flat"])
+def test_every_layout(shape):
+    atoms = crystal()
+    expected = read_stress(atoms)
+    layouts = {
+        "voigt": atoms.get_stress(),
+        "matrix": atoms.get_stress(voigt=False),
+        "flat": atoms.get_stress(voigt=False).ravel(),
+    }
+    atoms.calc = None
+    atoms.info["stress"] = layouts[shape]
+    assert np.array_equal(read_stress(atoms), expected)
+
+
+@pytest.mark.parametrize("suffix", ["extxyz", "traj"])
+def test_files_and_databases_keep_it(tmp_path, suffix):
+    frames = [crystal(seed) for seed in range(4)]
+    path = tmp_path / f"a.{suffix}"
+    ase.io.write(path, frames)
+    graphs = list(iterate_graphs(path, stress=True))
+    for graph, atoms in zip(graphs, frames, strict=True):
+        assert graph.stress.shape == (1, 3, 3)
+        np.testing.assert_allclose(graph.stress[0], read_stress(atoms), atol=1e-8)
+        assert target_names(graph) == ["energy"]
+    assert "stress" not in next(iterate_graphs(path))
+    assert Batch.from_data_list(graphs).stress.shape == (4, 3, 3)
+    own = tmp_path / "own.lmdb"
+    write_lmdb(own, graphs, targets=[TargetSpec("energy")])
+    assert torch.equal(LMDBDataset(own)[2].stress, graphs[2].stress)
+    again = graph_to_atoms(graphs[1])
+    np.testing.assert_array_equal(read_stress(again), graphs[1].stress[0])
+    made = tmp_path / "made.lmdb"
+    assert main(["data", "convert", str(path), str(made), "--stress"]) == 0
+    assert torch.equal(LMDBDataset(made)[3].stress, graphs[3].stress)
+    data = AtomsFiles(path, path, stress=True)
+    data.setup()
+    assert torch.equal(data.train[0].stress, graphs[0].stress)
+
+
+def test_what_is_no_stress_is_refused(tmp_path):
+    atoms = crystal()
+    ase.io.write(tmp_path / "a.extxyz", [atoms, atoms])
+    bare = atoms.copy()
+    with pytest.raises(InputError, match="frame 7: 'stress' is missing"):
+        read_stress(bare, "frame 7")
+    bare.info["stress"] = np.zeros(5)
+    with pytest.raises(InputError, match=r"'stress' has shape \(5,\)"):
+        read_stress(bare)
+    for bad, message in (
+        (np.zeros(6), "shape"),
+        (np.full((1, 3, 3), np.nan), "finite"),
+    ):
+        with pytest.raises(InputError, match=f"stress.*{message}"):
+            make_graph([29], [[0, 0, 0]], stress=bad)
