@@ -14,7 +14,8 @@ from molflt.nn.block import FLTLayer
 from molflt.nn.embedding import AtomEmbedding
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Path
+from molflt.nn.heads import Path, is_dense
+from molflt.nn.near import DENSE_LIMIT
 from molflt.nn.shells import RadialShells
 from molflt.typing import (
     Cells,
@@ -26,6 +27,8 @@ from molflt.typing import (
     Species,
 )
 
+MAX_PADDING = 1.3  # slots over atoms
+
 
 class FLTEncoder(nn.Module):
     r"""A stack of FLT layers over atoms at positions r_i in R^3.
@@ -34,22 +37,26 @@ class FLTEncoder(nn.Module):
     with an encoding f(r_i - r_j) that is known through its learned spectrum g.
 
     Args:
-        width: Channels of scalar and vector features.
+        width: Channels of scalar features.
         num_layers: Number of layers.
         form: "masked": weight softplus(q_i).softplus(k_j) f(r_ij), unnormalised, near
             and far heads; "additive": softmax of q.k / sqrt(d) + f, the paper's.
         num_near_heads: Heads with f of compact support (`masked`).
         num_far_heads: Heads with f of any reach; all heads of `additive` are far.
         cutoff: Support of the near heads and of the neighbour sum [Å].
-        vectors: Whether atoms carry vector features (`masked` only).
+        vector_width: Channels of vector features (`masked` only); 0: scalars alone.
         near_components: Radial shells shared by all near heads.
         near_band: Largest frequency of the near heads [cycles/Å].
         far_components: Radial shells (or free blobs) of the far heads of a layer.
         far_band: Largest frequency of the far heads [cycles/Å].
         far_min_width: Smallest spectral width of the far heads [cycles/Å]; f reaches
             5 / (2 pi far_min_width) Å.
-        head_width: Value channels of a near head.
+        head_width: Scalar value channels of a near head.
+        vector_head_width: Vector value channels of a near head.
+        matrix_head_width: Channels of a near head for symmetric traceless matrices,
+            which see angles; 0, or no vector features: none.
         far_head_width: Value channels of a far head.
+        expansion: Hidden width of the layers' MLP over `width`.
         estimator: `additive`: "softmax" (exact) or "favor" (linear; another function).
         spectrum: `additive`: "radial" (rotation-invariant) or "free" (the paper's).
         num_frequencies: `additive`: random frequencies of each head.
@@ -71,14 +78,17 @@ class FLTEncoder(nn.Module):
         num_near_heads: int = 6,
         num_far_heads: int = 2,
         cutoff: float = 5.0,
-        vectors: bool = True,
+        vector_width: int = 64,
         near_components: int = 32,
         near_band: float = 3.0,
         far_components: int = 8,
         far_band: float = 0.25,
         far_min_width: float = 0.02,
         head_width: int = 16,
+        vector_head_width: int = 8,
+        matrix_head_width: int = 0,
         far_head_width: int = 8,
+        expansion: float = 1.0,
         estimator: Estimator = "softmax",
         spectrum: Literal["radial", "free"] = "radial",
         num_frequencies: int = 32,
@@ -93,7 +103,7 @@ class FLTEncoder(nn.Module):
             if name not in ("self", "__class__")
         }
         self.width, self.cutoff, self.form = width, cutoff, form
-        self.vectors = vectors and form == "masked"
+        self.vector_width = vector_width if form == "masked" else 0
         self.near_shells = RadialShells(near_components, near_band, NEAR_MIN_WIDTH)
         self.far_shells = RadialShells(far_components, far_band, far_min_width)
         if (num_far_heads == 0) if form == "masked" else (spectrum == "free"):
@@ -108,10 +118,12 @@ class FLTEncoder(nn.Module):
                     num_near_heads,
                     num_far_heads,
                     cutoff,
-                    self.vectors,
+                    self.vector_width,
                     self.near_shells,
                     self.far_shells,
                     head_width,
+                    vector_head_width,
+                    matrix_head_width,
                     far_head_width,
                     estimator,
                     spectrum,
@@ -120,6 +132,7 @@ class FLTEncoder(nn.Module):
                     sampling,
                     seed + 2 * index,
                 ),
+                expansion,
             )
             for index in range(num_layers)
         )
@@ -148,7 +161,7 @@ class FLTEncoder(nn.Module):
         geometry: Geometry | None = None,
         path: Path = "auto",
     ) -> tuple[NodeScalars, NodeVectors | None]:
-        """Return scalar features (n, c) and vector features (n, 3, c) or None.
+        """Return scalar features (n, c) and vector features (n, 3, w) or None.
 
         Args:
             z: Atomic numbers (n,); or a PyG `Data` or `Batch` that has all the fields.
@@ -167,16 +180,31 @@ class FLTEncoder(nn.Module):
             data = Data(**{k: v for k, v in fields.items() if v is not None}, tags=tags)
         if geometry is None:
             geometry = self.geometry(data)
-        if geometry.pairs is not None:
-            geometry.pairs.forget()
-        tags = data.get("tags")
+        geometry.forget()
+        z, tags = data.z, data.get("tags")
         if tags is None:
-            tags = torch.full_like(data.z, -1)
-        x = self.embedding(data.z, tags, geometry)
-        vec = x.new_zeros(len(x), 3, self.width) if self.vectors else None
+            tags = torch.full_like(z, -1)
+        slot = None
+        if self._uses_slots(geometry, path):
+            slot, geometry = geometry.slot, geometry.in_slots()
+            z = z.new_zeros(len(geometry.slot)).index_copy(0, slot, z)
+            tags = tags.new_full(z.shape, -1).index_copy(0, slot, tags)
+        x = self.embedding(z, tags, geometry)
+        vec = None
+        if self.vector_width:
+            vec = x.new_zeros(len(x), 3, self.vector_width)
         for layer in self.layers:
             x, vec = layer(x, vec, geometry, path)
+        if slot is not None:
+            x = x.index_select(0, slot)
+            vec = None if vec is None else vec.index_select(0, slot)
         return self.norm(x), vec
+
+    def _uses_slots(self, geometry: Geometry, path: Path) -> bool:
+        """Whether atoms are padded to equal graphs: small ones, of similar size."""
+        if self.form != "masked" or not is_dense(path, geometry.size, DENSE_LIMIT):
+            return False
+        return geometry.num_graphs * geometry.size <= MAX_PADDING * len(geometry.batch)
 
 
 def graph_index(data: Data) -> tuple[GraphIndex, int]:

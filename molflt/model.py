@@ -10,8 +10,16 @@ from torch_geometric.data import Data
 
 from molflt.data.tags import TagRule
 from molflt.encoder import FLTEncoder, graph_index
+from molflt.errors import UsageError
+from molflt.gradients import energy_and_forces
+from molflt.nn.gradients import EnergyForces
 from molflt.nn.heads import Path
-from molflt.nn.readout import AtomReadout
+from molflt.nn.readout import AtomReadout, Readout, Sites
+from molflt.nn.readout_attention import AttentionReadout
+from molflt.nn.readout_dipole import DipoleReadout
+from molflt.nn.readout_extent import ExtentReadout
+from molflt.nn.readout_polarisability import PolarisabilityReadout
+from molflt.nn.readout_tags import TagReadout
 from molflt.targets import TargetSpec
 
 __all__ = ["FLTEncoder", "FLTModel"]
@@ -20,8 +28,10 @@ __all__ = ["FLTEncoder", "FLTModel"]
 class FLTModel(nn.Module):
     r"""Encoder and a readout per target, in physical units.
 
-        y = mean + sum_i reference[z_i] + std * sum_i MLP(x_i)     (extensive targets)
-        y = mean + std * (1/n) sum_i MLP(x_i)                      (intensive targets)
+        y = sum_i reference[z_i] + std * sum_i MLP(x_i)     (extensive targets)
+        y = mean + std * (1/n) sum_i MLP(x_i)               (intensive targets)
+
+    and others for dipole, spatial extent and polarisability: `molflt.nn.readout`.
 
     Args:
         encoder: The encoder.
@@ -36,7 +46,7 @@ class FLTModel(nn.Module):
         self.targets = tuple(targets)
         self.statistics: dict[str, dict[str, Any]] = {}
         self.readouts = nn.ModuleDict(
-            {t.name: AtomReadout(encoder.width, t.extensive) for t in self.targets}
+            {t.name: _readout(t, encoder) for t in self.targets}
         )
 
     def target_spec(self, name: str) -> TargetSpec:
@@ -54,59 +64,131 @@ class FLTModel(nn.Module):
         Args:
             name: The target.
             statistics: Plain dictionary with ``element_reference`` (value by atomic
-                number), ``mean`` and ``std`` in the target's unit; other entries are
-                kept for the record.
+                number), ``mean`` and ``std`` in the target's unit, for a spatial extent
+                ``moment_reference`` too; other entries are kept for the record.
         """
-        self.readout(name).set_scale(
-            statistics["element_reference"], statistics["mean"], statistics["std"]
-        )
+        self.readout(name).set_statistics(statistics)
         self.statistics[name] = dict(statistics)
 
-    def readout(self, name: str) -> AtomReadout:
+    def readout(self, name: str) -> Readout:
         """Return the readout of target `name`; KeyError if the model lacks it."""
         module = self.readouts[name]
-        assert isinstance(module, AtomReadout)
+        assert isinstance(module, Readout)
         return module
 
-    def normalised(self, data: Data, path: Path = "auto") -> dict[str, Tensor]:
-        """Return predictions less their offset, in units of std (g,): for the loss."""
-        x, _ = self.encoder(data, path=path)
-        batch, num_graphs = graph_index(data)
-        return {
-            name: head(x, batch, num_graphs) for name, head in self.readouts.items()
-        }
+    def normalised(
+        self, data: Data, path: Path = "auto", *, name: str | None = None
+    ) -> dict[str, Tensor]:
+        """Return predictions less their offset, in units of std (g,): for the loss.
+
+        Args:
+            data: Graph or batch of graphs.
+            path: How attention is evaluated.
+            name: The only target wanted; None: all of them.
+
+        Raises:
+            InputError: A target is not defined for these structures.
+        """
+        x, vec = self.encoder(data, path=path)
+        return self.read(x, vec, data, name=name)
+
+    def read(
+        self, x: Tensor, vec: Tensor | None, data: Data, *, name: str | None = None
+    ) -> dict[str, Tensor]:
+        """Return what `normalised` does, from features the encoder gave."""
+        sites = sites_of(data)
+        names = self.readouts if name is None else [name]
+        return {target: self.readout(target)(x, vec, sites) for target in names}
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
         """Return labels less their offset, in units of std (g,), for the loss."""
         readout = self.readout(name)
-        shifted = value.double() - readout.offset(data.z, *graph_index(data))
+        shifted = value.double() - readout.offset(sites_of(data))
         return (shifted / readout.std).to(self.encoder.norm.weight.dtype)
 
     def physical(self, name: str, normalised: Tensor, data: Data) -> Tensor:
         """Return the prediction (g,) in the target's unit, float64."""
         readout = self.readout(name)
-        offset = readout.offset(data.z, *graph_index(data))
-        return normalised.double() * readout.std + offset
+        return normalised.double() * readout.std + readout.offset(sites_of(data))
 
     def forward(self, data: Data, path: Path = "auto") -> dict[str, Tensor]:
         """Return each target of each graph (g,) in its unit, float64."""
         out = self.normalised(data, path)
         return {name: self.physical(name, value, data) for name, value in out.items()}
 
-    def contributions(self, data: Data, path: Path = "auto") -> dict[str, Tensor]:
-        """Return each atom's share (n,) of each target, in its unit, float64."""
-        x, _ = self.encoder(data, path=path)
-        batch, num_graphs = graph_index(data)
-        size = torch.bincount(batch, minlength=num_graphs)[batch]
+    def contributions(
+        self,
+        data: Data,
+        path: Path = "auto",
+        *,
+        name: str | None = None,
+        references: bool = True,
+    ) -> dict[str, Tensor]:
+        """Return each atom's share (n,) of each target, in its unit, float64.
+
+        Args:
+            data: Graph or batch of graphs.
+            path: How attention is evaluated.
+            name: The only target wanted; None: all of them.
+            references: Whether baselines of the atoms and the mean are included.
+
+        Raises:
+            UsageError: A target is no sum over atoms, as a dipole moment.
+        """
+        x, vec = self.encoder(data, path=path)
+        sites = sites_of(data)
         out = {}
-        for spec in self.targets:
-            readout = self.readout(spec.name)
-            learned = readout.per_atom(x).double() * readout.std
-            if not spec.extensive:
-                learned = learned / size
-            share = readout.mean / size
-            out[spec.name] = learned + readout.reference[data.z] + share
+        for target in self.readouts if name is None else [name]:
+            readout = self.readout(target)
+            share = readout.terms(x, vec, sites).double() * readout.std
+            if references:
+                share = share + readout.baseline(sites) + readout.mean / sites.size()
+            out[target] = share
         return out
+
+    def dipole(self, data: Data, name: str, path: Path = "auto") -> Tensor:
+        """Return the dipole vector (g, 3) in the unit of target `name`, float64.
+
+        It turns with the structure. Labels are lengths, so a model may point every
+        vector from plus to minus as well as from minus to plus; compare two of them.
+
+        Raises:
+            UsageError: The target has another readout.
+            InputError: A structure is periodic.
+        """
+        readout = self.readout(name)
+        if not isinstance(readout, DipoleReadout):
+            raise UsageError(f"Target {name!r} is no dipole moment; it has no vector.")
+        x, vec = self.encoder(data, path=path)
+        return readout.vector(x, vec, sites_of(data)).double() * readout.std
+
+    def energy_and_forces(
+        self,
+        data: Data,
+        name: str | None = None,
+        *,
+        stress: bool = False,
+        create_graph: bool = False,
+        path: Path = "auto",
+    ) -> EnergyForces:
+        """Return a potential energy, its forces and perhaps its stress.
+
+        Works under `torch.no_grad` and `torch.inference_mode` as well.
+
+        Args:
+            data: Graph or batch of graphs.
+            name: The target; None: the only one that is a potential energy.
+            stress: Also return (1/V) dE/d(strain); all graphs need a periodic cell.
+            create_graph: Keep the graph of energy and forces, to train on them.
+            path: "auto", "dense" or "linear" evaluation of the same function.
+
+        Raises:
+            InputError: Stress of a structure without a periodic cell.
+            UsageError: The target is no potential energy of the geometry given.
+        """
+        return energy_and_forces(
+            self, data, name, stress=stress, create_graph=create_graph, path=path
+        )
 
     @torch.no_grad()
     def predict(
@@ -125,3 +207,28 @@ class FLTModel(nn.Module):
         from molflt.structures import predict_structures
 
         return predict_structures(self, structures, batch_size, tags)
+
+
+def sites_of(data: Data) -> Sites:
+    """Return species, places and tags of a graph or batch of graphs, for readouts."""
+    return Sites(
+        data.z, data.pos, *graph_index(data), data.get("pbc"), data.get("tags")
+    )
+
+
+def _readout(spec: TargetSpec, encoder: FLTEncoder) -> Readout:
+    """Return the readout a target asks for."""
+    width, vector_width = encoder.width, encoder.vector_width
+    match spec.readout:
+        case "atoms":
+            return AtomReadout(width, spec.extensive)
+        case "tags":
+            return TagReadout(width, spec.extensive)
+        case "attention":
+            return AttentionReadout(width)
+        case "dipole":
+            return DipoleReadout(width, vector_width)
+        case "extent":
+            return ExtentReadout(width, vector_width)
+        case "polarisability":
+            return PolarisabilityReadout(width, vector_width)

@@ -165,6 +165,60 @@ def assert_supercell_law(
     _close(repeated, factor * energy(graph), rtol, "supercell")
 
 
+def differences(
+    function: Callable[[Tensor], float], shape: Sequence[int], step: float = 1e-4
+) -> Tensor:
+    """Return the derivative of a number by each entry of an array, at zero.
+
+    Central differences of fourth order, float64; error of order step^4.
+    """
+    out = torch.zeros(*shape, dtype=torch.float64)
+    for index in np.ndindex(*shape):
+        unit = torch.zeros_like(out)
+        unit[index] = step
+        near = function(unit) - function(-unit)
+        far = function(2 * unit) - function(-2 * unit)
+        out[index] = (8 * near - far) / (12 * step)
+    return out
+
+
+def assert_forces_are_the_gradient(
+    energy: Energy, forces: Tensor, graph: Data, atol: float, rtol: float = 1e-6
+) -> None:
+    """Forces (n, 3) are minus the finite differences of the energy of one graph.
+
+    For models in float64; `atol` is in units of the forces.
+    """
+
+    def moved(shift: Tensor) -> float:
+        return float(energy(_changed(graph, pos=graph.pos + shift)).detach())
+
+    expected = -differences(moved, graph.pos.shape)
+    torch.testing.assert_close(forces, expected, rtol=rtol, atol=atol)
+
+
+def strained(graph: Data, eta: Tensor) -> Data:
+    """Return the graph with positions and cell times 1 + the symmetric part of eta."""
+    matrix = torch.eye(3, dtype=torch.float64) + (eta + eta.T) / 2
+    return _changed(graph, pos=graph.pos @ matrix, cell=graph.cell @ matrix)
+
+
+def assert_stress_is_the_strain_derivative(
+    energy: Energy, stress: Tensor, graph: Data, atol: float, rtol: float = 1e-6
+) -> None:
+    """Stress (3, 3) times the volume is the derivative of the energy by the strain.
+
+    For models in float64; `atol` is in units of the energy.
+    """
+
+    def deformed(eta: Tensor) -> float:
+        return float(energy(strained(graph, eta)).detach())
+
+    slope = stress * torch.linalg.det(graph.cell[0]).abs()
+    expected = differences(deformed, (3, 3), step=1e-5)
+    torch.testing.assert_close(slope, expected, rtol=rtol, atol=atol)
+
+
 def log_slope(sizes: Sequence[float], errors: Sequence[float]) -> float:
     """Return the slope of log(error) against log(size): -1/2 for plain sampling."""
     return float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])

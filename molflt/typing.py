@@ -5,13 +5,15 @@
 | n | atoms of the batch |
 | g | graphs (molecules, slabs, crystals) of the batch |
 | h | heads |
-| d | channels of one head |
-| c | channels (width) of a layer |
+| d, e | scalar and vector channels of one head |
+| c | scalar channels (width) of a layer |
+| w | vector channels of a layer |
 | p | pairs of atoms |
 | t | components of a spectrum |
 | s | frequencies |
 | m | random features of the softmax kernel; lattice modes |
-| v | value channels of all heads, h d |
+| v | scalar value channels of all heads, h d |
+| u | vector value channels of all heads, h e |
 | a | atoms of the largest graph, after padding |
 """
 
@@ -22,8 +24,8 @@ Positions = Float[Tensor, "n 3"]
 Species = Int[Tensor, " n"]
 GraphIndex = Int[Tensor, " n"]
 NodeScalars = Float[Tensor, "n c"]
-NodeVectors = Float[Tensor, "n 3 c"]
+NodeVectors = Float[Tensor, "n 3 w"]
 Cells = Float[Tensor, "g 3 3"]
 Periodicity = Bool[Tensor, "g 3"]
 HeadScalars = Float[Tensor, "n v"]
-HeadVectors = Float[Tensor, "n 3 v"]
+HeadVectors = Float[Tensor, "n 3 u"]

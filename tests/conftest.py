@@ -11,6 +11,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 
 # Tests run in several processes; more threads in each only get in each other's way.
+# Commands started by tests compute as the tests do: sums depend on the threads.
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
@@ -29,6 +31,14 @@ def seeds():
     random.seed(0)
     np.random.seed(0)  # noqa: NPY002 - ASE still draws from the global state
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """What a test changes of torch's threads ends with it."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ FORMS = {
     "masked": {},
     "near only": {"num_far_heads": 0},
     "far only": {"num_near_heads": 0},
-    "scalar": {"vectors": False},
+    "matrices": {"matrix_head_width": 2},
+    "scalar": {"vector_width": 0},
     "additive": {"form": "additive"},
 }
 OPEN_FORMS = FORMS | {
@@ -312,3 +313,23 @@ def test_sums_over_many_atoms_survive_mixed_precision():
 def test_an_unknown_path_is_refused():
     with pytest.raises((ValueError, TypeError), match="path"):
         build({})(molecules()[1], path="Dense")
+
+
+@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
+def test_rows_of_atoms_and_padded_slots_are_one_function(options, monkeypatch):
+    """Padding all graphs to the largest changes neither values nor gradients."""
+    structures = [molecules()[0], slab(), crystal(), molecules()[1]]
+    model = build(options, dtype=torch.float64)
+
+    def run(most):
+        monkeypatch.setattr("molflt.encoder.MAX_PADDING", most)
+        batch = Batch.from_data_list(structures)
+        batch.pos.requires_grad_(True)
+        energy = energy_of(model)(batch)
+        model.zero_grad()
+        energy.square().sum().backward()
+        slopes = [p.grad for p in model.parameters() if p.grad is not None]
+        return [energy.detach(), batch.pos.grad, *slopes]
+
+    for ragged, padded in zip(run(0.0), run(100.0), strict=True):
+        torch.testing.assert_close(ragged, padded, rtol=1e-9, atol=1e-10)

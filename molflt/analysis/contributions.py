@@ -17,7 +17,7 @@ def atom_contributions(
     r"""Return per-atom terms (n,) that sum to the prediction, in the target's unit.
 
         e_i = std * out_i + reference[z_i] + mean / n           (extensive targets)
-        e_i = (std * out_i + mean) / n + reference[z_i]         (intensive targets)
+        e_i = (std * out_i + mean) / n                          (intensive targets)
 
     How a model shares an energy among atoms is its own choice: only the sum was
     trained. Compare the same atom in two structures rather than two atoms in one.
@@ -30,7 +30,8 @@ def atom_contributions(
             them, the terms sum to what attention adds to a per-element sum.
 
     Raises:
-        UsageError: A batch, or `target` is not one of the model's.
+        UsageError: A batch, `target` is not one of the model's, or it is no sum over
+            atoms (a dipole moment).
     """
     names = [spec.name for spec in model.targets]
     if target is None and len(names) == 1:
@@ -40,9 +41,5 @@ def atom_contributions(
             f"target must be one of {', '.join(names)}, received {target!r}."
         )
     graph = one_graph(model, graph)
-    n = len(graph.z)
-    terms = model.contributions(graph)[target]
-    if not references:
-        readout = model.readout(target)
-        terms = terms - readout.reference[graph.z] - readout.mean / n
+    terms = model.contributions(graph, name=target, references=references)[target]
     return np.asarray(terms.cpu().numpy())

@@ -6,8 +6,12 @@
 | frequencies, fourier_rpe | random features N1, N2 with E[N1 N2^T] = f (Theorem 4.1) |
 | favor, additive | the paper's softmax form, exact or by positive random features |
 | heads, near, far, masked | the masked form: compact and long-ranged heads |
-| geometry | pairs, padding and lattice modes of a batch of graphs |
+| angular | directions of pairs as vectors and matrices |
+| geometry, pairs | pairs, padding and lattice modes of a batch of graphs |
 | embedding, block | first features; attention and update of one layer |
+| readout, readout_* | from features to a target: sums, means, dipole, extent, ... |
+| gradients | forces and stress: derivatives of an energy |
+| equivariant_head | scalars and vectors per atom, for readouts |
 | cutoff, segment | cutoff functions; sums over the atoms of a graph |
 | reference | slow twins that the tests compare with |
 """

@@ -108,7 +108,7 @@ class AdditiveAttention(nn.Module):
             density = (spectrum.density(modes.vectors) * modes.weights).unsqueeze(2)
             left = torch.cat([modes.cos * density, modes.sin * density], dim=3)
             return left @ torch.cat([modes.cos, modes.sin], dim=2).transpose(1, 2)
-        delta = geometry.all_deltas()
+        delta = geometry.all_pairs.delta
         return spectrum.kernel(delta.view(-1, 3)).view(-1, *delta.shape[:3])
 
     def _softmax(

@@ -8,7 +8,7 @@ from molflt.nn.additive import AdditiveAttention, Estimator
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Path
+from molflt.nn.heads import Messages, Path
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture, Spectrum
@@ -28,16 +28,19 @@ class FLTAttention(nn.Module):
     | additive | exp(q_i.k_j / sqrt(d) + f_h(r_i - r_j)) | by the row sum | no |
 
     Args:
-        width: Channels c of scalar and vector features.
+        width: Channels c of the scalar features.
         form: "masked" or "additive".
         num_near_heads: Heads whose f is zero beyond `cutoff` (`masked`).
         num_far_heads: Heads whose f is smooth and of any reach. All heads, near and
             far, of `additive` are of this kind.
         cutoff: Support of the near heads [Å].
-        vectors: Whether there are vector features (`masked` only).
+        vector_width: Channels of the vector features (`masked` only); 0: none.
         near_shells: Radial shells of the near heads; None: 32 up to 3 cycles/Å.
         far_shells: Radial shells of the far heads; None: 8 up to 0.25 cycles/Å.
-        head_width: Value channels of a near head.
+        head_width: Scalar value channels of a near head.
+        vector_head_width: Vector value channels of a near head.
+        matrix_head_width: Channels of a near head for symmetric traceless matrices,
+            which see angles; 0, or no vector features: none.
         far_head_width: Value channels of a far head.
         estimator: `additive`: "softmax" or "favor".
         spectrum: `additive`: "radial" or "free".
@@ -59,10 +62,12 @@ class FLTAttention(nn.Module):
         num_near_heads: int = 6,
         num_far_heads: int = 2,
         cutoff: float = 5.0,
-        vectors: bool = True,
+        vector_width: int = 64,
         near_shells: RadialShells | None = None,
         far_shells: RadialShells | None = None,
         head_width: int = 16,
+        vector_head_width: int = 8,
+        matrix_head_width: int = 0,
         far_head_width: int = 8,
         estimator: Estimator = "softmax",
         spectrum: Literal["radial", "free"] = "radial",
@@ -74,24 +79,29 @@ class FLTAttention(nn.Module):
         super().__init__()
         if form not in ("masked", "additive"):
             raise ValueError(f"form must be 'masked' or 'additive', received {form!r}")
-        if form == "additive" and vectors:
-            raise ValueError("form 'additive' has no vectors; set vectors to False")
+        if form == "additive" and vector_width:
+            raise ValueError("form 'additive' has no vectors; set vector_width to 0")
         if far_shells is None:
             far_shells = RadialShells(8, band=0.25, min_width=0.02)
-        self.vectors = vectors
+        self.vector_width = vector_width
+        self.num_contractions = 0
         self.heads: MaskedAttention | AdditiveAttention
         if form == "masked":
             self.heads = MaskedAttention(
                 width,
+                vector_width,
                 num_near_heads,
                 num_far_heads,
                 near_shells or RadialShells(32, band=3.0, min_width=NEAR_MIN_WIDTH),
                 far_shells,
                 cutoff,
-                vectors,
                 head_width,
+                vector_head_width,
+                matrix_head_width,
                 far_head_width,
             )
+            if vector_width:
+                self.num_contractions = num_near_heads * matrix_head_width
             return
         num_heads = num_near_heads + num_far_heads
         # Blobs stay narrower than the proposal, so that features have finite variance.
@@ -111,8 +121,8 @@ class FLTAttention(nn.Module):
         vec: NodeVectors | None,
         geometry: Geometry,
         path: Path = "auto",
-    ) -> tuple[NodeScalars, NodeVectors | None]:
-        """Return the updates of scalar (n, c) and vector features (n, 3, c) or None.
+    ) -> Messages:
+        """Return the updates of scalar (n, c) and vector features (n, 3, w) or None.
 
         Args:
             x: Scalar features.
@@ -121,5 +131,5 @@ class FLTAttention(nn.Module):
             path: `masked`: "auto", "dense" or "linear" evaluation of one function.
         """
         if isinstance(self.heads, AdditiveAttention):
-            return self.heads(x, geometry), None
+            return Messages(self.heads(x, geometry))
         return self.heads(x, vec, geometry, path)

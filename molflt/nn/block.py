@@ -1,5 +1,6 @@
 """One layer of the encoder: attention, then an update of each atom on its own."""
 
+import torch
 from torch import Tensor, nn
 
 from molflt.nn.attention import FLTAttention
@@ -8,10 +9,10 @@ from molflt.nn.heads import Path
 from molflt.typing import NodeScalars, NodeVectors
 
 
-def vector_norm(vec: NodeVectors) -> NodeVectors:
+def vector_norm(values: NodeVectors) -> NodeVectors:
     """Return V / sqrt(1 + mean_c |V_c|^2): bounded, equivariant, smooth at V = 0."""
-    square = vec.square().sum(dim=1, keepdim=True).mean(dim=2, keepdim=True)
-    return vec * (square + 1).rsqrt()
+    square = values.square().sum(dim=1, keepdim=True).mean(dim=2, keepdim=True)
+    return values * (square + 1).rsqrt()
 
 
 class FLTLayer(nn.Module):
@@ -19,18 +20,19 @@ class FLTLayer(nn.Module):
 
     With V1 = norm(V) W1, V2 = norm(V) W2 (`vector_norm`), products per channel::
 
-        (o1, o2, o3) = MLP(LN(x))
-        x += o1 + o2 * <V1, V2>,     V += o3 * V1
+        (o, g) = MLP([LN(x), <V1, V2>, contractions])
+        x += o,     V += g * V1
 
-    Without vectors the second step is x += MLP(LN(x)).
+    The contractions are those of the attention, if it has any. Without vectors the
+    second step is x += MLP(LN(x)).
 
     Args:
-        width: Channels c of scalar and vector features.
-        attention: The attention; it says whether there are vector features.
+        width: Channels c of the scalar features.
+        attention: The attention; it says how many vector features there are.
         expansion: Hidden width of the MLP over `width`.
 
-    Source: pre-norm Transformer block; gates as in PaiNN (arXiv 2102.03150, Eq. 9) and
-    the Equivariant Transformer (arXiv 2202.02541).
+    Source: pre-norm Transformer block; the gated update of PaiNN (arXiv 2102.03150,
+    Eq. 9) with an inner product where it has a norm, which is smooth at V = 0.
     """
 
     def __init__(
@@ -40,17 +42,20 @@ class FLTLayer(nn.Module):
         expansion: float = 1.0,
     ) -> None:
         super().__init__()
-        vectors = attention.vectors
+        vector_width = attention.vector_width
         self.attention = attention
         self.norm = nn.LayerNorm(width)
         self.update_norm = nn.LayerNorm(width)
+        self.sizes = [width, vector_width]
         hidden = int(expansion * width)
         self.mlp = nn.Sequential(
-            nn.Linear(width, hidden),
+            nn.Linear(sum(self.sizes) + attention.num_contractions, hidden),
             nn.SiLU(),
-            nn.Linear(hidden, width * (3 if vectors else 1)),
+            nn.Linear(hidden, sum(self.sizes)),
         )
-        self.vector_pair = nn.Linear(width, 2 * width, bias=False) if vectors else None
+        self.vector_pair = None
+        if vector_width:
+            self.vector_pair = nn.Linear(vector_width, 2 * vector_width, bias=False)
 
     def forward(
         self,
@@ -59,18 +64,26 @@ class FLTLayer(nn.Module):
         geometry: Geometry,
         path: Path = "auto",
     ) -> tuple[NodeScalars, NodeVectors | None]:
-        """Return the scalar (n, c) and vector features (n, 3, c) after the layer."""
+        """Return the scalar (n, c) and vector features (n, 3, w) after the layer."""
         turned = None if vec is None else vector_norm(vec)
-        update, moved = self.attention(self.norm(x), turned, geometry, path)
+        update, moved, contractions = self.attention(
+            self.norm(x), turned, geometry, path
+        )
         x = x + update
         if self.vector_pair is None or vec is None:
             return x + self.mlp(self.update_norm(x)), None
         assert moved is not None
-        return self._gated(x, vec + moved)
+        return self._gated(x, vec + moved, contractions)
 
-    def _gated(self, x: Tensor, vec: Tensor) -> tuple[Tensor, Tensor]:
+    def _gated(
+        self, x: Tensor, vec: Tensor, contractions: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         assert self.vector_pair is not None
         first, second = self.vector_pair(vector_norm(vec)).chunk(2, dim=2)
-        bias, gain, gate = self.mlp(self.update_norm(x)).chunk(3, dim=1)
-        inner = (first * second).sum(dim=1)  # (n, c), invariant under rotation
-        return x + bias + gain * inner, vec + gate.unsqueeze(1) * first
+        inner = (first * second).sum(dim=1)  # (n, v), invariant under rotation
+        seen = [self.update_norm(x), inner]
+        if contractions is not None:
+            seen.append(contractions)
+        out = self.mlp(torch.cat(seen, dim=1))
+        update, gate = out.split(self.sizes, dim=1)
+        return x + update, vec + gate.unsqueeze(1) * first

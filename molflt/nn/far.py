@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from molflt.nn.geometry import Geometry, Modes
 from molflt.nn.heads import HeadProjection, Path, is_dense
 from molflt.nn.shells import RadialShells
-from molflt.nn.spectrum import RadialGaussianMixture, distance
+from molflt.nn.spectrum import RadialGaussianMixture
 from molflt.typing import HeadScalars, HeadVectors, NodeScalars
 
 BULK_DENSITY = 0.08  # atoms per Å^3: copper 0.085, water 0.10, gold 0.059
@@ -79,7 +79,7 @@ class FarAttention(nn.Module):
         self.mixture = RadialGaussianMixture(num_kernels, shells, scale=3.0)
         scale_to_bulk(self.mixture)
         self.project = HeadProjection(
-            width, num_heads, head_width, query_width, vectors
+            width, num_heads, query_width, [head_width] * (1 + vectors)
         )
 
     def forward(
@@ -121,20 +121,15 @@ class FarAttention(nn.Module):
         """
         if geometry.is_periodic:
             return self._mode_table(geometry)
-        h, a = self.num_heads, geometry.size
-        delta = geometry.all_deltas()  # (g, a, a, 3)
-        mask = geometry.mask
-        apart = ~torch.eye(a, dtype=torch.bool, device=mask.device)
-        valid = (mask[:, :, None] & mask[:, None, :] & apart).to(delta.dtype)
-        r = distance(delta)
+        h, pairs = self.num_heads, geometry.all_pairs
         shells, weights = self.mixture.shells, self.mixture.weights
-        f = torch.tensordot(weights[:h], shells(r.flatten()), dims=1)
-        f = f.view(1, h, *r.shape) * valid
+        f = (weights[:h] @ pairs.cached(shells)).view(1, h, *pairs.valid.shape)
+        f = f * pairs.valid
         if not self.vectors:
             return f
-        slope = torch.tensordot(weights[h:], shells.slope(r.flatten()), dims=1)
-        slope = slope.view(h, *r.shape) * valid
-        return torch.cat([f, slope * delta.permute(3, 0, 1, 2).unsqueeze(1)])
+        slope = (weights[h:] @ pairs.cached(shells.slope)).view(f.shape[1:])
+        slope = slope * pairs.valid
+        return torch.cat([f, slope * pairs.delta.permute(3, 0, 1, 2).unsqueeze(1)])
 
     def _mode_table(self, geometry: Geometry) -> Float[Tensor, "k h g a a"]:
         modes = self._modes(geometry)

@@ -3,68 +3,19 @@
 Built once per forward pass and shared by all layers.
 """
 
+import copy
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molflt.errors import InputError
+from molflt.nn.pairs import AllPairs, Pairs
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
+PAIR_MULTIPLE = 512  # lists of pairs in slots have few different lengths
 MAX_PHASES = 2**28  # atoms x modes: 6 GiB in float64 with cosines and sines
-
-
-class Pairs:
-    """Pairs (i, j, shift) within a cutoff; each unordered pair is held once.
-
-    A kernel that is even in D is evaluated on the held half and mirrored; `receiver`,
-    `sender` and `unit` list both directions, the mirrored half second.
-
-    Args:
-        first: Atom i of each pair (p,).
-        second: Atom j of each pair (p,).
-        delta: Displacement D = r_i - r_j - shift @ cell (p, 3) [Å].
-    """
-
-    def __init__(
-        self,
-        first: Int[Tensor, " p"],
-        second: Int[Tensor, " p"],
-        delta: Float[Tensor, "p 3"],
-    ) -> None:
-        self.receiver = torch.cat([first, second])  # (2p,)
-        self.sender = torch.cat([second, first])  # (2p,)
-        self.delta = delta
-        self.r = torch.linalg.vector_norm(delta, dim=1)  # (p,)
-        self._cache: list[tuple[Callable[[Tensor], Tensor], Tensor]] = []
-
-    def cached(self, function: Callable[[Tensor], Tensor]) -> Float[Tensor, "*k p"]:
-        """Return function(r), computed once within one pass through the layers.
-
-        Layers share their shells, so phi_t(r) is evaluated once for all of them.
-        """
-        for known, value in self._cache:
-            if known is function:
-                return value
-        value = function(self.r)
-        self._cache.append((function, value))
-        return value
-
-    def forget(self) -> None:
-        """Drop what was computed: parameters may have changed since."""
-        self._cache.clear()
-
-    @staticmethod
-    def mirrored(even: Float[Tensor, "*k p"]) -> Float[Tensor, "*k e"]:
-        """Values of both directions of every pair, for a kernel even in D."""
-        return torch.cat([even, even], dim=-1)
-
-    @staticmethod
-    def antimirrored(odd: Float[Tensor, "*k p"]) -> Float[Tensor, "*k e"]:
-        """Values of both directions of every pair, for a kernel odd in D."""
-        return torch.cat([odd, -odd], dim=-1)
 
 
 class Modes:
@@ -79,6 +30,7 @@ class Modes:
         vectors: G (g, m, 3) [cycles/Å].
         weights: Weight of each G (g, m) [1/Å^3].
         phase: 2 pi G.r of each atom, padded (g, a, m).
+        mask: 1 where a slot holds an atom, otherwise 0 (g, a).
     """
 
     def __init__(
@@ -86,11 +38,12 @@ class Modes:
         vectors: Float[Tensor, "g m 3"],
         weights: Float[Tensor, "g m"],
         phase: Float[Tensor, "g a m"],
+        mask: Float[Tensor, "g a"],
     ) -> None:
         self.vectors = vectors
         self.weights = weights
-        self.cos = torch.cos(phase)
-        self.sin = torch.sin(phase)
+        self.cos = torch.cos(phase) * mask.unsqueeze(2)
+        self.sin = torch.sin(phase) * mask.unsqueeze(2)
 
 
 class Geometry:
@@ -123,6 +76,8 @@ class Geometry:
         counts = torch.bincount(batch, minlength=num_graphs)
         self.counts = counts
         self.size = int(counts.max()) if len(batch) else 0  # atoms of the largest graph
+        # Graphs of one size need no padding, and rows and slots are the same memory.
+        self.is_full = num_graphs * self.size == len(batch)
         starts = counts.cumsum(0) - counts
         self.local = torch.arange(len(batch), device=batch.device) - starts[batch]
         self.slot = batch * self.size + self.local  # (n,) row in the padded arrays
@@ -138,6 +93,7 @@ class Geometry:
         )
         self.is_periodic = pbc is not None and bool(pbc.any())
         self.pairs: Pairs | None = None
+        self._all_pairs: AllPairs | None = None
         self._modes: dict[tuple[float, float], Modes] = {}
 
     def set_pairs(self, first: Tensor, second: Tensor, shift: Tensor) -> None:
@@ -155,14 +111,36 @@ class Geometry:
             delta = delta - torch.einsum("pi,pix->px", shift.to(delta), lattice)
         self.pairs = Pairs(first, second, delta.to(self.dtype))
 
+    def in_slots(self) -> "Geometry":
+        """Return the same systems with a row for each slot, padding included.
+
+        Layers then see the same few shapes in every batch of graphs of similar size,
+        for which matrix products are compiled once; and padding is done once instead
+        of in every layer. Padding has no pairs and no part in any sum over atoms.
+        """
+        padded = copy.copy(self)
+        rows = torch.arange(self.num_graphs * self.size, device=self.batch.device)
+        padded.batch, padded.local = rows // self.size, rows % self.size
+        padded.slot, padded.is_full = rows, True
+        padded.centred = self.pad(self.centred).flatten(0, 1)
+        if self.pairs is not None:
+            padded.pairs = self.pairs.in_slots(self.slot, PAIR_MULTIPLE)
+        padded._all_pairs = None
+        # Modes hold padded arrays already: they are the same, and shared.
+        return padded
+
     def pad(self, rows: Float[Tensor, " n *f"]) -> Float[Tensor, "g a *f"]:
         """Spread ragged rows over padded slots; padding is 0."""
+        if self.is_full:
+            return rows.view(self.num_graphs, self.size, *rows.shape[1:])
         out = rows.new_zeros(self.num_graphs * self.size, *rows.shape[1:])
         out = out.index_copy(0, self.slot, rows)
         return out.view(self.num_graphs, self.size, *rows.shape[1:])
 
     def unpad(self, padded: Float[Tensor, "g a *f"]) -> Float[Tensor, " n *f"]:
         """Return the ragged rows of a padded array."""
+        if self.is_full:
+            return padded.flatten(0, 1)
         return padded.reshape(-1, *padded.shape[2:]).index_select(0, self.slot)
 
     @property
@@ -176,10 +154,22 @@ class Geometry:
         i, j = self.pairs.receiver, self.pairs.sender
         return self.slot[i] * self.size + self.local[j]
 
-    def all_deltas(self) -> Float[Tensor, "g a a 3"]:
-        """Displacements r_i - r_j of all atoms of each graph, images not counted."""
-        padded = self.pad(self.centred)
-        return (padded[:, :, None] - padded[:, None]).to(self.dtype)
+    @property
+    def all_pairs(self) -> AllPairs:
+        """All pairs of atoms of each graph, images not counted."""
+        if self._all_pairs is None:
+            padded, mask = self.pad(self.centred), self.mask
+            delta = (padded[:, :, None] - padded[:, None]).to(self.dtype)
+            apart = ~torch.eye(self.size, dtype=torch.bool, device=mask.device)
+            valid = mask[:, :, None] & mask[:, None, :] & apart
+            self._all_pairs = AllPairs(delta, valid)
+        return self._all_pairs
+
+    def forget(self) -> None:
+        """Drop functions of distances: parameters may have changed since."""
+        for distances in (self.pairs, self._all_pairs):
+            if distances is not None:
+                distances.forget()
 
     def modes(self, band: float, reach: float) -> Modes:
         """Frequencies that represent a band-limited kernel in each graph's box.
@@ -224,7 +214,10 @@ class Geometry:
         phase = torch.einsum("gaj,gkj->gak", self.pad(fraction), grid[order])
         phase = 2 * math.pi * (phase - torch.round(phase).detach())
         return Modes(
-            vectors.to(self.dtype), weights.to(self.dtype), phase.to(self.dtype)
+            vectors.to(self.dtype),
+            weights.to(self.dtype),
+            phase.to(self.dtype),
+            self.mask.to(self.dtype),
         )
 
     def _refuse_too_many(self, numbers: int) -> None:

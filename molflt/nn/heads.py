@@ -1,6 +1,7 @@
 """What near and far heads share: queries, keys, values, and the choice of a path."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,6 +9,20 @@ from torch import Tensor, nn
 from molflt.typing import NodeScalars
 
 Path = Literal["auto", "dense", "linear"]
+
+
+class Messages(NamedTuple):
+    """What attention says to each atom.
+
+    Args:
+        scalars: Update of the scalar features, or channels of all heads (n, ·).
+        vectors: The same of vector features (n, 3, ·), or None.
+        contractions: Products of matrices that do not turn (n, ·), or None.
+    """
+
+    scalars: Float[Tensor, "n c"]
+    vectors: Float[Tensor, "n 3 w"] | None = None
+    contractions: Float[Tensor, "n k"] | None = None
 
 
 def is_dense(path: Path, size: int, limit: int) -> bool:
@@ -30,28 +45,26 @@ class HeadProjection(nn.Linear):
     Args:
         width: Channels of the scalar features.
         num_heads: Number of heads h.
-        head_width: Value channels d of one head.
         query_width: Channels of q and k of one head.
-        vectors: Whether v' is wanted.
+        value_widths: Channels of one head of each kind of values: v, v', ...
     """
 
     def __init__(
         self,
         width: int,
         num_heads: int,
-        head_width: int,
         query_width: int,
-        vectors: bool,
+        value_widths: Sequence[int],
     ) -> None:
-        sizes = [query_width, query_width, *[head_width] * (1 + vectors)]
-        super().__init__(width, num_heads * sum(sizes))
-        self.sizes = sizes
+        # Queries and keys of all heads side by side in memory: one softplus over both.
+        self.sizes = [num_heads * size for size in (2 * query_width, *value_widths)]
+        super().__init__(width, sum(self.sizes))
         self.num_heads = num_heads
         self.scale = 0.5 / query_width
 
     def split(self, x: NodeScalars) -> list[Float[Tensor, "n h _"]]:
         """Return phi(q) / (2 query_width), phi(k), v and, with vectors, v'."""
-        parts = self(x).view(-1, self.num_heads, sum(self.sizes))
-        q, k, *values = parts.split(self.sizes, dim=2)
-        softplus = nn.functional.softplus
-        return [softplus(q) * self.scale, softplus(k), *values]
+        both, *values = self(x).split(self.sizes, dim=1)
+        heads = (self.num_heads, -1)
+        q, k = nn.functional.softplus(both).unflatten(1, (2, *heads)).unbind(1)
+        return [q * self.scale, k, *(part.unflatten(1, heads) for part in values)]

@@ -6,7 +6,7 @@ from torch import nn
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.far import FarAttention
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Path
+from molflt.nn.heads import Messages, Path
 from molflt.nn.near import NearAttention
 from molflt.nn.shells import RadialShells
 from molflt.typing import NodeScalars, NodeVectors
@@ -19,14 +19,16 @@ class MaskedAttention(nn.Module):
     without normalisation. Every path of either group gives the same function.
 
     Args:
-        width: Channels c of scalar and vector features.
+        width: Channels c of the scalar features.
+        vector_width: Channels of the vector features; 0: there are none.
         num_near_heads: Heads with f of compact support; zero for none.
         num_far_heads: Heads with smooth f of any reach; zero for none.
         near_shells: Shells of the near heads.
         far_shells: Shells of the far heads.
         cutoff: Support of the near heads [Å].
-        vectors: Whether there are vector features.
-        head_width: Value channels of a near head.
+        head_width: Scalar value channels of a near head.
+        vector_head_width: Vector value channels of a near head.
+        matrix_head_width: Matrix value channels of a near head; 0: none.
         far_head_width: Value channels of a far head.
 
     Raises:
@@ -36,32 +38,36 @@ class MaskedAttention(nn.Module):
     def __init__(
         self,
         width: int,
+        vector_width: int,
         num_near_heads: int,
         num_far_heads: int,
         near_shells: RadialShells,
         far_shells: RadialShells,
         cutoff: float,
-        vectors: bool = True,
         head_width: int = 16,
+        vector_head_width: int = 8,
+        matrix_head_width: int = 0,
         far_head_width: int = 8,
     ) -> None:
         super().__init__()
         if num_near_heads + num_far_heads == 0:
             raise ValueError("attention needs at least one near or far head")
-        self.vectors = vectors
+        self.vectors = vector_width > 0
         self.near, self.far = None, None
-        total = 0
+        scalars = near_vectors = far_vectors = 0
         if num_near_heads:
             self.near = NearAttention(
                 width,
                 num_near_heads,
                 head_width=head_width,
+                vector_head_width=vector_head_width * self.vectors,
+                matrix_head_width=matrix_head_width * self.vectors,
                 query_width=8,
                 shells=near_shells,
                 cutoff=PolynomialCutoff(cutoff),
-                vectors=vectors,
             )
-            total += num_near_heads * head_width
+            scalars += num_near_heads * head_width
+            near_vectors = num_near_heads * vector_head_width
         if num_far_heads:
             self.far = FarAttention(
                 width,
@@ -69,14 +75,17 @@ class MaskedAttention(nn.Module):
                 head_width=far_head_width,
                 query_width=2,
                 shells=far_shells,
-                vectors=vectors,
+                vectors=self.vectors,
             )
-            total += num_far_heads * far_head_width
-        self.mix = nn.Linear(total, width)
-        if vectors:
-            moved = num_near_heads * head_width
-            self.vector_in = nn.Linear(width, moved, bias=False) if moved else None
-            self.vector_mix = nn.Linear(total, width, bias=False)
+            scalars += num_far_heads * far_head_width
+            far_vectors = num_far_heads * far_head_width
+        self.mix = nn.Linear(scalars, width)
+        self.vector_in, self.vector_mix = None, None
+        if self.vectors:
+            if near_vectors:
+                self.vector_in = nn.Linear(vector_width, near_vectors, bias=False)
+            moved = near_vectors + far_vectors
+            self.vector_mix = nn.Linear(moved, vector_width, bias=False)
 
     def forward(
         self,
@@ -84,12 +93,12 @@ class MaskedAttention(nn.Module):
         vec: NodeVectors | None,
         geometry: Geometry,
         path: Path = "auto",
-    ) -> tuple[NodeScalars, NodeVectors | None]:
-        """Return the updates of scalar (n, c) and vector features (n, 3, c)."""
-        scalars, vectors = [], []
+    ) -> Messages:
+        """Return the updates of scalar (n, c) and vector features (n, 3, w)."""
+        scalars, vectors, contractions = [], [], None
         if self.near is not None:
-            moved = self.vector_in(vec) if self.vectors and self.vector_in else None
-            out, turned = self.near(x, moved, geometry, path)
+            moved = None if self.vector_in is None else self.vector_in(vec)
+            out, turned, contractions = self.near(x, moved, geometry, path)
             scalars.append(out)
             vectors.append(turned)
         if self.far is not None:
@@ -97,6 +106,7 @@ class MaskedAttention(nn.Module):
             scalars.append(out)
             vectors.append(turned)
         update = self.mix(torch.cat(scalars, dim=-1))
-        if not self.vectors:
-            return update, None
-        return update, self.vector_mix(torch.cat(vectors, dim=-1))
+        if self.vector_mix is None:
+            return Messages(update)
+        moved = self.vector_mix(torch.cat(vectors, dim=-1))
+        return Messages(update, moved, contractions)

@@ -4,60 +4,64 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from molflt.nn.angular import COMPONENTS, PARITY, directions
 from molflt.nn.cutoff import Cutoff
-from molflt.nn.geometry import Geometry, Pairs
-from molflt.nn.heads import HeadProjection, Path, is_dense
+from molflt.nn.geometry import Geometry
+from molflt.nn.heads import HeadProjection, Messages, Path, is_dense
+from molflt.nn.pairs import Pairs
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import RadialGaussianMixture
-from molflt.typing import HeadScalars, HeadVectors, NodeScalars
+from molflt.typing import HeadVectors, NodeScalars
+
+DENSE_LIMIT = 192  # atoms; larger graphs take the linear path
 
 
 class NearKernel(nn.Module):
-    r"""f_h(r) and the directional kernel U_h(D) of each near head.
+    r"""The kernels of each near head: f_h(r), and others with a direction.
 
-        f_h(r) = c(r) sum_t w_ht phi_t(r)
-        U_h(D) = c(r) sum_t w'_ht phi_t(r) D / sqrt(r^2 + 1 Å^2)
+        K_hl(D) = c(r) sum_t w_hlt phi_t(r) Y_l(D),   l = 0, 1, 2
 
-    c is a cutoff, phi_t the closed form of a radial shell. U is smooth and zero at
-    D = 0 and turns with the system.
+    c is a cutoff, phi_t the closed form of a radial shell, Y_l the direction as a
+    scalar, vector or symmetric traceless matrix (`directions`); f_h = K_h0.
 
     Args:
         num_heads: Number of heads h.
         shells: Shells, possibly shared with other layers.
         cutoff: The cutoff function c.
-        directional: Whether U is wanted.
+        order: Largest l.
     """
 
     def __init__(
-        self, num_heads: int, shells: RadialShells, cutoff: Cutoff, directional: bool
+        self, num_heads: int, shells: RadialShells, cutoff: Cutoff, order: int
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.directional = directional
+        self.order = order
         self.cutoff = cutoff
-        self.mixture = RadialGaussianMixture(num_heads * (1 + directional), shells)
+        self.mixture = RadialGaussianMixture(num_heads * (1 + order), shells)
 
     def radial(self, r: Float[Tensor, " p"]) -> Float[Tensor, "h p"]:
         """Return f_h(r) for distances r [Å]."""
         return (self.mixture.radial(r) * self.cutoff(r))[: self.num_heads]
 
-    def forward(
-        self, pairs: Pairs
-    ) -> tuple[Float[Tensor, "h e"], Float[Tensor, "3 h e"] | None]:
-        """Return f (h, e) and U (3, h, e) of both directions of every pair."""
+    def forward(self, pairs: Pairs) -> Float[Tensor, "m h e"]:
+        """Return the components of all K_hl, both directions of every pair.
+
+        Rows are the 1, 3 and 5 components of l = 0, 1 and 2.
+        """
         components = pairs.cached(self.mixture.shells)  # (t, p)
-        values = (
-            self.mixture.weights @ components * self.cutoff(pairs.r)
-        )  # (h or 2h, p)
-        if not self.directional:
-            return Pairs.mirrored(values), None
+        values = self.mixture.weights @ components * self.cutoff(pairs.r)
         # Views by split, here and below: the backward of a slice fills a whole array
         # with zeros, that of a split joins its parts.
-        even, odd = values.split(self.num_heads)
-        unit = pairs.delta * (pairs.r.square() + 1).rsqrt().unsqueeze(1)
-        u = odd * unit.T.unsqueeze(1)  # (3, h, p)
-        return Pairs.mirrored(even), Pairs.antimirrored(u)
+        radials = values.split(self.num_heads)  # of each order (h, p)
+        angles = directions(pairs.delta, pairs.r, self.order)
+        forward, back = [], []
+        for radial, angle, sign in zip(radials, angles, PARITY, strict=False):
+            kernel = radial * angle.unsqueeze(1)  # (1, 3 or 5, h, p)
+            forward.append(kernel)
+            back.append(kernel if sign > 0 else -kernel)
+        return torch.cat([torch.cat(forward), torch.cat(back)], dim=-1)
 
 
 class NearAttention(nn.Module):
@@ -66,23 +70,28 @@ class NearAttention(nn.Module):
     Per head, with w_ij = phi(q_i).phi(k_j) / (2 query_width), phi = softplus, over
     pairs of neighbours::
 
-        s_i = sum_j w_ij f(r_ij) v_j                                    (scalars)
-        S_i = sum_j w_ij U(D_ij) v'_j + sum_j w_ij f(r_ij) V_j          (vectors)
+        s_i = sum_j w_ij f(r_ij) v_j                                      (scalars)
+        S_i = sum_j w_ij K_1(D_ij) v'_j + sum_j w_ij f(r_ij) V_j          (vectors)
+        T_i = sum_j w_ij K_2(D_ij) v''_j                                  (matrices)
 
-    V_j are the vector features, D_ij = r_i - r_j. The pair j = i is left out, periodic
-    images of i are not. Sums are unnormalised, like messages, up to a constant.
+    V_j are the vector features, D_ij = r_i - r_j. Of the matrices only contractions go
+    on, <T W1, T W2> per channel, which do not turn: they see the angles between
+    neighbours to second order. The pair j = i is left out, periodic images of i are
+    not. Sums are unnormalised, like messages, up to a constant.
 
     Args:
         width: Channels of the scalar features.
-        num_heads: Number of heads h; `head_width` value channels each.
-        head_width: Value channels d of one head.
+        num_heads: Number of heads h.
+        head_width: Channels d of v of one head.
+        vector_head_width: Channels e of v' and V of one head; 0: scalars alone.
+        matrix_head_width: Channels of v'' of one head; 0: no matrices.
         query_width: Channels of q and k of one head.
         shells: Radial shells of the kernels.
         cutoff: Cutoff function of the kernels.
-        vectors: Whether there are vector features (n, 3, h d).
 
     Source: the `masked` form of topological masking, arXiv 2107.07999, Alg. 1, with
-    f from the local RPEs of arXiv 2302.01925, Sec. 4.
+    f from the local RPEs of arXiv 2302.01925, Sec. 4; contractions of moments as in
+    moment tensor potentials (arXiv 1512.06054).
     """
 
     def __init__(
@@ -90,18 +99,21 @@ class NearAttention(nn.Module):
         width: int,
         num_heads: int,
         head_width: int,
+        vector_head_width: int,
+        matrix_head_width: int,
         query_width: int,
         shells: RadialShells,
         cutoff: Cutoff,
-        vectors: bool,
     ) -> None:
         super().__init__()
         self.num_heads, self.head_width = num_heads, head_width
-        self.vectors = vectors
-        self.kernel = NearKernel(num_heads, shells, cutoff, directional=vectors)
-        self.project = HeadProjection(
-            width, num_heads, head_width, query_width, vectors
-        )
+        self.vector_head_width = vector_head_width
+        widths = [head_width, vector_head_width, matrix_head_width]
+        self.widths = [size for size in widths if size]
+        self.kernel = NearKernel(num_heads, shells, cutoff, len(self.widths) - 1)
+        self.project = HeadProjection(width, num_heads, query_width, self.widths)
+        moments = num_heads * matrix_head_width
+        self.contract = nn.Linear(moments, 2 * moments, bias=False) if moments else None
 
     def forward(
         self,
@@ -109,48 +121,52 @@ class NearAttention(nn.Module):
         vec: HeadVectors | None,
         geometry: Geometry,
         path: Path = "auto",
-    ) -> tuple[HeadScalars, HeadVectors | None]:
-        """Return the messages: scalars (n, h d) and vectors (n, 3, h d) or None.
+    ) -> Messages:
+        """Return scalars (n, h d), vectors (n, 3, h e) and contractions, or None each.
 
         Args:
             x: Scalar features.
-            vec: Vector features, (n, 3, h d), or None.
+            vec: Vector features, (n, 3, h e), or None.
             geometry: Places and neighbour pairs.
             path: "dense": batched matrix products on padded graphs; "linear": sums over
                 pairs; "auto": dense for graphs up to 192 atoms. The same function.
         """
-        dense = is_dense(path, geometry.size, limit=192)
+        dense = is_dense(path, geometry.size, DENSE_LIMIT)
         run = self._dense if dense else self._linear
-        return run(x, vec, geometry)
+        scalars, vectors, moments = run(x, vec, geometry)
+        if self.contract is None or moments is None:
+            return Messages(scalars, vectors)
+        first, second = self.contract(moments).chunk(2, dim=2)
+        return Messages(scalars, vectors, (first * second).sum(dim=1))
 
     def _linear(
         self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry
-    ) -> tuple[HeadScalars, HeadVectors | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         pairs = geometry.pairs
         assert pairs is not None
-        f, u = self.kernel(pairs)
-        q, k, v, *rest = self.project.split(x)
+        q, k, *values = self.project.split(x)
         i, j = pairs.receiver, pairs.sender
         weight = (q[i] * k[j]).sum(-1)  # (e, h)
-        scalar_weight = weight * f.T  # (e, h)
-        out = segment_sum(scalar_weight.unsqueeze(2) * v[j], i, len(x))
-        if u is None:
-            return out.flatten(1), None
-        assert vec is not None
-        vec = vec.view(len(x), 3, self.num_heads, -1)
-        vector_weight = (weight.T * u).permute(2, 0, 1)  # (e, 3, h)
-        message = vector_weight.unsqueeze(3) * rest[0][j].unsqueeze(1)
-        message = message + scalar_weight[:, None, :, None] * vec[j]
-        return out.flatten(1), segment_sum(message, i, len(x)).flatten(2)
+        kernels = (self.kernel(pairs) * weight.T).permute(2, 0, 1).unsqueeze(3)
+        parts = kernels.split(COMPONENTS[: len(values)], dim=1)  # (e, m, h, 1) each
+        messages = [
+            part * value[j].unsqueeze(1)
+            for part, value in zip(parts, values, strict=True)
+        ]
+        if vec is not None:
+            vec = vec.view(len(x), 3, self.num_heads, -1)
+            messages[1] = messages[1] + parts[0] * vec[j]
+        out = [segment_sum(part, i, len(x)).flatten(2) for part in messages]
+        return self._parts([out[0].squeeze(1), *out[1:]])
 
     def _dense(
         self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry
-    ) -> tuple[HeadScalars, HeadVectors | None]:
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         pairs = geometry.pairs
         assert pairs is not None
-        f, u = self.kernel(pairs)
-        h, d, g, a = self.num_heads, self.head_width, geometry.num_graphs, geometry.size
-        kernels = f if u is None else torch.cat([f, u.flatten(0, 1)])  # (h or 4h, e)
+        h, d, e = self.num_heads, self.head_width, self.vector_head_width
+        g, a = geometry.num_graphs, geometry.size
+        kernels = self.kernel(pairs).flatten(0, 1)  # (m h, e)
         # Images of one pair of atoms add up in its slot: periodic sums come for free.
         table = kernels.new_zeros(len(kernels), g * a * a)
         table = table.index_add(1, geometry.pair_slot(), kernels)
@@ -160,18 +176,26 @@ class NearAttention(nn.Module):
             part.permute(2, 0, 1, 3)
             for part in map(geometry.pad, self.project.split(x))
         )
-        weight = q @ k.transpose(-1, -2)  # (h, g, a, a)
-        if u is None:
-            out = (weight * table.squeeze(0)) @ values[0]
-            return geometry.unpad(out.permute(1, 2, 0, 3)).flatten(1), None
-        assert vec is not None
-        vec = geometry.pad(vec.view(len(x), 3, h, d))  # (g, a, 3, h, d)
-        vec = vec.permute(3, 0, 1, 2, 4).flatten(3)  # (h, g, a, 3d)
-        even, odd = (weight * table).split([1, 3])  # (1 or 3, h, g, a, a)
-        both = even.squeeze(0) @ torch.cat([values[0], vec], dim=3)  # (h, g, a, 4d)
-        turned = odd @ values[1]  # (3, h, g, a, d)
-        scalars, moved = both.split([d, 3 * d], dim=3)
+        weights = ((q @ k.transpose(-1, -2)) * table).split(COMPONENTS[: len(values)])
+        if vec is None:
+            out = weights[0].squeeze(0) @ values[0]
+            return geometry.unpad(out.permute(1, 2, 0, 3)).flatten(1), None, None
+        vec = geometry.pad(vec.view(len(x), 3, h, e))  # (g, a, 3, h, e)
+        vec = vec.permute(3, 0, 1, 2, 4).flatten(3)  # (h, g, a, 3e)
+        both = weights[0].squeeze(0) @ torch.cat([values[0], vec], dim=3)
+        scalars, moved = both.split([d, 3 * e], dim=3)
+        moved = moved.unflatten(3, (3, e)).permute(1, 2, 3, 0, 4)  # (g, a, 3, h, e)
+        turned = [
+            (weight @ value).permute(2, 3, 0, 1, 4)  # (g, a, 3 or 5, h, ·)
+            for weight, value in zip(weights[1:], values[1:], strict=True)
+        ]
+        turned[0] = turned[0] + moved
         out = geometry.unpad(scalars.permute(1, 2, 0, 3)).flatten(1)
-        moved = moved.unflatten(3, (3, d)).permute(1, 2, 3, 0, 4)
-        vectors = moved + turned.permute(2, 3, 0, 1, 4)  # (g, a, 3, h, d)
-        return out, geometry.unpad(vectors).flatten(2)
+        return self._parts([out, *(geometry.unpad(part).flatten(2) for part in turned)])
+
+    @staticmethod
+    def _parts(parts: list[Tensor]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return scalars, vectors and matrices; None for what there is not."""
+        scalars, vectors, moments = [*parts, None, None][:3]
+        assert scalars is not None
+        return scalars, vectors, moments

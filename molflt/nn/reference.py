@@ -12,6 +12,7 @@ from torch import Tensor
 
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.far import FarAttention
+from molflt.nn.heads import Messages
 from molflt.nn.near import NearAttention
 from molflt.typing import (
     GraphIndex,
@@ -51,7 +52,7 @@ def near_attention(
     vec: HeadVectors | None,
     pos: Positions,
     images: Float[Tensor, "k 3"],
-) -> tuple[HeadScalars, HeadVectors | None]:
+) -> Messages:
     """Near heads of one graph: a loop over receivers, senders and images.
 
     Args:
@@ -65,7 +66,10 @@ def near_attention(
     h = module.num_heads
     mixture, cutoff = module.kernel.mixture, module.kernel.cutoff
     out = torch.zeros_like(v)
-    turned = None if vec is None else torch.zeros(len(x), 3, *v.shape[1:]).to(v)
+    turned = None if vec is None else vec.view(len(x), 3, h, -1) * 0
+    moments = None
+    if module.contract is not None:
+        moments = torch.zeros(len(x), 3, 3, *rest[1].shape[1:]).to(x)
     for i, j, shift in itertools.product(range(len(x)), range(len(x)), images):
         delta = pos[i] - pos[j] - shift.to(pos)
         if i == j and not shift.any():
@@ -74,14 +78,24 @@ def near_attention(
         if r >= cutoff.cutoff:
             continue
         weight = (q[i] * k[j]).sum(-1, keepdim=True)  # (h, 1)
-        kernels = mixture.radial(r) * cutoff(r)  # (h or 2h, 1)
+        kernels = mixture.radial(r) * cutoff(r)  # (h, 2h or 3h, 1)
         out[i] = out[i] + weight * kernels[:h] * v[j]
         if turned is not None and vec is not None:
             own = vec[j].view(3, h, -1)
             unit = (delta / (r * r + 1).sqrt()).view(3, 1, 1)
-            along = unit * (weight * kernels[h:] * rest[0][j])
+            along = unit * (weight * kernels[h : 2 * h] * rest[0][j])
             turned[i] = turned[i] + along + weight * kernels[:h] * own
-    return out.flatten(1), None if turned is None else turned.flatten(2)
+            if moments is not None:
+                e = unit.flatten()
+                matrix = torch.outer(e, e) - (e @ e) / 3 * torch.eye(3).to(e)
+                share = weight * kernels[2 * h :] * rest[1][j]
+                moments[i] = moments[i] + matrix[:, :, None, None] * share
+    vectors = None if turned is None else turned.flatten(2)
+    if moments is None:
+        return Messages(out.flatten(1), vectors)
+    assert module.contract is not None
+    first, second = module.contract(moments.flatten(3)).chunk(2, dim=3)
+    return Messages(out.flatten(1), vectors, (first * second).sum((1, 2)))
 
 
 def far_attention(

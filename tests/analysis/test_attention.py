@@ -11,7 +11,7 @@ from .conftest import build_model, molecule_graph, slab_graph
 
 FORMS = {
     "masked": {},
-    "scalar": {"vectors": False},
+    "scalar": {"vector_width": 0},
     "near only": {"num_far_heads": 0},
     "far only": {"num_near_heads": 0},
     "additive": {"form": "additive"},
@@ -36,7 +36,8 @@ def scalar_messages(model, graph):
         if heads.near is not None:
             moved = heads.vector_in(vec) if heads.vectors else None
             out = heads.near(x, moved, geometry, "dense")[0]
-            groups.append((heads.near.project.split(x)[2], out, torch.nn.Identity()))
+            values = heads.near.project.split(x)[2]
+            groups.append((values, out, torch.nn.Identity()))
         if heads.far is not None:
             out = heads.far(x, geometry, "dense")[0]
             groups.append((heads.far.project.split(x)[2], out, torch.nn.Identity()))

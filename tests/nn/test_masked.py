@@ -24,7 +24,7 @@ CUTOFF = 4.0
 def near(vectors, cutoff=None):
     shells = RadialShells(6, band=1.0, min_width=0.02)
     return NearAttention(
-        8, 2, 3, 2, shells, cutoff or PolynomialCutoff(CUTOFF), vectors=vectors
+        8, 2, 3, 2 * vectors, 2 * vectors, 2, shells, cutoff or PolynomialCutoff(CUTOFF)
     )
 
 
@@ -36,7 +36,7 @@ def far(vectors):
 
 def features(n, vectors):
     x = torch.randn(n, 8, requires_grad=True)
-    vec = torch.randn(n, 3, 6, requires_grad=True) if vectors else None
+    vec = torch.randn(n, 3, 4, requires_grad=True) if vectors else None
     return x, vec
 
 
@@ -151,7 +151,7 @@ def test_an_atom_does_not_attend_to_itself_but_to_its_images():
     geometry, _ = make_geometry([atom])
     x, vec = features(1, True)
     for path in ("dense", "linear"):
-        assert torch.equal(near(True)(x, vec, geometry, path)[0], torch.zeros(1, 6))
+        assert not near(True)(x, vec, geometry, path)[0].any()
         alone = far(True)(x, geometry, path)[0]
         torch.testing.assert_close(alone, torch.zeros(1, 6), rtol=0, atol=1e-5)
     atom.cell, atom.pbc = 3.0 * torch.eye(3).numpy(), True
@@ -202,14 +202,14 @@ def test_messages_have_unit_scale_at_initialisation(kind):
         for atoms in systems:
             atoms.rattle(0.2, seed=1)
     geometry, pos = make_geometry(systems, cutoff=5.0)
-    x, vec = torch.randn(len(pos), 128), torch.zeros(len(pos), 3, 128)
+    x, vec = torch.randn(len(pos), 128), torch.zeros(len(pos), 3, 64)
     cutoff = PolynomialCutoff(5.0)
     near_shells = RadialShells(32, band=3.0, min_width=0.02)
-    near_heads = NearAttention(128, 8, 16, 8, near_shells, cutoff, vectors=True)
+    near_heads = NearAttention(128, 8, 16, 8, 4, 8, near_shells, cutoff)
     far_shells = RadialShells(8, band=0.25, min_width=0.02)
     far_heads = FarAttention(128, 8, 8, 2, far_shells, vectors=True)
     for out in (near_heads(x, vec, geometry), far_heads(x, geometry)):
-        scalars, vectors = (part.detach() for part in out)
+        scalars, vectors = out[0].detach(), out[1].detach()
         assert 0.1 < float(scalars.std()) < 5
         assert 0.01 < float(vectors.std()) < 5
 

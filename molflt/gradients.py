@@ -1,0 +1,113 @@
+"""From a graph to its energy, forces and stress; used as `FLTModel.energy_and_forces`.
+
+The derivatives themselves are in `molflt.nn.gradients`.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch_geometric.data import Data
+
+from molflt.encoder import graph_index
+from molflt.errors import InputError, UsageError
+from molflt.nn.gradients import Deformation, EnergyForces
+from molflt.nn.heads import Path
+from molflt.targets import TargetSpec
+
+if TYPE_CHECKING:
+    from molflt.model import FLTModel
+
+_MEANING = {
+    "relaxed": "an energy after relaxation",
+    "property": "a property that is no potential energy",
+}
+
+
+def energy_and_forces(
+    model: "FLTModel",
+    data: Data,
+    name: str | None = None,
+    *,
+    stress: bool = False,
+    create_graph: bool = False,
+    path: Path = "auto",
+) -> EnergyForces:
+    """See `FLTModel.energy_and_forces`."""
+    name = potential_target(model.targets, name).name
+    with torch.inference_mode(False), torch.enable_grad():
+        moved, deformation = deformable(data, stress=stress)
+        normalised = model.normalised(moved, path, name=name)[name]
+        energy = model.physical(name, normalised, moved)
+        slopes = deformation.derivatives(energy, create_graph=create_graph)
+    if not create_graph:
+        energy, normalised = energy.detach(), normalised.detach()
+    return EnergyForces(energy, *slopes, normalised)
+
+
+def potential_target(
+    targets: Sequence[TargetSpec], name: str | None = None
+) -> TargetSpec:
+    """Return target `name`, or the only potential energy, if it has forces.
+
+    Raises:
+        UsageError: It is no potential energy of the geometry given.
+    """
+    chosen = [t for t in targets if t.name == name or (name is None and has_forces(t))]
+    if len(chosen) != 1:
+        known = ", ".join(f"{t.name} ({t.kind})" for t in targets)
+        raise UsageError(
+            f"Forces need the name of one potential energy; the targets are {known}."
+        )
+    (spec,) = chosen
+    if not has_forces(spec):
+        raise UsageError(
+            f"Target {spec.name!r} is {_MEANING[spec.kind]}, so it has no forces."
+        )
+    return spec
+
+
+def has_forces(spec: TargetSpec) -> bool:
+    """Whether the target is the potential energy of the geometry given."""
+    return spec.kind == "potential"
+
+
+def deformable(data: Data, *, stress: bool = False) -> tuple[Data, Deformation]:
+    """Return a copy of the graphs that can be moved and strained, and by what.
+
+    Call it, and what shall be differentiated, where gradients are on.
+
+    Args:
+        data: Graph or batch of graphs; may have been made in inference mode.
+        stress: Whether derivatives by the strain are wanted.
+
+    Raises:
+        InputError: A structure without a periodic cell shall be strained.
+    """
+    # What was made in inference mode cannot be saved for a backward pass.
+    moved = copy.copy(data).apply(lambda t: t.clone() if t.is_inference() else t)
+    if stress:
+        _refuse_without_volume(moved)
+    deformation = Deformation(
+        moved.pos, *graph_index(moved), moved.get("cell"), stress=stress
+    )
+    moved.pos = deformation.pos
+    if stress:
+        moved.cell = deformation.cell
+    return moved, deformation
+
+
+def _refuse_without_volume(data: Data) -> None:
+    """Refuse structures whose stress is not defined, naming the first of them."""
+    if data.get("cell") is None or data.get("pbc") is None:
+        raise InputError("Stress needs structures with a periodic cell.")
+    bad = ~data.pbc.any(dim=1) | (torch.linalg.det(data.cell) == 0)
+    if bad.any():
+        index = int(bad.int().argmax())
+        sid = data.get("sid") or ""
+        named = sid if isinstance(sid, str) else sid[index]
+        raise InputError(
+            f"Structure {named or index} has no periodic cell with a volume, so it has "
+            "no stress."
+        )
