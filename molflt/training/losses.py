@@ -1,14 +1,16 @@
-"""Losses on normalised targets, mean over the structures of a batch."""
+"""Losses on normalised targets and their derivatives."""
 
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 LossName = Literal["l1", "mse", "huber"]
 
-LOSSES: dict[LossName, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: dict[LossName, Callable[..., Tensor]] = {
     "l1": F.l1_loss,
     "mse": F.mse_loss,
     # Quadratic below one standard deviation of the target, linear above.
@@ -35,3 +37,23 @@ def multi_target_loss(
     loss = LOSSES[name]
     terms = [loss(predictions[target], labels[target]) for target in predictions]
     return sum(terms[1:], start=terms[0])
+
+
+def vector_loss(
+    name: LossName, error: Float[Tensor, "n k"], kept: Bool[Tensor, " n"] | None = None
+) -> Tensor:
+    r"""Mean over the kept rows of the loss of their length, :math:`\ell(|e_i|)`.
+
+    The length of an error, unlike its components, does not depend on how the
+    structure is turned. Its derivative at 0 is 0. Without a kept row the loss is 0.
+
+    Args:
+        name: Which loss.
+        error: Rows e_i.
+        kept: Rows that count; None: all.
+    """
+    length = torch.linalg.vector_norm(error, dim=1)
+    values = LOSSES[name](length, torch.zeros_like(length), reduction="none")
+    if kept is None:
+        return values.mean()
+    return (values * kept).sum() / kept.sum().clamp(min=1)

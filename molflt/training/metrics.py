@@ -2,15 +2,48 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch_geometric.data import Batch
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from molflt.nn.segment import segment_sum
+
 ENERGY_THRESHOLD = 0.02
 """Threshold of "energy within threshold" [eV]; the Open Catalyst leaderboard's."""
+
+
+class Errors(NamedTuple):
+    """Errors of each structure, in physical units.
+
+    Args:
+        values: Error of a scalar, or mean absolute error of several components (g,).
+        counts: Components of each structure (g,); None: one.
+    """
+
+    values: Float[Tensor, " g"]
+    counts: Float[Tensor, " g"] | None = None
+
+    def mean(self) -> Tensor:
+        """Return the mean absolute error over the components of the batch."""
+        if self.counts is None:
+            return self.values.abs().mean()
+        total = self.counts.sum().clamp(min=1)
+        return (self.values.abs() * self.counts).sum() / total
+
+
+def atom_errors(
+    error: Float[Tensor, "n 3"], batch: Batch, kept: Bool[Tensor, " n"]
+) -> Errors:
+    """Return the mean absolute component over the kept atoms of each structure."""
+    rows = torch.stack([error.abs().sum(dim=1) * kept, 3.0 * kept], dim=1)
+    total, count = segment_sum(rows, batch.batch, batch.num_graphs).unbind(1)
+    return Errors(total / count.clamp(min=1), count)
 
 
 class AbsoluteErrors(Metric):
@@ -32,23 +65,31 @@ class AbsoluteErrors(Metric):
     full_state_update = False
     ids: list[Tensor]
     errors: list[Tensor]
+    counts: list[Tensor]
 
     def __init__(self, threshold: float = ENERGY_THRESHOLD) -> None:
         super().__init__()
         self.threshold = threshold
         self.add_state("ids", default=[], dist_reduce_fx="cat")
         self.add_state("errors", default=[], dist_reduce_fx="cat")
+        self.add_state("counts", default=[], dist_reduce_fx="cat")
 
-    def update(self, errors: Tensor, ids: Sequence[str]) -> None:
+    def update(
+        self, errors: Tensor, ids: Sequence[str], counts: Tensor | None = None
+    ) -> None:
         """Add a batch.
 
         Args:
-            errors: Prediction minus label, shape (g,), in physical units.
+            errors: Prediction minus label, shape (g,), in physical units; or mean
+                absolute errors of several components.
             ids: The g ids, unique within the split.
+            counts: Number of components of each (g,); None: one.
         """
         hashes = torch.tensor([_hash(sid) for sid in ids], dtype=torch.int64)
         self.ids.append(hashes.to(errors.device))
-        self.errors.append(errors.detach().to(torch.float64).abs())
+        size = errors.detach().to(torch.float64).abs()
+        self.errors.append(size)
+        self.counts.append(torch.ones_like(size) if counts is None else counts.to(size))
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``mae`` and ``ewt_percent`` (float64 scalars; NaN without data)."""
@@ -56,14 +97,50 @@ class AbsoluteErrors(Metric):
             nan = torch.tensor(torch.nan, dtype=torch.float64)
             return {"mae": nan, "ewt_percent": nan}
         ids, errors = dim_zero_cat(self.ids), dim_zero_cat(self.errors)
+        counts = dim_zero_cat(self.counts)
         ids, order = torch.sort(ids, stable=True)
         first = torch.ones_like(ids, dtype=torch.bool)
         first[1:] = ids[1:] != ids[:-1]
-        errors = errors[order][first]
+        errors, counts = errors[order][first], counts[order][first]
         return {
-            "mae": errors.mean(),
+            "mae": (errors * counts).sum() / counts.sum(),
             "ewt_percent": 100.0 * (errors < self.threshold).double().mean(),
         }
+
+
+class Evaluation:
+    """Errors of several splits, gathered batch by batch."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[tuple[str, str], AbsoluteErrors] = {}
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._metrics.clear()
+
+    def add(self, split: str, errors: Mapping[str, Errors], ids: Sequence[str]) -> None:
+        """Add a batch.
+
+        Args:
+            split: Name of its split.
+            errors: Errors by ``{target}/{metric}``.
+            ids: The ids of its structures, unique within the split.
+        """
+        for name, (values, counts) in errors.items():
+            if (split, name) not in self._metrics:
+                self._metrics[split, name] = AbsoluteErrors().to(values.device)
+            self._metrics[split, name].update(values, ids, counts)
+
+    def values(self) -> dict[str, Tensor]:
+        """Return values by ``{split}/{target}/{metric}``, over all processes."""
+        values = {}
+        for (split, name), metric in self._metrics.items():
+            found = metric.compute()
+            values[f"{split}/{name}"] = found["mae"]
+            target, _, mae = name.partition("/")
+            if mae == "mae_eV":
+                values[f"{split}/{target}/ewt_percent"] = found["ewt_percent"]
+        return values
 
 
 def unit_in_name(unit: str) -> str:

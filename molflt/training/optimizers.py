@@ -4,7 +4,9 @@ from torch import nn
 from torch.optim import AdamW
 
 
-def adamw(module: nn.Module, lr: float, weight_decay: float) -> AdamW:
+def adamw(
+    module: nn.Module, lr: float, weight_decay: float, *, fused: bool = True
+) -> AdamW:
     """Return AdamW with decay on matrices only.
 
     Weight decay pulls a linear map towards zero, which is what it is for. A bias, the
@@ -16,6 +18,8 @@ def adamw(module: nn.Module, lr: float, weight_decay: float) -> AdamW:
         module: Module whose parameters are trained.
         lr: Peak learning rate.
         weight_decay: Decay of the matrices, decoupled, times the learning rate.
+        fused: One pass over all parameters; Lightning refuses to clip gradients with
+            it in mixed precision.
     """
     decaying = {
         id(layer.weight)
@@ -30,4 +34,6 @@ def adamw(module: nn.Module, lr: float, weight_decay: float) -> AdamW:
         },
         {"params": [p for p in trained if id(p) not in decaying], "weight_decay": 0.0},
     ]
-    return AdamW([group for group in groups if group["params"]], lr=lr)
+    # Fused: one pass over all parameters; a twentieth of a step's time on a CPU.
+    kept = [group for group in groups if group["params"]]
+    return AdamW(kept, lr=lr, fused=fused)

@@ -24,9 +24,11 @@ class MetricsBar(RichProgressBar):
         short = {}
         for name, value in metrics.items():
             split, _, metric = str(name).rpartition("/")
-            if metric.startswith("mae_"):
-                label = split.replace("/", " ")
-                short[label] = f"{float(str(value)):.3g} {metric.removeprefix('mae_')}"
+            kind, is_error, unit = metric.partition("mae_")
+            if is_error:
+                label = f"{split} {kind.strip('_')}".strip().replace("/", " ")
+                unit = unit.replace("_per_", "/")
+                short[label] = f"{float(str(value)):.3g} {unit}"
         return short
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -39,6 +41,6 @@ class MetricsBar(RichProgressBar):
         errors = ", ".join(
             f"{name} {float(value):.4g}"
             for name, value in trainer.callback_metrics.items()
-            if "/mae_" in name and not name.startswith("train/")
+            if "mae_" in name and not name.startswith("train/")
         )
         log.info("Epoch %d: %s", trainer.current_epoch, errors)

@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -16,11 +15,17 @@ from molflt.checkpoint import load, model_record
 from molflt.data.datamodule import GraphDataModule
 from molflt.data.statistics import fit_statistics
 from molflt.errors import InputError, MolfltError, UsageError
+from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
-from molflt.training.losses import LossName, multi_target_loss
-from molflt.training.metrics import AbsoluteErrors, unit_in_name
+from molflt.training.displacement import Decay
+from molflt.training.labels import LabelledDataset
+from molflt.training.losses import LossName
+from molflt.training.metrics import Evaluation
+from molflt.training.noise import PositionNoise
+from molflt.training.objective import Objective
 from molflt.training.optimizers import adamw
 from molflt.training.schedules import constant_after_warmup, warmup_cosine
+from molflt.training.targets import chosen_targets
 
 SCHEDULES = {"cosine": warmup_cosine, "constant": constant_after_warmup}
 
@@ -31,9 +36,12 @@ class FLTTask(LightningModule):
     r"""Fit an `FLTModel` to the targets of a data module.
 
     The loss is taken on normalised targets (residuals after the atoms' references, in
-    standard deviations of the training set); everything logged is in physical units:
-    ``{split}/{target}/mae_{unit}`` and, for targets in eV,
-    ``{split}/{target}/ewt_percent``, with the data module's names of splits.
+    standard deviations of the training set), with terms for forces, stress and
+    displacements where these have a weight (`Objective`). Everything logged is in
+    physical units: ``{split}/{target}/mae_{unit}``, for targets in eV
+    ``{split}/{target}/ewt_percent``, and ``{split}/{target}/force_mae_eV_per_A``
+    (over components) and ``stress_mae_eV_per_A3``, with the data module's names of
+    splits.
 
     The model is built when training starts, from the data module's targets and the
     statistics of its training set.
@@ -47,6 +55,18 @@ class FLTTask(LightningModule):
         warmup_steps: Optimiser steps of linear rise; at most a third of the schedule.
         schedule: ``cosine``: half a cosine down to 0 at the last step (set
             ``trainer.max_epochs`` or ``trainer.max_steps``); ``constant``.
+        force_weight: Weight of the forces in the loss; 0: not trained on.
+        stress_weight: Weight of the stress in the loss; 0: not trained on.
+        displacement_weight: Weight, at the start, of the displacements to the relaxed
+            positions, an auxiliary task; 0: none.
+        displacement_decay: How that weight falls to 0: ``linear`` or ``cosine``.
+        position_noise: Standard deviation [Å] of noise on the positions of free atoms
+            in training; 0: none. Labels stay those of the structure without noise.
+        tag_weighted_readout: Multiply each atom's share by a learned weight of its tag
+            (sub-surface, surface, adsorbate); those of the slab start at 0.
+
+    Raises:
+        UsageError: Options that contradict each other.
     """
 
     def __init__(
@@ -58,18 +78,39 @@ class FLTTask(LightningModule):
         weight_decay: float = 1e-2,
         warmup_steps: int = 200,
         schedule: Literal["cosine", "constant"] = "cosine",
+        force_weight: float = 0.0,
+        stress_weight: float = 0.0,
+        displacement_weight: float = 0.0,
+        displacement_decay: Decay = "linear",
+        position_noise: float = 0.0,
+        tag_weighted_readout: bool = False,
     ) -> None:
         super().__init__()
+        if position_noise and (force_weight or stress_weight):
+            raise UsageError(
+                "position_noise moves atoms away from where their forces were "
+                "computed; set it or force_weight and stress_weight to 0."
+            )
         self.model: FLTModel | None = None
         # In a tuple, so that the encoder is registered once, as part of the model.
         self._encoder = (encoder,)
         self._target_names = targets
-        self._loss: LossName = loss
+        self.objective = Objective(
+            encoder,
+            loss,
+            force_weight,
+            stress_weight,
+            displacement_weight,
+            displacement_decay,
+        )
         self._lr = lr
         self._weight_decay = weight_decay
         self._warmup_steps = warmup_steps
         self._schedule = SCHEDULES[schedule]
-        self._metrics: dict[tuple[str, str], AbsoluteErrors] = {}
+        self._noise = PositionNoise(position_noise)
+        self._tag_weighted = tag_weighted_readout
+        self._total_steps = 1
+        self._evaluation = Evaluation()
 
     def resume_from(self, path: str | Path) -> None:
         """Take the model of a checkpoint, which must be of this architecture.
@@ -103,17 +144,15 @@ class FLTTask(LightningModule):
             raise UsageError(
                 "There is no trained model to evaluate; give a checkpoint."
             )
-        data = self._data
-        known = {spec.name: spec for spec in data.targets}
-        names = self._target_names or list(known)
-        if missing := [name for name in names if name not in known]:
-            raise UsageError(
-                f"Unknown target {', '.join(missing)} in model.targets; "
-                f"this data set has {', '.join(known)}."
-            )
-        model = FLTModel(self._encoder[0], [known[name] for name in names])
+        targets = chosen_targets(
+            self._data.targets, self._target_names, tag_weighted=self._tag_weighted
+        )
+        if self.objective.derivatives.active:
+            potential_target(targets)
+        model = FLTModel(self._encoder[0], targets)
+        labelled = LabelledDataset(self._data.train, self.objective.atom_labels)
         for spec in model.targets:
-            statistics = fit_statistics(data.train, spec, progress=None)
+            statistics = fit_statistics(labelled, spec, progress=None)
             model.set_statistics(spec.name, statistics.plain())
             log.info(
                 "%s: %d training structures, standard deviation around the sum of atom "
@@ -127,54 +166,47 @@ class FLTTask(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and the schedule, updated after every step."""
-        optimizer = adamw(self, self._lr, self._weight_decay)
+        fused = "mixed" not in str(self.trainer.precision)
+        optimizer = adamw(self, self._lr, self._weight_decay, fused=fused)
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
             raise UsageError(
                 "The schedule needs an end: trainer.max_epochs or trainer.max_steps."
             )
+        self._total_steps = max(1, int(total))
         scheduler = LambdaLR(
             optimizer,
-            lambda step: self._schedule(step, self._warmup_steps, int(total)),
+            lambda step: self._schedule(step, self._warmup_steps, self._total_steps),
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def _step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, and each target's errors (g,) float64 in its unit."""
-        assert self.model is not None
-        predictions = self.model.normalised(batch)
-        labels = {name: _label(batch, name) for name in predictions}
-        normalised = {
-            name: self.model.normalise(name, label, batch)
-            for name, label in labels.items()
-        }
-        errors = {
-            name: self.model.physical(name, value.detach(), batch) - labels[name]
-            for name, value in predictions.items()
-        }
-        return multi_target_loss(self._loss, predictions, normalised), errors
-
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch; log it and the batch's MAE."""
-        loss, errors = self._step(batch)
-        if not loss.isfinite():
+        """Return the loss of a batch; log it and the batch's errors."""
+        assert self.model is not None
+        batch = self._noise(batch, self._noise_seed(batch_idx))
+        progress = min(1.0, self.global_step / self._total_steps)
+        loss, errors = self.objective(self.model, batch, progress)
+        # Asking a GPU for the value makes it wait: from time to time is soon enough.
+        asked = self.device.type == "cpu" or batch_idx % 16 == 0
+        if asked and not loss.isfinite():
             raise MolfltError(
                 f"The loss is {loss.item()} at step {self.global_step}; a lower "
                 "model.lr or trainer.gradient_clip_val may help."
             )
-        self.log("train/loss", loss, batch_size=batch.num_graphs)
+        size = batch.num_graphs
+        self.log("train/loss", loss, batch_size=size)
         for name, error in errors.items():
-            self.log(
-                f"train/{name}/{self._mae(name)}",
-                error.abs().mean(),
-                batch_size=batch.num_graphs,
-                prog_bar=True,
-            )
+            self.log(f"train/{name}", error.mean(), batch_size=size, prog_bar=True)
         self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         return loss
+
+    def _noise_seed(self, batch_idx: int) -> tuple[int, ...]:
+        """Return what determines the noise of a batch, in a resumed run as well."""
+        part = batch_idx % self.trainer.accumulate_grad_batches
+        return self._data.seed, self.global_step, part, self.global_rank
 
     def validation_step(
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
@@ -187,18 +219,17 @@ class FLTTask(LightningModule):
         self._evaluate(batch, self._data.test_names[dataloader_idx])
 
     def _evaluate(self, batch: Batch, split: str) -> None:
-        for name, errors in self._step(batch)[1].items():
-            if (split, name) not in self._metrics:
-                self._metrics[split, name] = AbsoluteErrors().to(self.device)
-            self._metrics[split, name].update(errors, batch.sid)
+        assert self.model is not None
+        errors = self.objective(self.model, batch).errors
+        self._evaluation.add(split, errors, batch.sid)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the errors of an earlier, perhaps interrupted, pass."""
-        self._metrics.clear()
+        self._evaluation.clear()
 
     def on_test_epoch_start(self) -> None:
         """Forget the errors of an earlier, perhaps interrupted, pass."""
-        self._metrics.clear()
+        self._evaluation.clear()
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all splits."""
@@ -209,17 +240,8 @@ class FLTTask(LightningModule):
         self._log_metrics()
 
     def _log_metrics(self) -> None:
-        for index, ((split, target), metric) in enumerate(self._metrics.items()):
-            values = metric.compute()
-            mae = self._mae(target)
-            self.log(f"{split}/{target}/{mae}", values["mae"], prog_bar=index == 0)
-            if mae == "mae_eV":
-                self.log(f"{split}/{target}/ewt_percent", values["ewt_percent"])
-
-    def _mae(self, target: str) -> str:
-        """Return the name of the mean absolute error, with its unit."""
-        assert self.model is not None
-        return f"mae_{unit_in_name(self.model.target_spec(target).unit)}"
+        for index, (name, value) in enumerate(self._evaluation.values().items()):
+            self.log(name, value, prog_bar=index == 0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the model record, with the averaged weights if there are any.
@@ -243,8 +265,21 @@ class FLTTask(LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Tell the data module where training goes on."""
+        """Tell the data module where training goes on.
+
+        Raises:
+            InputError: The run had an auxiliary head that this one lacks, or not.
+        """
         if self.trainer.training:
+            heads = [
+                any(name.startswith("objective.") for name in state)
+                for state in (checkpoint["state_dict"], self.state_dict())
+            ]
+            if heads[0] != heads[1]:
+                raise InputError(
+                    f"The run cannot be resumed: it was {'' if heads[0] else 'not '}"
+                    "trained with model.displacement_weight."
+                )
             data, position = self._data, checkpoint["position"]
             seen = position["batch"] * data.batch_size * self.trainer.world_size
             data.resume_at(position["epoch"], seen)
@@ -258,12 +293,3 @@ class FLTTask(LightningModule):
     def _steps_per_epoch(self) -> int:
         batches = self.trainer.num_training_batches
         return math.ceil(batches / self.trainer.accumulate_grad_batches)
-
-
-def _label(batch: Batch, name: str) -> Tensor:
-    if name not in batch:
-        raise InputError(
-            f"Record {batch.sid[0]} has no label '{name}'; "
-            "training and evaluation need one for every structure."
-        )
-    return batch[name].to(torch.float64)

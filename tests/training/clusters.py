@@ -18,7 +18,16 @@ def cluster(seed: int, **targets: float) -> Data:
     distance = np.linalg.norm(pos[:, None] - pos, axis=-1)[np.triu_indices(n, 1)]
     energy = float(np.exp(-distance).sum() - 3.0 * z.sum())
     labels = {"energy": energy, "spread": float(pos.std()), **targets}
-    return make_graph(z, pos, sid=f"c{seed}", targets=labels)
+    graph = make_graph(z, pos, sid=f"c{seed}", targets=labels, forces=_forces(pos))
+    graph.pos_relaxed = graph.pos + 0.1 * graph.forces
+    return graph
+
+
+def _forces(pos: np.ndarray) -> np.ndarray:
+    """Minus the gradient of the sum of exp(-r_ij) over pairs."""
+    delta = pos[:, None] - pos
+    r = np.linalg.norm(delta, axis=-1) + np.eye(len(pos))
+    return ((np.exp(-r) / r)[:, :, None] * delta).sum(axis=1)
 
 
 class Clusters(GraphDataModule):

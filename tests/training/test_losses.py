@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from molflt.training.losses import multi_target_loss
+from molflt.training.losses import multi_target_loss, vector_loss
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,20 @@ def test_targets_add_up():
     predictions = {"a": torch.ones(3), "b": torch.full((3,), 2.0)}
     labels = {"a": torch.zeros(3), "b": torch.zeros(3)}
     assert multi_target_loss("l1", predictions, labels).item() == 3.0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("l1", 2.5), ("mse", 12.5), ("huber", 2.25)]
+)
+def test_loss_of_vectors_is_that_of_their_lengths(name, expected):
+    # lengths 5 and 0 count: |e| -> 5/2, e^2 -> 25/2, Huber -> (5 - 1/2) / 2
+    error = torch.tensor([[3.0, 0.0, 4.0], [0.0, 0.0, 0.0], [100.0, 0.0, 0.0]])
+    error.requires_grad_()
+    kept = torch.tensor([True, True, False])
+    loss = vector_loss(name, error, kept)
+    assert loss.item() == pytest.approx(expected)
+    loss.backward()
+    assert error.grad[0].abs().max() > 0
+    assert error.grad[1:].abs().max() == 0  # no NaN at zero, nothing from what is out
+    assert vector_loss(name, error, torch.zeros(3, dtype=torch.bool)).item() == 0
+    assert vector_loss(name, error[:2]).item() == pytest.approx(expected)

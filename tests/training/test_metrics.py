@@ -2,8 +2,10 @@ import math
 
 import pytest
 import torch
+from torch_geometric.data import Batch
 
-from molflt.training.metrics import AbsoluteErrors, unit_in_name
+from molflt.training.metrics import AbsoluteErrors, atom_errors, unit_in_name
+from tests.training.clusters import cluster
 
 
 def test_values_do_not_depend_on_batching():
@@ -44,12 +46,34 @@ def test_merging_processes_drops_the_sampler_s_padding():
     second.update(torch.tensor([6.0, 1.0]), ["c", "a"])
     gathered = {
         name: [torch.cat(getattr(metric, name)) for metric in (first, second)]
-        for name in ("ids", "errors")
+        for name in ("ids", "errors", "counts")
     }
     merged = AbsoluteErrors()
-    merged.ids, merged.errors = gathered["ids"], gathered["errors"]
+    for name, values in gathered.items():
+        setattr(merged, name, values)
     merged._update_count = 1
     assert merged.compute()["mae"] == 3.0
+
+
+def test_components_weigh_the_same_whatever_the_structure():
+    # Two atoms with errors 1 and 3 are one structure, an atom with error 8 another.
+    metric = AbsoluteErrors()
+    metric.update(torch.tensor([2.0, 8.0]), ["a", "b"], torch.tensor([6.0, 3.0]))
+    metric.update(torch.tensor([8.0]), ["b"], torch.tensor([3.0]))
+    assert metric.compute()["mae"] == (6 * 2.0 + 3 * 8.0) / 9
+
+
+def test_errors_of_atoms_leave_out_the_held_ones():
+    batch = Batch.from_data_list([cluster(0), cluster(1)])
+    error = torch.arange(3.0 * len(batch.z)).view(-1, 3) - 10
+    kept = torch.rand(len(batch.z)) < 0.5
+    kept[batch.batch == 1] = False  # a structure that is held altogether
+    kept[0] = True
+    values, counts = atom_errors(error, batch, kept)
+    assert counts.tolist() == [3 * int(kept.sum()), 0]
+    torch.testing.assert_close(values[0], error[kept].abs().mean())
+    assert values[1] == 0
+    assert atom_errors(error, batch, kept).mean() == values[0]
 
 
 def test_no_data_is_nan_and_reset_forgets():

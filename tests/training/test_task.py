@@ -5,6 +5,8 @@ import torch
 from molflt.checkpoint import load
 from molflt.data.dataset import GraphList
 from molflt.errors import InputError, MolfltError, UsageError
+from molflt.targets import TargetSpec
+from molflt.training.targets import chosen_targets
 from molflt.training.task import FLTTask
 from tests.training.clusters import Clusters, cluster
 
@@ -108,6 +110,38 @@ def test_a_subset_of_targets(make_task, make_trainer):
     assert [spec.name for spec in task.model.targets] == ["spread"]
     with pytest.raises(UsageError, match=r"nothing.* has energy, spread"):
         make_trainer().fit(make_task(targets=["nothing"]), datamodule=Clusters(2))
+
+
+def test_tag_weights_are_an_option(make_task, make_trainer, tmp_path):
+    class Slabs(Clusters):
+        def load_splits(self):
+            splits = super().load_splits()
+            for graph in splits[0]:
+                graph.tags = torch.arange(len(graph.z)) % 3
+            return splits
+
+    task = make_task(tag_weighted_readout=True)
+    make_trainer(max_epochs=1).fit(task, datamodule=Slabs(num_targets=2))
+    model = load(tmp_path / "a" / "last.ckpt")
+    assert [spec.readout for spec in model.targets] == ["tags", "tags"]
+    weight = model.readout("energy").tag_weight.detach()
+    assert weight[0] == 1  # no atom is without a tag: nothing to learn, no decay
+    assert (weight[1:] != torch.tensor([0.0, 0.0, 1.0])).all()
+    with pytest.raises(UsageError, match="needs a target that is a sum or mean"):
+        chosen_targets(
+            [TargetSpec("mu", "D", "property", "", False, readout="dipole")],
+            None,
+            tag_weighted=True,
+        )
+
+
+@pytest.mark.parametrize("force_weight", [0.0, 1.0])
+def test_mixed_precision(force_weight, make_task, make_trainer):
+    """With clipped gradients, as in every shipped configuration."""
+    task = make_task(force_weight=force_weight)
+    trainer = make_trainer(max_epochs=2, precision="bf16-mixed")
+    trainer.fit(task, datamodule=Clusters())
+    assert trainer.callback_metrics["val_far/energy/mae_eV"].isfinite()
 
 
 def test_same_seed_same_weights(make_task, make_trainer):

@@ -1,0 +1,111 @@
+"""An auxiliary task: how far each atom moves when the structure relaxes."""
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+from molflt.errors import UsageError
+from molflt.model import FLTEncoder
+from molflt.nn.equivariant_head import EquivariantHead
+from molflt.training.labels import label_of
+from molflt.training.losses import LossName, vector_loss
+from molflt.training.metrics import Errors, atom_errors
+from molflt.typing import Cells, GraphIndex, Periodicity, Positions
+
+Decay = Literal["linear", "cosine"]
+
+
+class DisplacementTerm(nn.Module):
+    r"""Loss of the displacements :math:`d_i` = pos_relaxed - pos [Å] of free atoms.
+
+    .. math::
+        \frac{w(t)}{n} \sum_i \ell(|\hat d_i - d_i|), \qquad
+        w(t) = w (1 - t) \text{ or } \tfrac w2 (1 + \cos \pi t)
+
+    t from 0 to 1 is the part of the training that is over: the task shapes the
+    features early and leaves the energy alone in the end. The head that predicts the
+    displacements from vector features turns with the structure; it is no part of the
+    model.
+
+    Args:
+        encoder: Encoder of the model to be trained; it needs vector features.
+        loss: ``l1``, ``mse`` or ``huber`` (linear above 1 Å).
+        weight: w.
+        decay: "linear" or "cosine".
+
+    Raises:
+        UsageError: The encoder has no vector features, or w is negative.
+
+    Source: Noisy Nodes, arXiv 2106.07971, for the task.
+    """
+
+    def __init__(
+        self, encoder: FLTEncoder, loss: LossName, weight: float, decay: Decay
+    ) -> None:
+        super().__init__()
+        if weight < 0:
+            raise UsageError(f"displacement_weight must not be negative, not {weight}.")
+        if not encoder.vector_width:
+            raise UsageError(
+                "displacement_weight needs an encoder with vector features "
+                "(form: masked, vector_width above 0)."
+            )
+        self.loss: LossName = loss
+        self.weight = weight
+        self.decay: Decay = decay
+        self.head = EquivariantHead(encoder.width, encoder.vector_width, 0, 1)
+
+    def weight_at(self, progress: float) -> float:
+        """Return w(t)."""
+        if self.decay == "linear":
+            return self.weight * (1 - progress)
+        return self.weight * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def forward(
+        self, x: Tensor, vec: Tensor, batch: Batch, progress: float
+    ) -> tuple[Tensor, Errors]:
+        """Return the loss and the errors [Å].
+
+        Args:
+            x: Scalar features (n, c).
+            vec: Vector features (n, 3, c).
+            batch: Structures with `pos_relaxed`.
+            progress: t.
+
+        Raises:
+            InputError: There is no `pos_relaxed`.
+        """
+        moved = label_of(batch, "pos_relaxed") - batch.pos.detach()
+        moved = shortest(moved, batch.batch, batch.cell, batch.pbc)
+        predicted = self.head(x, vec)[1].squeeze(2)
+        error = predicted - moved.to(predicted.dtype)
+        free = ~batch.fixed
+        loss = self.weight_at(progress) * vector_loss(self.loss, error, free)
+        return loss, atom_errors(error.detach(), batch, free)
+
+
+def shortest(
+    vectors: Positions, batch: GraphIndex, cell: Cells, pbc: Periodicity
+) -> Float[Tensor, "n 3"]:
+    """Return the shortest image of each vector: less lattice vectors.
+
+    Rounded fractional coordinates are within a cell of the shortest one, for cells
+    that are not extremely skew; it is then found among the 27 images around.
+
+    Args:
+        vectors: Vectors (n, 3) [Å].
+        batch: Graph of each (n,).
+        cell: Lattice vectors as rows (g, 3, 3) [Å].
+        pbc: Periodic directions (g, 3).
+    """
+    lattice = cell * pbc.unsqueeze(2)  # open directions: zero rows
+    fraction = torch.einsum("nx,nxk->nk", vectors, torch.linalg.pinv(lattice)[batch])
+    vectors = vectors - torch.einsum("nk,nkx->nx", fraction.round(), lattice[batch])
+    steps = torch.cartesian_prod(*[torch.arange(-1, 2, device=cell.device)] * 3)
+    images = (steps.to(cell) @ lattice)[batch] + vectors.unsqueeze(1)  # (n, 27, 3)
+    nearest = images.square().sum(dim=2).argmin(dim=1)
+    return images[torch.arange(len(images), device=images.device), nearest]

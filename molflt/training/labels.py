@@ -1,0 +1,56 @@
+"""Labels that training needs, or one sentence that says which is missing."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from molflt.data.dataset import GraphDataset
+from molflt.errors import InputError
+
+
+class LabelledDataset(GraphDataset):
+    """A set whose graphs are refused where they lack labels that training needs.
+
+    Args:
+        dataset: The set.
+        needed: Names of the labels, and of the options that need them.
+    """
+
+    def __init__(self, dataset: GraphDataset, needed: Mapping[str, str]) -> None:
+        self._dataset = dataset
+        self._needed = needed
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Data:
+        graph = self._dataset[index]
+        for label, option in self._needed.items():
+            if label not in graph:
+                raise InputError(
+                    f"Record {graph.sid or index} has no label '{label}', which "
+                    f"model.{option} needs for every training structure."
+                )
+        return graph
+
+    @property
+    def num_atoms(self) -> np.ndarray:
+        """Atoms of each graph (len,) int64."""
+        return self._dataset.num_atoms
+
+
+def label_of(batch: Batch, name: str) -> Tensor:
+    """Return a label of all structures, float64.
+
+    Raises:
+        InputError: It is missing.
+    """
+    if name not in batch:
+        raise InputError(
+            f"Record {batch.sid[0]} has no label '{name}'; "
+            "training and evaluation need one for every structure."
+        )
+    return batch[name].to(torch.float64)

@@ -1,0 +1,129 @@
+"""What training minimises, and the errors that are reported."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+from molflt.gradients import deformable, potential_target
+from molflt.model import FLTEncoder, FLTModel
+from molflt.nn.gradients import Deformation
+from molflt.training.derivatives import DerivativeTerms
+from molflt.training.displacement import Decay, DisplacementTerm
+from molflt.training.labels import label_of
+from molflt.training.losses import LossName, multi_target_loss
+from molflt.training.metrics import Errors, unit_in_name
+
+
+class Outcome(NamedTuple):
+    """Of one batch: the loss, and errors by the name of their metric."""
+
+    loss: Tensor
+    errors: dict[str, Errors]
+
+
+class Objective(nn.Module):
+    """Sum of the losses of targets, derivatives and displacements.
+
+    See `multi_target_loss`, `DerivativeTerms` and `DisplacementTerm`; the weight of
+    the targets is 1. Forces and stress are those of the only potential energy among
+    the targets.
+
+    Args:
+        encoder: Encoder of the model to be trained.
+        loss: ``l1``, ``mse`` or ``huber``.
+        force_weight: Weight of the forces; 0: none.
+        stress_weight: Weight of the stress; 0: none.
+        displacement_weight: Weight of the displacements at the start; 0: none.
+        displacement_decay: How it falls to 0.
+
+    Raises:
+        UsageError: A weight is negative, or the encoder has no vectors to predict
+            displacements from.
+    """
+
+    def __init__(
+        self,
+        encoder: FLTEncoder,
+        loss: LossName = "l1",
+        force_weight: float = 0.0,
+        stress_weight: float = 0.0,
+        displacement_weight: float = 0.0,
+        displacement_decay: Decay = "linear",
+    ) -> None:
+        super().__init__()
+        self.loss: LossName = loss
+        self.derivatives = DerivativeTerms(loss, force_weight, stress_weight)
+        self.displacement = (
+            DisplacementTerm(encoder, loss, displacement_weight, displacement_decay)
+            if displacement_weight
+            else None
+        )
+
+    @property
+    def atom_labels(self) -> dict[str, str]:
+        """Labels needed besides the targets, and the options that need them."""
+        needed = {
+            "forces": self.derivatives.force_weight and "force_weight",
+            "stress": self.derivatives.stress_weight and "stress_weight",
+            "pos_relaxed": self.displacement and "displacement_weight",
+        }
+        return {label: str(option) for label, option in needed.items() if option}
+
+    def forward(
+        self, model: FLTModel, batch: Batch, progress: float | None = None
+    ) -> Outcome:
+        """Return loss and errors of a batch.
+
+        Args:
+            model: The model.
+            batch: Structures with labels.
+            progress: Part of the training that is over, 0 to 1; None: evaluation,
+                without displacements and without gradients.
+
+        Raises:
+            InputError: A label is missing.
+        """
+        if not self.derivatives.active:
+            return self._outcome(model, batch, None, progress)
+        # Lightning validates in inference mode, where there are no forces.
+        with torch.inference_mode(False), torch.enable_grad():
+            stress = self.derivatives.stress_weight > 0
+            return self._outcome(model, *deformable(batch, stress=stress), progress)
+
+    def _outcome(
+        self,
+        model: FLTModel,
+        batch: Batch,
+        deformation: Deformation | None,
+        progress: float | None,
+    ) -> Outcome:
+        x, vec = model.encoder(batch)
+        predictions = model.read(x, vec, batch)
+        labels = {name: label_of(batch, name) for name in predictions}
+        normalised = {
+            name: model.normalise(name, label, batch) for name, label in labels.items()
+        }
+        loss = multi_target_loss(self.loss, predictions, normalised)
+        errors = {}
+        for name, value in predictions.items():
+            error = model.physical(name, value.detach(), batch) - labels[name]
+            unit = unit_in_name(model.target_spec(name).unit)
+            errors[f"{name}/mae_{unit}"] = Errors(error)
+        if deformation is not None:
+            spec = potential_target(model.targets)
+            energy = model.physical(spec.name, predictions[spec.name], batch)
+            slopes = deformation.derivatives(energy, create_graph=progress is not None)
+            std = model.readout(spec.name).std
+            term, found = self.derivatives(*slopes, batch, std)
+            loss = loss + term
+            for kind, per in (("force", "A"), ("stress", "A3")):
+                if kind in found:
+                    unit = unit_in_name(f"{spec.unit}/{per}")
+                    errors[f"{spec.name}/{kind}_mae_{unit}"] = found[kind]
+        if self.displacement is not None and progress is not None:
+            term, moves = self.displacement(x, vec, batch, progress)
+            loss = loss + term
+            errors["displacement/mae_A"] = moves
+        return Outcome(loss, errors)

@@ -1,0 +1,41 @@
+"""Which of a data set's targets are learned, and by what readout."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from molflt.errors import UsageError
+from molflt.targets import TargetSpec
+
+
+def chosen_targets(
+    known: Sequence[TargetSpec], names: Sequence[str] | None, *, tag_weighted: bool
+) -> list[TargetSpec]:
+    """Return the targets to be learned.
+
+    Args:
+        known: Targets of the data.
+        names: Names of those wanted, in this order; None: all.
+        tag_weighted: Whether sums and means over atoms get a weight per tag.
+
+    Raises:
+        UsageError: A name is unknown, or no target is a sum or mean over atoms.
+    """
+    by_name = {spec.name: spec for spec in known}
+    wanted = list(by_name) if names is None else list(names)
+    if missing := [name for name in wanted if name not in by_name]:
+        raise UsageError(
+            f"Unknown target {', '.join(missing)} in model.targets; "
+            f"this data set has {', '.join(by_name)}."
+        )
+    targets = [by_name[name] for name in wanted]
+    if not tag_weighted:
+        return targets
+    if not any(spec.readout == "atoms" for spec in targets):
+        raise UsageError(
+            "model.tag_weighted_readout needs a target that is a sum or mean over "
+            f"atoms; {', '.join(wanted)} is none."
+        )
+    return [
+        replace(spec, readout="tags") if spec.readout == "atoms" else spec
+        for spec in targets
+    ]

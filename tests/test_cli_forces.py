@@ -1,0 +1,75 @@
+"""Training on energies and forces from the command line, to a calculator."""
+
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+import molflt
+from molflt.cli import main
+from molflt.data import RMD17
+from molflt.data.molecule import atoms_to_graph
+from molflt.data.statistics import fit_statistics
+from molflt.units import KCAL_PER_MOL
+from tests.test_configs import CONFIGS, frames
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for part, count in (("train", 60), ("test", 7)):
+        np.savez(tmp_path / f"rmd17_aspirin_{part}_01.npz", **frames(count))
+    return tmp_path
+
+
+def test_fit_test_and_calculate(folder, capsys):
+    words = [
+        "--config",
+        str(CONFIGS / "rmd17.yaml"),
+        "--data.init_args.root",
+        str(folder),
+        "--model.encoder.init_args.width=16",
+        "--model.encoder.init_args.num_layers=1",
+        "--trainer.accelerator=cpu",
+    ]
+    fit = [*words, "--trainer.max_epochs=2", "--trainer.log_every_n_steps=1"]
+    assert main(["fit", *fit]) == 0, capsys.readouterr().err
+    run = Path("runs/rmd17/version_0")
+    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {
+        "train/energy/force_mae_eV_per_A",
+        "val/energy/force_mae_eV_per_A",
+        "val/energy/mae_eV",
+    } < set(header)
+    capsys.readouterr()
+    best = str(run / "checkpoints" / "best.ckpt")
+    assert main(["test", *words, "--ckpt_path", best]) == 0
+    assert "force MAE [eV/A]" in capsys.readouterr().out
+    arrays = frames(7)
+    atoms = Atoms(arrays["nuclear_charges"], arrays["coords"][0])
+    ase.io.write("water.xyz", atoms)
+    assert main(["predict", best, "water.xyz"]) == 0
+    model = molflt.load(best)
+    expected = model.energy_and_forces(atoms_to_graph(atoms))
+    atoms.calc = molflt.FLTCalculator(best)
+    np.testing.assert_allclose(atoms.get_forces(), expected.forces, atol=1e-6)
+    # The network adds little to the mean yet; the offset keeps the total's digits.
+    mean = frames(60)["energies"][:10].mean() * KCAL_PER_MOL
+    assert atoms.get_potential_energy() == pytest.approx(mean, abs=1.0)
+    assert expected.energy.item() != float(np.float32(expected.energy.item()))
+
+
+def test_references_of_one_molecule_carry_its_mean(folder):
+    """Counts never vary: the fit has no unique solution, but its sum has one."""
+    data = RMD17(folder)
+    data.setup()
+    energies = torch.cat([graph.energy for graph in data.train]).double()
+    statistics = fit_statistics(data.train, data.targets[0])
+    counts = {1: 2, 8: 1}
+    offset = sum(counts[z] * e for z, e in statistics.element_reference.items())
+    assert offset == pytest.approx(float(energies.mean()), abs=1e-9)
+    std = float(energies.std(correction=0))
+    assert statistics.std == pytest.approx(std, rel=1e-9)
