@@ -12,9 +12,16 @@ from molflt.data.emt_generate import SPLITS
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY as OC20_ENERGY
+from molflt.data.qm9_targets import qm9_targets
+from molflt.training.metrics import unit_in_name
 from tests.data.test_qm9 import upstream
 
+MODULES = ("EMTIS2RE", "OC20IS2RE", "QM9", "RMD17")
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+QM9_STANDARD = {
+    *("mu", "alpha", "homo", "lumo", "gap", "r2"),
+    *("zpve", "u0", "u", "h", "g", "cv"),
+}
 
 
 def slab(seed):
@@ -33,6 +40,18 @@ def slab(seed):
     )
 
 
+def frames(count):
+    """Water with a total energy and forces, as in revised MD17."""
+    rng = np.random.default_rng(count)
+    places = np.array([[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
+    return {
+        "nuclear_charges": np.array([8, 1, 1]),
+        "coords": places + rng.normal(scale=0.05, size=(count, 3, 3)),
+        "energies": rng.normal(-48_000, 2, size=count),
+        "forces": rng.normal(scale=20, size=(count, 3, 3)),
+    }
+
+
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
     """A folder of data for each data module."""
@@ -44,6 +63,9 @@ def roots(tmp_path_factory):
             graphs = [slab(seed) for seed in range(3)]
             write_lmdb(folder / f"{split}.lmdb", graphs, targets=[spec])
     upstream(top / "QM9")
+    (top / "RMD17").mkdir()
+    for part, count in (("train", 55), ("test", 3)):
+        np.savez(top / "RMD17" / f"rmd17_aspirin_{part}_01.npz", **frames(count))
     return top
 
 
@@ -51,7 +73,7 @@ def roots(tmp_path_factory):
 def test_config_builds_and_runs(path, roots, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = path.read_text()
-    (module,) = [word for word in ("EMTIS2RE", "OC20IS2RE", "QM9") if word in text]
+    (module,) = [word for word in MODULES if f"molflt.data.{word}\n" in text]
     words = ["--config", str(path), f"--data.init_args.root={roots / module}"]
     if module == "QM9":
         words += [f"--data.init_args.num_{part}=3" for part in ("train", "val", "test")]
@@ -68,8 +90,34 @@ def test_config_builds_and_runs(path, roots, tmp_path, monkeypatch, capsys):
     assert main(["fit", *words]) == 0, capsys.readouterr().err
     # What picks the best checkpoint is among what validation logs.
     split, target, metric = cli.config["checkpoint"]["monitor"].split("/")
-    assert metric == "mae_eV"
+    unit = unit_in_name(cli.datamodule.targets[0].unit)
+    forces = cli.config["model"]["force_weight"] > 0
+    assert metric == f"force_mae_{unit}_per_A" if forces else f"mae_{unit}"
     printed = capsys.readouterr().out
     assert split in printed
     assert target in printed
     assert not list(tmp_path.iterdir())
+
+
+def test_configs_of_qm9_differ_in_their_target_alone():
+    """One architecture and one schedule for all."""
+    paths = sorted(CONFIGS.glob("qm9_*.yaml"))
+    assert {path.stem[len("qm9_") :] for path in paths} == QM9_STANDARD
+    rests = set()
+    for path in paths:
+        name = path.stem.removeprefix("qm9_")
+        (spec,) = qm9_targets(name)
+        monitor = f"val/{name}/mae_{unit_in_name(spec.unit)}"
+        first, rest = path.read_text().split("\n", 1)
+        assert first.startswith("# QM9, ")
+        assert f"({name})" in first
+        for line, general in (
+            (f"name: qm9_{name}", "name"),
+            (f"target: {name}", "target"),
+            (f"monitor: {monitor}", "monitor"),
+            (f"configs/qm9_{name}.yaml", "path"),
+        ):
+            assert rest.count(f"{line}\n") == 1
+            rest = rest.replace(f"{line}\n", f"{general}\n")
+        rests.add(rest)
+    assert len(rests) == 1
