@@ -1,5 +1,6 @@
 """Averaged weights, and an interruption that leaves a usable checkpoint."""
 
+import logging
 import signal
 import threading
 import time
@@ -10,6 +11,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
+
+log = logging.getLogger(__name__)
 
 
 class EMA(WeightAveraging):
@@ -63,12 +66,14 @@ class EMA(WeightAveraging):
 class StopBetweenBatches(Callback):
     """Let Ctrl-C finish the batch in hand, so that the saved state is a whole step.
 
-    The first Ctrl-C raises `KeyboardInterrupt` after the current batch; a second one
-    raises at once.
+    The first Ctrl-C raises `KeyboardInterrupt` after the current batch, or after the
+    validation that is running or due: a run that is resumed at its last batch does not
+    make up for it. A second Ctrl-C raises at once.
     """
 
     def __init__(self) -> None:
         self._requested = False
+        self._announced = False
         self._previous: Any = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -81,18 +86,41 @@ class StopBetweenBatches(Callback):
             self._requested = False
             raise KeyboardInterrupt
 
+    def _announce(self) -> None:
+        if self._requested and not self._announced:
+            log.info("Stopping after the validation; Ctrl-C again stops at once.")
+            self._announced = True
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take over Ctrl-C."""
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._on_signal)
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Stop here if asked."""
-        self._raise_if_requested()
+    def on_train_batch_start(self, *args: Any) -> None:
+        """Stop here if a validation was waited for."""
+        if self._announced:
+            self._raise_if_requested()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Stop here if asked, unless validation is due."""
+        due = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if trainer.val_check_batch != float("inf"):
+            due = due or (batch_idx + 1) % trainer.val_check_batch == 0
+        if due:
+            self._announce()
+        else:
+            self._raise_if_requested()
 
     def on_validation_batch_end(self, *args: Any) -> None:
-        """Stop here if asked."""
-        self._raise_if_requested()
+        """Say what is waited for."""
+        self._announce()
 
     def teardown(
         self, trainer: Trainer, pl_module: LightningModule, stage: str
