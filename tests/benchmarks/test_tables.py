@@ -45,7 +45,7 @@ def rows(table):
 def test_tables_have_equal_rows(name):
     table = accuracy_tables.TABLES[name](measured)
     assert len({len(row) for row in rows(table)}) == 1
-    assert len(rows(table)) > 3
+    assert len(rows(table)) > 2
 
 
 @pytest.mark.parametrize("name", accuracy_tables.TABLES)
@@ -82,7 +82,7 @@ def test_the_better_configuration_is_named():
 
 def test_learning_curves_have_their_slope():
     points = curves.curves(measured)
-    assert set(points) == {"FLT", "PaiNN"}
+    assert set(points) == {"FLT"}
     sizes, errors = points["FLT"]
     assert sizes.tolist() == list(planning.CURVE)
     assert curves.slope(sizes, errors) == pytest.approx(-0.7)
