@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import re
-import shlex
 import subprocess
 import sys
 
