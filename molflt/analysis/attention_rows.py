@@ -35,7 +35,9 @@ def near_rows(
     distance = cat([pairs.r, pairs.r])[mine]
     i, j = pairs.receiver[mine], pairs.sender[mine]
     f = module.kernel.radial(distance)  # (h, e)
-    out = f.new_zeros(len(f), m * n).index_add(1, row[i] * n + j, f).view(-1, m, n)
+    out = (
+        f.new_zeros(len(f), m * n).index_add(1, row[i] * n + j, f).unflatten(1, (m, n))
+    )
     # An atom asked for twice has its pairs in the row of its last mention.
     return einsum("ihe,jhe->hij", q[atoms], k) * out[:, row[atoms]]
 
@@ -114,7 +116,7 @@ def additive_rows(
         f = _encoding(spectrum, geometry, atoms)
     else:
         delta = _deltas(geometry, atoms)
-        f = spectrum.kernel(delta.view(-1, 3)).view(-1, *delta.shape[:2])
+        f = spectrum.kernel(delta.view(-1, 3)).unflatten(1, delta.shape[:2])
     return (logits + f).softmax(dim=-1)
 
 
@@ -124,7 +126,7 @@ def _encoding(
     """Return f of every head (h, m, n), images included, the pair j = i too."""
     if not geometry.is_periodic:
         delta = _deltas(geometry, atoms)
-        return mixture.kernel(delta.view(-1, 3)).view(-1, *delta.shape[:2])
+        return mixture.kernel(delta.view(-1, 3)).unflatten(1, delta.shape[:2])
     modes = geometry.modes(mixture.shells.band, mixture.shells.reach)
     density = mixture.density(modes.vectors) * modes.weights  # (h, 1, modes)
     cos, sin = modes.cos[0], modes.sin[0]  # (n, modes)
@@ -138,7 +140,9 @@ def _gradient(module: FarAttention, geometry: Geometry, atoms: Tensor) -> Tensor
     if not geometry.is_periodic:
         delta = _deltas(geometry, atoms)
         slope = mixture.slope(distance(delta).flatten())[heads:]
-        return slope.view(1, -1, *delta.shape[:2]) * delta.permute(2, 0, 1)[:, None]
+        return (
+            slope.unflatten(1, delta.shape[:2])[None] * delta.permute(2, 0, 1)[:, None]
+        )
     modes = geometry.modes(mixture.shells.band, mixture.shells.reach)
     density = (mixture.density(modes.vectors) * modes.weights)[heads:]  # (h, 1, modes)
     # d/dD cos(2 pi G.D) = -2 pi G sin(2 pi G.D)

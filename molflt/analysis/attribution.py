@@ -210,5 +210,5 @@ def _near_effects(
     mine = (row[pairs.receiver] >= 0).nonzero().squeeze(1)
     place = row[pairs.receiver[mine]] * size + pairs.sender[mine]
     out = slope.new_zeros(len(slope), len(atoms) * size)
-    out = out.index_add(1, place, slope[:, mine]).view(-1, len(atoms), size)
+    out = out.index_add(1, place, slope[:, mine]).unflatten(1, (len(atoms), size))
     return out[:, row[atoms]]
