@@ -32,12 +32,14 @@ def test_a_wrong_path_shows():
 
 
 def test_error_of_features_falls_as_theory_says():
-    """-1/2 in log-log, with an f so small that its frequencies do not limit it."""
+    """-1/2 in log-log, where logits are small and f too small to limit it."""
     model = build_model(form="additive", num_layers=1, num_near_heads=0)
+    heads = model.encoder.layers[0].attention.heads
     with torch.no_grad():
-        model.encoder.layers[0].attention.heads.rpe.spectrum.coefficients.mul_(0.01)
-    sizes = (16, 64, 256)
-    (errors,) = feature_errors(model, molecule_graph(), sizes, 16, num_draws=200)
+        heads.rpe.spectrum.coefficients.mul_(0.01)
+        heads.project.weight.mul_(0.3)
+    sizes = (32, 128, 512)
+    (errors,) = feature_errors(model, molecule_graph(), sizes, 4, num_draws=200)
     assert errors.errors.shape == (3, 200)
     np.testing.assert_array_equal(errors.num_features, sizes)
     rms = np.sqrt((errors.errors**2).mean(1))
