@@ -92,8 +92,9 @@ def feature_errors(
 ) -> list[FeatureErrors]:
     """Return how far FAVOR+ is from the exact softmax of the same weights.
 
-    Each draw has new frequencies of f and new features of the softmax kernel. With many
-    frequencies the error falls as m^(-1/2); with few, it ends at what they leave.
+    Each draw has new frequencies of f and new features of the softmax kernel. Where
+    logits are small the error falls as m^(-1/2), down to what the frequencies leave;
+    with large logits its tails are heavy and it falls more slowly.
 
     Args:
         model: A model of the `additive` form, of either estimator.
