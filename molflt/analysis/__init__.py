@@ -11,7 +11,7 @@
 | rotation | what turning a structure changes |
 | species | which elements are alike |
 | metrics_file | curves of a training run |
-| plots, attention_plot, map_plots, model_plots | pictures of arrays; they return the axes they drew on |
+| plots, attention_plot, map_plots, model_plots | pictures of arrays, on given axes |
 | scene, bonds | atoms and attention in three dimensions, with plotly |
 | style | how pictures look, and how they are written |
 """
