@@ -195,9 +195,10 @@ class FLTCalculator(Calculator):
         )
         large = len(graph.z) >= MIN_ATOMS or graph.pos.is_cuda
         found = self.ensemble.evaluate(graph, request, keep_pairs=large)
-        for name, error in found.failures.items():
+        for name, errors in found.failures.items():
+            found.arrays.pop(name)
             if name in wanted or ("dipole" in wanted and self._is_dipole(name)):
-                raise error
+                raise next(iter(errors.values()))
         self.results = self._in_ase_units(found.arrays)
         for name, value in self.results.items():
             if not np.isfinite(value).all():

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from molflt.checkpoint import load
+from molflt.encoder import graph_index
 from molflt.errors import UsageError
 from molflt.gradients import deformable, has_forces
 from molflt.model import FLTModel, sites_of
@@ -49,12 +50,13 @@ class Evaluation:
     """Arrays of a batch, float64 in the targets' units, and targets that failed.
 
     Args:
-        arrays: Values by name; with several models also ``{name}_std``.
-        failures: What went wrong, by target.
+        arrays: Values by name, NaN where a target failed; with several models also
+            ``{name}_std``.
+        failures: What went wrong, by target and number of the structure.
     """
 
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
-    failures: dict[str, Exception] = field(default_factory=dict)
+    failures: dict[str, dict[int, Exception]] = field(default_factory=dict)
 
 
 class Ensemble:
@@ -118,8 +120,8 @@ class Ensemble:
                 same atoms a little displaced.
 
         Raises:
-            Exception: Whatever features, energy and derivatives raise; what other
-                targets raise is among the `failures`.
+            Exception: Whatever features, the energy asked for and its derivatives
+                raise; what other targets raise is among the `failures`.
         """
         found = [
             evaluate(model, data, request, skin if keep_pairs else None)
@@ -179,16 +181,42 @@ def _pass(
                 if request.vectors and isinstance(readout, DipoleReadout):
                     vector = readout.vector(x, vec, sites_of(data)).double()
                     out.arrays[f"{name}_vector"] = _plain(vector * readout.std)
-            except Exception as error:  # of this target; the others are not to blame
-                out.failures[name] = error
+            except Exception:  # of this target; the others are not to blame
+                found = _one_by_one(model, name, x, vec, data)
+                out.arrays[name], out.failures[name] = found
     return out
+
+
+def _one_by_one(
+    model: FLTModel, name: str, x: Tensor, vec: Tensor | None, data: Data
+) -> tuple[np.ndarray, dict[int, Exception]]:
+    """Read a target of each structure alone, as one of them makes all fail."""
+    batch, num_graphs = graph_index(data)
+    values = np.full(num_graphs, np.nan)
+    failures: dict[int, Exception] = {}
+    for index in range(num_graphs):
+        rows = batch == index
+        fields = {"z": data.z[rows], "pos": data.pos[rows]}
+        if data.get("pbc") is not None:
+            fields["pbc"] = data.pbc[index : index + 1]
+        if data.get("tags") is not None:
+            fields["tags"] = data.tags[rows]
+        alone = Data(**fields)
+        part = None if vec is None else vec[rows]
+        try:
+            normalised = model.read(x[rows], part, alone, name=name)[name]
+            values[index] = model.physical(name, normalised, alone).item()
+        except Exception as error:
+            failures[index] = error
+    return values, failures
 
 
 def _combined(found: Sequence[Evaluation]) -> Evaluation:
     """Return means and standard deviations of several models' results."""
     out = Evaluation()
     for one in found:
-        out.failures |= one.failures
+        for name, errors in one.failures.items():
+            out.failures.setdefault(name, {}).update(errors)
     for name in found[0].arrays:
         if not all(name in one.arrays for one in found):
             continue

@@ -2,8 +2,9 @@
 
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,24 @@ import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.io.formats import filetype
 from ase.stress import voigt_6_to_full_3x3_stress
 from torch_geometric.data import Data
 
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.tags import TagRule
+from molflt.data.xyz import iterate_xyz
 from molflt.errors import InputError
 
 _SQLITE = b"SQLite format 3\0"
 
 
-def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms]]:
+def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
     """Read the frames of a file, each with the words that name it in errors.
+
+    Frames of XYZ files and databases that cannot be read come as errors in their place;
+    those after them are read. Memory does not grow with XYZ files, trajectories and
+    databases.
 
     Args:
         path: Any file ASE reads: extxyz, traj, db, cif, POSCAR, ...
@@ -38,39 +45,54 @@ def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms]]:
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty.")
     frame = 0
-    frames: Iterator[Atoms] | None = None
+    frames: Iterator[Callable[[], Atoms]] | None = None
     while True:
         where = f"{path}, frame {frame}"
+        make = None
         try:
             with warnings.catch_warnings():
                 # Parsers warn about their formats; what matters is checked here.
                 warnings.simplefilter("ignore")
                 frames = frames or _open_frames(path)
-                atoms = next(frames, None)
-        except InputError:
-            raise
+                make = next(frames, None)
+                found: Atoms | InputError | None = make and make()
         except Exception as error:
-            # ASE's parsers raise whatever occurs to them, also MemoryError: for the
-            # shape that a few bytes of text may claim.
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{where}: ASE cannot read it ({reason}).") from error
-        if atoms is None:
+            found = _unreadable(error, where, path)
+            if make is None:  # nothing after it can be read
+                raise found from error
+        if found is None:
             break
-        yield where, atoms
+        yield where, found
         frame += 1
     if frame == 0:
         raise InputError(f"{path} has no structures.")
 
 
-def _open_frames(path: Path) -> Iterator[Atoms]:
+def _unreadable(error: Exception, where: str, path: Path) -> InputError:
+    # ASE's parsers raise whatever occurs to them, also MemoryError: for the shape that
+    # a few bytes of text may claim.
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, InputError) and str(path) in reason:
+        return error
+    return InputError(f"{where}: ASE cannot read it ({reason}).")
+
+
+def _open_frames(path: Path) -> Iterator[Callable[[], Atoms]]:
     if path.suffix != ".db" and not _is_sqlite(path):
         # ASE takes "postgres..." for an address and "name@2" for frame 2 of "name".
         name = str(path.absolute())
-        return iter(ase.io.iread(name, index=":", do_not_split_by_at_sign=True))
+        if filetype(name) in ("xyz", "extxyz"):
+            return iterate_xyz(path)
+        frames = ase.io.iread(name, index=":", do_not_split_by_at_sign=True)
+        return (_constant(atoms) for atoms in frames)
     _refuse_foreign_database(path)
     # ASE's own reader of databases drops the key-value pairs, where labels may be.
     rows = ase.db.connect(path, type="db", serial=True).select()
-    return (row.toatoms(add_additional_information=True) for row in rows)
+    return (partial(row.toatoms, add_additional_information=True) for row in rows)
+
+
+def _constant(atoms: Atoms) -> Callable[[], Atoms]:
+    return lambda: atoms
 
 
 def _is_sqlite(path: Path) -> bool:
@@ -191,6 +213,8 @@ def iterate_graphs(
     """
     with_forces: bool | None = None
     for where, atoms in iterate_atoms(path):
+        if isinstance(atoms, InputError):
+            raise atoms
         graph = frame_graph(
             where, atoms, energy_key, forces_key, tags, need_energy, stress
         )
