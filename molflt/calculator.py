@@ -21,8 +21,9 @@ from molflt.data.electrons import refuse_charge_and_spin, stated
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
+from molflt.energy_target import energy_target
 from molflt.errors import InputError
-from molflt.evaluation import Ensemble, Request, energy_target
+from molflt.evaluation import Ensemble, Request
 from molflt.model import FLTModel
 from molflt.nn.readout import AtomReadout
 from molflt.nn.readout_dipole import DipoleReadout

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from molflt.checkpoint import load
 from molflt.encoder import graph_index
 from molflt.errors import UsageError
-from molflt.gradients import deformable, has_forces
+from molflt.gradients import deformable
 from molflt.model import FLTModel, sites_of
 from molflt.nn.gradients import Deformation
 from molflt.nn.readout_dipole import DipoleReadout
@@ -227,58 +227,6 @@ def _combined(found: Sequence[Evaluation]) -> Evaluation:
         out.arrays[name] = stack.mean(axis=0)
         out.arrays[f"{name}_std"] = stack.std(axis=0, ddof=1)
     return out
-
-
-def energy_target(
-    targets: Sequence[TargetSpec], name: str | None = None
-) -> TargetSpec | None:
-    """Return the target that stands for the energy, or None if there is none.
-
-    Without a name: the only potential energy, else the only energy after relaxation.
-
-    Raises:
-        UsageError: There are several, or `name` is no target in eV.
-    """
-    if name is not None:
-        known = [spec for spec in targets if spec.unit == "eV"]
-        for spec in known:
-            if spec.name == name:
-                return spec
-        listed = ", ".join(spec.name for spec in known) or "none"
-        raise UsageError(
-            f"target must be one of the checkpoint's targets in eV ({listed}), not "
-            f"{name!r}."
-        )
-    for kind in ("potential", "relaxed"):
-        found = [spec for spec in targets if spec.kind == kind and spec.unit == "eV"]
-        if len(found) > 1:
-            listed = ", ".join(spec.name for spec in found)
-            raise UsageError(
-                f"The checkpoint has several energies; choose with target= one of "
-                f"{listed}."
-            )
-        if found:
-            return found[0]
-    return None
-
-
-def potential_of(targets: Sequence[TargetSpec], purpose: str) -> TargetSpec:
-    """Return the potential energy, for relaxations and dynamics.
-
-    Raises:
-        UsageError: There is none; the sentence says what there is instead.
-    """
-    spec = energy_target(targets)
-    if spec is None or not has_forces(spec):
-        what = ", ".join(f"{t.name} ({t.kind})" for t in targets)
-        why = (
-            "the energy after relaxation, predicted from an initial structure, which "
-            "has no forces"
-            if spec is not None
-            else "no potential energy, so there are no forces"
-        )
-        raise UsageError(f"{purpose} needs forces; this model has {why}: {what}.")
-    return spec
 
 
 def _own(

@@ -9,8 +9,9 @@ from torch_geometric.data import Data
 
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
+from molflt.energy_target import potential_of
 from molflt.errors import InputError
-from molflt.evaluation import Ensemble, Evaluation, Request, potential_of
+from molflt.evaluation import Ensemble, Evaluation, Request
 from molflt.model import FLTModel
 from molflt.read_structures import Structure, as_input_error, read_structures
 from molflt.structures import MAX_PADDED_PAIRS
@@ -66,7 +67,7 @@ def predict_files(
         good = [item for item in window if isinstance(item, Structure)]
         failed: dict[int, InputError] = {}
         for batch in fill_batches(good, batch_size or len(good), limit):
-            failed |= _evaluate(ensemble, batch, request)
+            failed |= evaluate_structures(ensemble, batch, request)
         for item in window:
             yield item if isinstance(item, InputError) else failed.get(id(item), item)
 
@@ -117,7 +118,7 @@ def _kind(item: Structure) -> tuple[bool, int]:
     return bool(item.graph.pbc.any()), len(item.graph.z)
 
 
-def _evaluate(
+def evaluate_structures(
     ensemble: Ensemble, structures: Sequence[Structure], request: Request
 ) -> dict[int, InputError]:
     """Fill in predictions; return the errors by `id` of the structures that fail.
@@ -132,7 +133,7 @@ def _evaluate(
         if len(structures) > 1:
             failed: dict[int, InputError] = {}
             for item in structures:
-                failed |= _evaluate(ensemble, [item], request)
+                failed |= evaluate_structures(ensemble, [item], request)
             return failed
         return {id(structures[0]): as_input_error(error, structures[0].where)}
     starts = np.cumsum([0, *(len(item.graph.z) for item in structures)])

@@ -380,6 +380,7 @@ def test_forces_are_written_and_compared(folder, capsys):
     frames = [slab(), slab()]
     expected = []
     for seed, atoms in enumerate(frames):
+        atoms.info.clear()  # ASE's notes on adsorption sites do not fit into the file
         atoms.rattle(0.1, seed=seed)
         free = atoms.copy()
         free.calc = molflt.FLTCalculator(model)

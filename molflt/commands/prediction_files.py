@@ -51,7 +51,7 @@ def _extxyz(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
     with open(path, "w", encoding="utf-8") as file:
 
         def write(structure: Structure) -> None:
-            atoms = _plain(structure.atoms)
+            atoms = plain(structure.atoms)
             atoms.info |= _pairs(structure)
             for spec in ensemble.targets:
                 name = f"predicted_{spec.name}"
@@ -104,7 +104,7 @@ def _db(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
                 # ASE refuses texts that look like a number, such as a file named "1".
                 origin = {"file": _wordlike(structure.file), "frame": structure.frame}
                 database.write(
-                    _plain(structure.atoms),
+                    plain(structure.atoms),
                     key_value_pairs=origin | _pairs(structure),
                     data={f"predicted_{k}": v for k, v in structure.arrays.items()},
                 )
@@ -131,7 +131,7 @@ def _wordlike(file: str) -> str:
     return file if plain else f"./{file}"
 
 
-def _plain(atoms: Atoms) -> Atoms:
+def plain(atoms: Atoms) -> Atoms:
     """Return a copy that any format can hold: labels, but no nested information."""
     copy = atoms.copy()
     copy.calc = atoms.calc

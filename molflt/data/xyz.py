@@ -19,6 +19,16 @@ from molflt.errors import InputError
 def iterate_xyz(path: str | Path) -> Iterator[Callable[[], Atoms]]:
     """Yield a function for each frame that makes its atoms, or raises what is wrong.
 
+    Raises:
+        InputError: As `frame_texts`.
+    """
+    for text in frame_texts(path):
+        yield lambda text=text: atoms_of(text)  # type: ignore[misc]
+
+
+def frame_texts(path: str | Path) -> Iterator[str]:
+    """Yield the lines of each frame.
+
     Args:
         path: An (extended) XYZ file, perhaps compressed.
 
@@ -30,7 +40,7 @@ def iterate_xyz(path: str | Path) -> Iterator[Callable[[], Atoms]]:
         ahead = file.readline()
         while ahead.strip():
             text, ahead = _frame(file, ahead)
-            yield lambda text=text: _atoms(text)  # type: ignore[misc]
+            yield text
 
 
 def _frame(file: IO[Any], head: str) -> tuple[str, str]:
@@ -51,6 +61,7 @@ def _frame(file: IO[Any], head: str) -> tuple[str, str]:
     return "".join(lines), ahead
 
 
-def _atoms(text: str) -> Atoms:
+def atoms_of(text: str) -> Atoms:
+    """Return the atoms of the lines of one frame."""
     (atoms,) = read_xyz(StringIO(text), index=0)
     return atoms
