@@ -22,6 +22,7 @@ from molflt.data.xyz import iterate_xyz
 from molflt.errors import InputError
 
 _SQLITE = b"SQLite format 3\0"
+_HIDDEN = {"key_value_pairs", "data", "unique_id", "numbers", "positions"}
 
 
 def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
@@ -123,7 +124,8 @@ def read_labels(
 
     ASE moves an ``energy`` of an extxyz file into the results of a calculator; other
     programs write other names. Without a key the places are the calculator's
-    ``energy`` and ``forces``, then those names in `info` and `arrays`.
+    ``energy`` and ``forces``, then those names in `info` and `arrays`, then in the
+    key-value pairs and the data of a database's row.
 
     Args:
         atoms: The frame.
@@ -138,17 +140,12 @@ def read_labels(
         InputError: A key that was asked for is missing (the message lists those that
             are there), or a value has the wrong shape.
     """
-    results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
-    pairs = atoms.info.get("key_value_pairs")  # of an ASE database
-    if not isinstance(pairs, dict):
-        pairs = {}
-    places: dict[str, Any] = {**atoms.arrays, **pairs, **atoms.info, **results}
+    places = _places(atoms)
     energy = places.get(energy_key or "energy")
     forces = places.get(forces_key or "forces")
-    hidden = {"key_value_pairs", "data", "unique_id", "numbers", "positions"}
     for key, value in ((energy_key, energy), (forces_key, forces)):
         if key is not None and value is None:
-            seen = ", ".join(sorted(set(places) - hidden)) or "none"
+            seen = ", ".join(sorted(set(places) - _HIDDEN)) or "none"
             raise InputError(f"{where}: no {key!r}; the keys there are: {seen}.")
     if energy is not None and (np.size(energy) != 1 or not _numeric(energy)):
         raise InputError(f"{where}: {energy_key or 'energy'!r} is not one number.")
@@ -165,6 +162,18 @@ def read_labels(
     )
 
 
+def _places(atoms: Atoms) -> dict[str, Any]:
+    """Return everything that may be a label, by name; the first place wins."""
+    results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
+    # Of a row of an ASE database.
+    row = [atoms.info.get(key) for key in ("data", "key_value_pairs")]
+    found: dict[str, Any] = dict(atoms.arrays)
+    for place in (*row, atoms.info, results):
+        if isinstance(place, dict):
+            found |= place
+    return found
+
+
 def read_stress(atoms: Atoms, where: str = "") -> np.ndarray:
     """Find the stress (3, 3) [eV/Å^3] of one frame, positive under tension as in ASE.
 
@@ -176,8 +185,7 @@ def read_stress(atoms: Atoms, where: str = "") -> np.ndarray:
     Raises:
         InputError: There is none, or it is no such array.
     """
-    results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
-    stress = {**atoms.info, **results}.get("stress")
+    stress = _places(atoms).get("stress")
     if stress is None or not _numeric(stress) or np.size(stress) not in (6, 9):
         found = "is missing" if stress is None else f"has shape {np.shape(stress)}"
         raise InputError(f"{where}: 'stress' {found}; it must be (6,) or (3, 3).")
