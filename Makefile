@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow lint format notebooks benchmarks bench-setup clean
+.PHONY: help setup demo test slow lint format notebooks docs benchmarks bench-setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ format: $(STAMP) ## Reformat the code
 
 notebooks: $(STAMP) ## Run every notebook from top to bottom
 	$(PYTEST) -o addopts= -W default --nbmake --nbmake-timeout=1800 notebooks
+
+docs: $(STAMP) ## Build the documentation into site/ (opens without a server)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "Open site/index.html"
 
 benchmarks: $(STAMP) ## List the scripts behind the numbers in the README
 	@echo "Each writes benchmarks/results/*.json; --help says what it does and how long it takes:"

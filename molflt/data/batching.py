@@ -1,9 +1,21 @@
-"""The order of structures that makes batches of similar size."""
+"""Batches: the order of structures that makes them of similar size, and collation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
+from torch_geometric.data import Batch, Data
+
+
+def collate(graphs: Sequence[Data]) -> Batch:
+    """Return a batch of graphs, with the fields that all of them have.
+
+    A data set may have labels for some of its structures alone; PyG's own collation
+    stops there. What needs a label says so when it is missing (`label_of`).
+    """
+    common = set.intersection(*(set(graph.keys()) for graph in graphs))
+    excluded = {key for graph in graphs for key in graph.keys()} - common  # noqa: SIM118
+    return Batch.from_data_list(list(graphs), exclude_keys=sorted(excluded))
 
 
 class SizeBucketSampler(Sampler[int]):

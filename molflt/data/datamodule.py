@@ -5,14 +5,15 @@ from abc import abstractmethod
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import Sampler
-from torch_geometric.loader import DataLoader
+from torch.utils.data import DataLoader, Sampler
+from torch_geometric.data import Data
 
-from molflt.data.batching import SizeBucketSampler
+from molflt.data.batching import SizeBucketSampler, collate
 from molflt.data.dataset import CachedDataset, GraphDataset, GraphSubset
 from molflt.errors import UsageError
 from molflt.targets import TargetSpec
 
+Loader = DataLoader[Data]
 Splits = tuple[GraphDataset, dict[str, GraphDataset], dict[str, GraphDataset]]
 
 
@@ -110,26 +111,26 @@ class GraphDataModule(pl.LightningDataModule):
         """
         self._resume = (epoch, num_seen)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> Loader:
         """Return shuffled batches of similar size, in a new order every epoch."""
         return self._loader("train", self.train, self.batch_size, shuffle=True)
 
-    def val_dataloader(self) -> list[DataLoader]:
+    def val_dataloader(self) -> list[Loader]:
         """Return one loader a validation set, in file order."""
         return self._eval_loaders(self.val)
 
-    def test_dataloader(self) -> list[DataLoader]:
+    def test_dataloader(self) -> list[Loader]:
         """Return one loader a test set, in file order."""
         return self._eval_loaders(self.test)
 
-    def predict_dataloader(self) -> list[DataLoader]:
+    def predict_dataloader(self) -> list[Loader]:
         """Return the loaders of the test sets."""
         return self.test_dataloader()
 
     def _kept(self, dataset: GraphDataset) -> GraphDataset:
         return CachedDataset(dataset) if self.in_memory else dataset
 
-    def _eval_loaders(self, splits: dict[str, GraphDataset]) -> list[DataLoader]:
+    def _eval_loaders(self, splits: dict[str, GraphDataset]) -> list[Loader]:
         return [
             self._loader(name, split, self.eval_batch_size, shuffle=False)
             for name, split in splits.items()
@@ -137,7 +138,7 @@ class GraphDataModule(pl.LightningDataModule):
 
     def _loader(
         self, name: str, dataset: GraphDataset, batch_size: int, *, shuffle: bool
-    ) -> DataLoader:
+    ) -> Loader:
         if isinstance(dataset, CachedDataset) and self.num_workers:
             dataset.load(f"reading {name}")
         return DataLoader(
@@ -145,6 +146,7 @@ class GraphDataModule(pl.LightningDataModule):
             batch_size=batch_size,
             sampler=self._sampler(dataset, batch_size) if shuffle else None,
             num_workers=self.num_workers,
+            collate_fn=collate,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

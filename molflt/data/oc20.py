@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from torch_geometric.loader import DataLoader
-
-from molflt.data.datamodule import GraphDataModule, Splits
+from molflt.data.datamodule import GraphDataModule, Loader, Splits
 from molflt.data.dataset import GraphDataset
 from molflt.data.lmdb import LMDBDataset, is_molflt_lmdb
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset
@@ -102,7 +100,7 @@ class OC20IS2RE(GraphDataModule):
         test = open_test_splits(self.root, labelled=True)
         return open_split(train, labelled=True), val, test or dict(val)
 
-    def predict_dataloader(self) -> list[DataLoader]:
+    def predict_dataloader(self) -> list[Loader]:
         """Return one loader for each of the four test splits that is there."""
         return self._eval_loaders(open_test_splits(self.root))
 

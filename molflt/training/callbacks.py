@@ -111,8 +111,9 @@ class StopBetweenBatches(Callback):
     ) -> None:
         """Stop here if asked, unless validation is due."""
         due = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
-        if trainer.val_check_batch != float("inf"):
-            due = due or (batch_idx + 1) % trainer.val_check_batch == 0
+        every = trainer.val_check_batch
+        if every is not None and every != float("inf"):
+            due = due or (batch_idx + 1) % every == 0
         if due:
             self._announce()
         else:

@@ -1,6 +1,6 @@
 """Labels that training needs, or one sentence that says which is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -50,7 +50,15 @@ def label_of(batch: Batch, name: str) -> Tensor:
     """
     if name not in batch:
         raise InputError(
-            f"Record {batch.sid[0]} has no label '{name}'; "
+            f"{_one_of(batch.sid)} has no label '{name}'; "
             "training and evaluation need one for every structure."
         )
     return batch[name].to(torch.float64)
+
+
+def _one_of(sids: Sequence[str]) -> str:
+    """Name the records of a batch, which keeps only labels that all of them have."""
+    if len(sids) == 1:
+        return f"Record {sids[0]}"
+    more = ", ..." if len(sids) > 4 else ""
+    return f"One of the records {', '.join(sids[:4])}{more}"

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Batch
 
-from molflt.checkpoint import load, model_record
+from molflt.checkpoint import model_record
 from molflt.data.datamodule import GraphDataModule
 from molflt.data.statistics import fit_statistics
 from molflt.errors import InputError, MolfltError, UsageError
@@ -25,6 +25,7 @@ from molflt.training.noise import PositionNoise
 from molflt.training.objective import Objective
 from molflt.training.optimizers import adamw
 from molflt.training.pretrained import Pretrained
+from molflt.training.resuming import resumable_model
 from molflt.training.schedules import constant_after_warmup, warmup_cosine
 from molflt.training.targets import chosen_targets
 
@@ -121,16 +122,11 @@ class FLTTask(LightningModule):
         ``trainer.fit(ckpt_path=path)``.
 
         Raises:
-            InputError: Not a checkpoint, or one of another architecture.
+            InputError: Not a checkpoint, or one of another model.
         """
-        model = load(path)
-        ours, theirs = self._encoder[0].config, model.encoder.config
-        if differing := [key for key in ours if ours[key] != theirs.get(key)]:
-            listed = ", ".join(
-                f"{key} {theirs.get(key)!r} instead of {ours[key]!r}"
-                for key in differing
-            )
-            raise InputError(f"{path} cannot be resumed: its encoder has {listed}.")
+        model = resumable_model(
+            path, self._encoder[0].config, tag_weighted=self._tag_weighted
+        )
         self.model = model.train()
 
     def configure_model(self) -> None:

@@ -128,7 +128,7 @@ def test_a_folder_that_cannot_be_written_only_costs_the_cache(tmp_path, monkeypa
 def test_loader_processes_read_after_the_parent_did(tmp_path):
     write_split(tmp_path / "train.lmdb", 6)
     write_split(tmp_path / "val_id.lmdb", 1)
-    data = OC20IS2RE(tmp_path, batch_size=2, num_workers=2, in_memory=False)
+    data = OC20IS2RE(tmp_path, batch_size=2, num_workers=1, in_memory=False)
     data.setup()
     parent = sorted(graph.energy.item() for graph in data.train)
     energies = torch.cat([batch.energy for batch in data.train_dataloader()])

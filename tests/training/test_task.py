@@ -190,6 +190,9 @@ def test_another_architecture_is_not_resumed(make_task, make_trainer, tmp_path):
 
     with pytest.raises(InputError, match="width 16 instead of 8"):
         FLTTask(FLTEncoder(width=8)).resume_from(tmp_path / "a" / "last.ckpt")
+    task = make_task(tag_weighted_readout=True)
+    with pytest.raises(InputError, match="tag_weighted_readout False instead of True"):
+        task.resume_from(tmp_path / "a" / "last.ckpt")
 
 
 def test_missing_label_names_the_record(make_task, make_trainer):
@@ -202,6 +205,23 @@ def test_missing_label_names_the_record(make_task, make_trainer):
 
     with pytest.raises(InputError, match="c300 has no label 'energy'"):
         make_trainer(max_epochs=1).fit(make_task(), datamodule=Unlabelled())
+
+
+def test_labels_of_a_part_of_a_set_are_no_obstacle(make_task, make_trainer):
+    """Energies are learned although only some structures have forces."""
+
+    class Partly(Clusters):
+        def load_splits(self):
+            train, val, test = super().load_splits()
+            for graph in list(train)[::3] + list(val["val_near"])[:1]:
+                del graph.forces
+            return train, val, test
+
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(make_task(), datamodule=Partly())
+    assert "val_near/energy/mae_eV" in trainer.callback_metrics
+    with pytest.raises(InputError, match="has no label 'forces'"):
+        make_trainer(max_epochs=1).fit(make_task(force_weight=1.0), datamodule=Partly())
 
 
 def test_a_loss_that_is_not_finite_stops_training(make_task, make_trainer):
