@@ -1,5 +1,7 @@
-"""A checkpoint as an ASE calculator."""
+"""Checkpoints as an ASE calculator."""
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +13,23 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
     all_changes,
 )
-from torch_geometric.data import Batch
+from ase.stress import full_3x3_to_voigt_6_stress
+from torch_geometric.data import Data
 
-from molflt.checkpoint import load
+from molflt.ase_units import ase_unit
+from molflt.data.electrons import refuse_charge_and_spin, stated
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.tags import TagRule
-from molflt.errors import UsageError
+from molflt.domain import Domain
+from molflt.energy_target import energy_target
+from molflt.errors import InputError
+from molflt.evaluation import Ensemble, Request
 from molflt.model import FLTModel
-from molflt.structures import refuse_unknown_species
-from molflt.targets import TargetSpec
+from molflt.nn.readout import AtomReadout
+from molflt.nn.readout_dipole import DipoleReadout
+from molflt.skin import MIN_ATOMS
 
+_DERIVATIVES = ("forces", "stress")
 _WITHOUT_FORCES = {
     "relaxed": "predicts the energy after relaxation from an initial structure, which "
     "is no potential energy of the structure given and has no",
@@ -29,47 +38,94 @@ _WITHOUT_FORCES = {
 
 
 class FLTCalculator(Calculator):
-    r"""Energies, and forces :math:`F_i = -\partial E / \partial r_i`, of a checkpoint.
+    r"""Energies, forces, stress and all other targets of a checkpoint, in ASE's units.
 
-    Forces exist where the target is a potential energy; for the energy after
-    relaxation (IS2RE), or another property, `implemented_properties` does not list
-    them and asking raises an error that says why.
+    ============= ============================ =======================================
+    property      for                          meaning
+    ============= ============================ =======================================
+    energy        potential, relaxed energies  E [eV]
+    free_energy   potential energies           the same
+    forces        potential energies           F_i = -dE/dr_i (n, 3) [eV/Å]
+    stress        potential energies           (1/V) dE/d(strain), Voigt's order (6,)
+                                               [eV/Å^3]; structures with a cell
+    energies      potential energies, sums     atoms' shares of E (n,) [eV]
+    {target}      every target                 its value (`units` has the units)
+    dipole        dipole moments               the vector (3,) [e Å]; its overall sign
+                                               is not determined, as labels are lengths
+    {..}_std      two or more models           standard deviation over the models
+    ============= ============================ =======================================
+
+    `implemented_properties` lists what the checkpoint has: the energy after relaxation
+    (IS2RE) has no forces, and asking for them raises an error that says why.
+
+    Neighbour lists of large systems, and on a GPU, are kept with a skin (`SkinList`),
+    and tags are read when anything but positions and cell changes.
 
     Args:
-        model: A model, or the path of a checkpoint.
-        target: Name of the target, in eV; None: the model's only one.
+        model: A model (which is copied), the path of a checkpoint, or several of them:
+            results are then means over the models.
         device: Where it is evaluated; None: where the model is.
         dtype: Precision of the network; None: as trained. Energies are float64 anyway.
+        target: Target that stands for the energy; None: the only potential energy,
+            else the only relaxed one.
         tags: Convention of the structures' tags, see `molflt.data.tags`.
 
     Raises:
-        InputError: The file is not a checkpoint.
-        UsageError: The model has several targets in eV, or none.
+        InputError: A file is not a checkpoint.
+        UsageError: The model has several potential energies, `target` is no target in
+            eV, or models of an ensemble differ in their targets.
+
+    Warns:
+        UserWarning: The checkpoint does not say what it was trained on; a structure
+            has boundary conditions that the training set has not.
     """
 
-    # Instances replace it by what their target allows.
+    # Instances replace it by what their checkpoint has.
     implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
 
     def __init__(
         self,
-        model: FLTModel | str | Path,
-        target: str | None = None,
+        model: FLTModel | str | Path | Sequence[FLTModel | str | Path],
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
+        target: str | None = None,
         tags: TagRule = "auto",
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.model = model if isinstance(model, FLTModel) else load(model)
-        self.model.eval().to(device)
-        if dtype is not None:  # the offsets stay float64
-            self.model.encoder.to(dtype)
-            self.model.readouts.to(dtype)
-        self.spec = _energy_target(self.model, target)
+        sources = [model] if isinstance(model, FLTModel | str | Path) else list(model)
+        self.ensemble = Ensemble(sources, device, dtype)
+        self.spec = energy_target(self.ensemble.targets, target)
+        self.domain = Domain(self.ensemble.models)
         self.tags: TagRule = tags
-        self.implemented_properties = ["energy", "free_energy"]
-        if self.spec.kind == "potential":
-            self.implemented_properties.append("forces")
+        self.units = {t.name: ase_unit(t.unit)[1] for t in self.ensemble.targets}
+        self.implemented_properties = self._found_properties()
+        self._graph: Data | None = None
+        self._asked: set[str] = set()
+        self._warned: set[str] = set()
+        self._warn(self.domain.silence())
+
+    @property
+    def model(self) -> FLTModel:
+        """The model; the first one of an ensemble."""
+        return self.ensemble.models[0]
+
+    def _found_properties(self) -> list[str]:
+        names: list[str] = []
+        if self.spec is not None:
+            names = ["energy"]
+            if self.spec.kind == "potential":
+                names += ["free_energy", *_DERIVATIVES]
+                if isinstance(self.model.readout(self.spec.name), AtomReadout):
+                    names.append("energies")
+        for spec in self.ensemble.targets:
+            if isinstance(self.model.readout(spec.name), DipoleReadout):
+                names.append("dipole")
+            names.append(spec.name)
+        names = list(dict.fromkeys(names))
+        if len(self.ensemble.models) > 1:
+            names += [f"{name}_std" for name in names if name != "free_energy"]
+        return names
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
@@ -80,18 +136,29 @@ class FLTCalculator(Calculator):
             PropertyNotImplementedError: The checkpoint does not have it.
         """
         if name not in self.implemented_properties:
-            reason = _WITHOUT_FORCES.get(self.spec.kind, "has no")
+            kind = "property" if self.spec is None else self.spec.kind
+            reason = _WITHOUT_FORCES.get(kind, "has no")
+            hint = ""
+            if self.spec is None and "eV" in self.units.values():
+                hint = "; target= chooses one that shall stand for the energy"
+            named = ", ".join(spec.name for spec in self.ensemble.targets)
             raise PropertyNotImplementedError(
-                f"This checkpoint ({self.spec.name}) {reason} {name}."
+                f"This checkpoint ({named}) {reason} {name}{hint}."
             )
         return super().get_property(name, atoms, allow_calculation)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """Return what changed since the last calculation; tags count, unlike ASE's."""
+        """Return what changed since the last calculation.
+
+        Tags count, and charge and spin in `info`, unlike with ASE's own calculators.
+        """
         changes = list(super().check_state(atoms, tol))
         before = atoms if self.atoms is None else self.atoms
-        same = np.array_equal(before.get_tags(), atoms.get_tags())
-        return changes if same else [*changes, "tags"]
+        if not np.array_equal(before.get_tags(), atoms.get_tags()):
+            changes.append("tags")
+        if stated(before) != stated(atoms):
+            changes.append("info")
+        return changes
 
     def calculate(
         self,
@@ -99,34 +166,110 @@ class FLTCalculator(Calculator):
         properties: list[str] | None = None,
         system_changes: list[str] = all_changes,
     ) -> None:
-        """Evaluate the model.
+        """Evaluate the models.
+
+        What was asked for once is computed together with the energy from then on.
 
         Raises:
-            InputError: The structure cannot be used (species, positions, tags).
+            InputError: The structure cannot be used (species, positions, tags, charge).
         """
         super().calculate(atoms, properties, system_changes)
-        graph = atoms_to_graph(self.atoms, tags=self.tags, where="The structure")
-        refuse_unknown_species(self.model, graph, "The structure")
-        graph.pos.requires_grad_("forces" in (properties or []))
-        device = next(self.model.parameters()).device
-        batch = Batch.from_data_list([graph]).to(device)
-        with torch.set_grad_enabled(graph.pos.requires_grad):
-            energy = self.model(batch)[self.spec.name].sum()
-        self.results = {"energy": energy.item(), "free_energy": energy.item()}
-        if graph.pos.requires_grad:
-            (gradient,) = torch.autograd.grad(energy, graph.pos)
-            self.results["forces"] = -gradient.cpu().numpy()
-
-
-def _energy_target(model: FLTModel, name: str | None) -> TargetSpec:
-    energies = {spec.name: spec for spec in model.targets if spec.unit == "eV"}
-    if name is None and len(energies) == 1:
-        return next(iter(energies.values()))
-    if name not in energies:
-        raise UsageError(
-            f"target must be one of the checkpoint's targets in eV "
-            f"({', '.join(energies)}), not {name!r}."
-            if energies
-            else "The checkpoint has no target in eV, so it is no calculator."
+        wanted = {name.removesuffix("_std") for name in properties or ["energy"]}
+        graph = self._graph_of(self.atoms, set(system_changes))
+        potential = self.spec is not None and self.spec.kind == "potential"
+        self._asked |= wanted
+        asked = self._asked
+        volume = bool(graph.pbc.any()) and bool(torch.linalg.det(graph.cell[0]) != 0)
+        if "stress" in wanted and not volume:
+            raise PropertyNotImplementedError(
+                "Stress needs a periodic cell with a volume, which the structure has "
+                "not."
+            )
+        energy = None if self.spec is None else self.spec.name
+        request = Request(
+            targets=[t.name for t in self.ensemble.targets if self._needs(t.name)],
+            energy=energy,
+            forces=potential and bool(asked.intersection(_DERIVATIVES)),
+            stress=potential and volume and "stress" in asked,
+            shares=potential and "energies" in asked,
+            vectors="dipole" in asked,
         )
-    return energies[name]
+        large = len(graph.z) >= MIN_ATOMS or graph.pos.is_cuda
+        found = self.ensemble.evaluate(graph, request, keep_pairs=large)
+        for name, errors in found.failures.items():
+            found.arrays.pop(name)
+            if name in wanted or ("dipole" in wanted and self._is_dipole(name)):
+                raise next(iter(errors.values()))
+        self.results = self._in_ase_units(found.arrays)
+        for name, value in self.results.items():
+            if not np.isfinite(value).all():
+                self.results = {}
+                raise InputError(
+                    f"The {name} of the structure is not a finite number; check its "
+                    "positions and the checkpoint."
+                )
+
+    def _needs(self, name: str) -> bool:
+        return name in self._asked or (
+            "dipole" in self._asked and self._is_dipole(name)
+        )
+
+    def _is_dipole(self, name: str) -> bool:
+        return isinstance(self.model.readout(name), DipoleReadout)
+
+    def _graph_of(self, atoms: Atoms, changes: set[str]) -> Data:
+        """Return the graph of the atoms, reusing what cannot have changed."""
+        graph, self._graph = self._graph, None  # gone, should anything below fail
+        where = "The structure"
+        if graph is None or changes - {"positions", "cell"}:
+            refuse_charge_and_spin(atoms, where)
+            graph = atoms_to_graph(atoms, tags=self.tags, where=where)
+            self.domain.refuse_unknown(graph, where)
+            if pattern := self.domain.unknown_periodicity(graph):
+                seen = ", ".join(sorted(self.domain.periodic))
+                self._warn(
+                    f"The structure has pbc {pattern}, the training set only {seen}."
+                )
+            graph = graph.to(self.ensemble.device)
+        else:
+            self._move(graph, atoms, changes)
+        self._graph = graph
+        return graph
+
+    def _move(self, graph: Data, atoms: Atoms, changes: set[str]) -> None:
+        """Give the graph the positions and cell of the atoms."""
+        if not np.isfinite(atoms.positions).all():
+            raise InputError("The structure has positions that are not finite.")
+        graph.pos = torch.from_numpy(atoms.positions.copy()).to(graph.pos.device)
+        if "cell" in changes:
+            fresh = atoms_to_graph(atoms, where="The structure")
+            graph.cell = fresh.cell.to(graph.cell.device)
+
+    def _in_ase_units(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        results: dict[str, Any] = {}
+        for end in ("", "_std"):
+            if f"forces{end}" in arrays:
+                results[f"forces{end}"] = arrays[f"forces{end}"]
+            if f"energies{end}" in arrays:
+                results[f"energies{end}"] = arrays[f"energies{end}"]
+            if f"stress{end}" in arrays:
+                matrix = arrays[f"stress{end}"][0]
+                results[f"stress{end}"] = full_3x3_to_voigt_6_stress(matrix)
+            for spec in self.ensemble.targets:
+                factor = ase_unit(spec.unit)[0]
+                if f"{spec.name}{end}" in arrays:
+                    value = factor * float(arrays[f"{spec.name}{end}"][0])
+                    results[f"{spec.name}{end}"] = value
+                    if self.spec is not None and spec.name == self.spec.name:
+                        results[f"energy{end}"] = value
+                if f"{spec.name}_vector{end}" in arrays:
+                    vector = factor * arrays[f"{spec.name}_vector{end}"][0]
+                    results[f"dipole{end}"] = vector
+        if self.spec is not None and self.spec.kind == "potential":
+            results["free_energy"] = results["energy"]
+        return results
+
+    def _warn(self, sentence: str | None) -> None:
+        if sentence is not None and sentence not in self._warned:
+            self._warned.add(sentence)
+            warnings.warn(sentence, UserWarning, stacklevel=3)

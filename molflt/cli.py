@@ -19,6 +19,9 @@ COMMANDS = {
     "validate": "evaluate a checkpoint on the validation splits of a data set",
     "test": "evaluate a checkpoint on the test splits of a data set",
     "predict": "predict for structure files with a checkpoint",
+    "relax": "relax structures with the forces of a checkpoint",
+    "inspect": "write one HTML page on what a model makes of a structure",
+    "compare": "print and draw the errors of several training runs",
     "data": "make, convert, check or describe a data set",
     "submission": "write a leaderboard file for the four OC20 IS2RE test splits",
 }

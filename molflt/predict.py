@@ -1,192 +1,179 @@
-"""Predictions for structure files, in batches, one bad structure at a time."""
+"""Predictions for structure files: streamed, in batches, whatever single ones do."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
+import torch
 from torch_geometric.data import Data
 
-from molflt.data.ase_frames import iterate_atoms, read_labels
-from molflt.data.molecule import atoms_to_graph, graph_to_atoms, target_names
-from molflt.data.smiles import iterate_smiles
-from molflt.data.source import open_source
-from molflt.data.tags import TagRule, map_tags
-from molflt.errors import InputError, MolfltError
+from molflt.data.tags import TagRule
+from molflt.domain import Domain
+from molflt.energy_target import potential_of
+from molflt.errors import InputError
+from molflt.evaluation import Ensemble, Evaluation, Request
 from molflt.model import FLTModel
-from molflt.structures import predict_graphs, refuse_unknown_species
+from molflt.read_structures import Structure, as_input_error, read_structures
+from molflt.structures import MAX_PADDED_PAIRS
 
+__all__ = ["Structure", "fill_batches", "predict_files", "read_structures"]
 
-@dataclass(frozen=True)
-class Structure:
-    """One structure of an input file.
+BATCH_ATOMS = {"cpu": 512, "cuda": 16384}
+"""Atoms of a batch, padding included, by type of device."""
 
-    Args:
-        file: Path as given.
-        frame: Number within the file, from 0.
-        atoms: The structure with what else the file says about it.
-        graph: What the model sees.
-        labels: Values of targets that stand in the file, in the targets' units.
-        tags: One line on how tags were read.
-        values: Predictions by target, in the targets' units.
-    """
-
-    file: str
-    frame: int
-    atoms: Atoms
-    graph: Data
-    labels: dict[str, float]
-    tags: str
-    values: dict[str, float] = field(default_factory=dict)
+_AHEAD = 16  # batches that are read ahead, to be sorted by size
 
 
 def predict_files(
-    model: FLTModel,
+    model: FLTModel | Ensemble,
     paths: Sequence[str | Path],
     tags: TagRule = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
+    batch_atoms: int | None = None,
+    forces: bool = False,
 ) -> Iterator[Structure | InputError]:
     """Predict every structure of files, in their order.
 
-    Files are read as they are needed and `batch_size` structures are held at a time. A
-    structure that cannot be used, or the rest of a file that cannot be read, comes as
-    an `InputError` in its place; the others are not affected.
+    Files are read as they are needed, so that memory does not grow with their number
+    or length. A structure that cannot be used, or the rest of a file that cannot be
+    read, comes as an `InputError` in its place; a target that fails for a structure
+    stands in its `failures`. The others are not affected.
 
     Args:
-        model: The model, on the device that shall evaluate it.
-        paths: Files ASE reads (all frames), ``.smi`` (one conformer a SMILES),
-            ``.lmdb`` (molflt's or OCP's) or ``.pt`` (a saved batch of OCP).
+        model: The model (which is copied) or ensemble.
+        paths: Files of any kind that `read_structures` knows.
         tags: How to read the tags of files ASE reads, see `molflt.data.tags`.
-        batch_size: Structures evaluated at once.
+        batch_size: Largest number of structures evaluated at once; None: no limit.
+        batch_atoms: Largest number of atoms evaluated at once, padding to the largest
+            structure included; a larger structure is evaluated alone. None: what suits
+            the device.
+        forces: Also predict the forces of the potential energy.
+
+    Raises:
+        UsageError: Forces of a model without a potential energy.
     """
-    items = (item for path in paths for item in read_structures(model, path, tags))
-    while batch := list(islice(items, batch_size)):
-        good = [item for item in batch if isinstance(item, Structure)]
-        failed = _evaluate(model, good, batch_size)
-        for item in batch:
+    ensemble = model if isinstance(model, Ensemble) else Ensemble([model])
+    domain = Domain(ensemble.models)
+    names = [spec.name for spec in ensemble.targets]
+    energy = None
+    if forces:
+        energy = potential_of(ensemble.targets, "Predicting forces").name
+    request = Request(names, energy=energy, forces=forces)
+    limit = batch_atoms or BATCH_ATOMS.get(ensemble.device.type, BATCH_ATOMS["cuda"])
+    items = (
+        item for path in paths for item in read_structures(path, names, domain, tags)
+    )
+    for window in _windows(items, _AHEAD * limit, _AHEAD * (batch_size or limit)):
+        good = [item for item in window if isinstance(item, Structure)]
+        failed: dict[int, InputError] = {}
+        for batch in fill_batches(good, batch_size or len(good), limit):
+            failed |= evaluate_structures(ensemble, batch, request)
+        for item in window:
             yield item if isinstance(item, InputError) else failed.get(id(item), item)
 
 
-def _evaluate(
-    model: FLTModel, structures: Sequence[Structure], batch_size: int
-) -> dict[int, InputError]:
-    """Fill in `values`; return the errors by `id` of the structures that fail.
+def _windows(
+    items: Iterator[Structure | InputError], atoms: int, count: int
+) -> Iterator[list[Structure | InputError]]:
+    """Cut a stream into lists of at most `count` items, of about `atoms` atoms."""
+    window: list[Structure | InputError] = []
+    total = 0
+    for item in items:
+        window.append(item)
+        total += len(item.graph.z) if isinstance(item, Structure) else 1
+        if total >= atoms or len(window) >= count:
+            yield window
+            window, total = [], 0
+    if window:
+        yield window
 
-    A batch fails as a whole, of which one structure may be the cause: then each is
-    evaluated alone.
+
+def fill_batches(
+    structures: Sequence[Structure], size: int, atoms: int
+) -> Iterator[list[Structure]]:
+    """Yield batches of similar size with at most `size` structures and `atoms` atoms.
+
+    Counted are atoms with padding: structures times the atoms of the largest, as dense
+    layers pad to it. Periodic structures and others come in different batches.
     """
-    if not structures:
-        return {}
+    batch: list[Structure] = []
+    kind: tuple[bool, int] = (False, 0)
+    for item in sorted(structures, key=_kind):
+        before, kind = kind, _kind(item)
+        count, largest = len(batch) + 1, kind[1]  # sorted: the last is the largest
+        if batch and (
+            kind[0] != before[0]
+            or count > size
+            or count * largest > atoms
+            or count * largest**2 > MAX_PADDED_PAIRS
+        ):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _kind(item: Structure) -> tuple[bool, int]:
+    return bool(item.graph.pbc.any()), len(item.graph.z)
+
+
+def evaluate_structures(
+    ensemble: Ensemble, structures: Sequence[Structure], request: Request
+) -> dict[int, InputError]:
+    """Fill in predictions; return the errors by `id` of the structures that fail.
+
+    Features of a batch fail as a whole, of which one structure may be the cause: then
+    each is evaluated alone.
+    """
     try:
-        values = predict_graphs(model, [item.graph for item in structures], batch_size)
+        graphs = _joined([item.graph for item in structures])
+        found = ensemble.evaluate(graphs.to(ensemble.device), request)
     except Exception as error:  # whatever a structure does to the model
         if len(structures) > 1:
             failed: dict[int, InputError] = {}
             for item in structures:
-                failed |= _evaluate(model, [item], batch_size)
+                failed |= evaluate_structures(ensemble, [item], request)
             return failed
-        return {id(structures[0]): as_input_error(error, _where(structures[0]))}
+        return {id(structures[0]): as_input_error(error, structures[0].where)}
+    starts = np.cumsum([0, *(len(item.graph.z) for item in structures)])
     for row, item in enumerate(structures):
-        item.values.update({name: float(v[row]) for name, v in values.items()})
+        _fill(item, row, slice(starts[row], starts[row + 1]), request, found)
     return {
-        id(item): InputError(f"{_where(item)}: the prediction is not finite.")
+        id(item): InputError(next(iter(item.failures.values())))
         for item in structures
-        if not np.isfinite(list(item.values.values())).all()
+        if not item.values
     }
 
 
-def as_input_error(error: Exception, where: str) -> InputError:
-    """Name the structure in an error that does not."""
-    reason = " ".join(str(error).split()) or type(error).__name__
-    named = isinstance(error, InputError) and where in reason
-    if not isinstance(error, MolfltError):
-        reason = f"it cannot be used ({type(error).__name__}: {reason})."
-    return InputError(reason if named else f"{where}: {reason}")
+def _joined(graphs: Sequence[Data]) -> Data:
+    """Return the structures as one batch; PyG's own way takes four times as long."""
+    sizes = torch.tensor([len(graph.z) for graph in graphs])
+    fields = ("z", "pos", "cell", "pbc", "tags")
+    return Data(
+        **{name: torch.cat([graph[name] for graph in graphs]) for name in fields},
+        batch=torch.repeat_interleave(torch.arange(len(graphs)), sizes),
+    )
 
 
-def _where(item: Structure) -> str:
-    return f"{item.file}, frame {item.frame}"
-
-
-def read_structures(
-    model: FLTModel, path: str | Path, tags: TagRule = "auto"
-) -> Iterator[Structure | InputError]:
-    """Read the structures of one file; see `predict_files`.
-
-    Args:
-        model: Its targets' labels are looked for, its unknown species refused.
-        path: The file.
-        tags: How to read tags.
-    """
-    names = [spec.name for spec in model.targets]
-    suffix = Path(path).suffix.lower()
-    records = suffix in (".lmdb", ".mdb", ".pt")
-    items = _records(path) if records else _frames(path, names, tags)
-    while True:
-        try:
-            item = next(items, None)
-        except Exception as error:  # nothing after it can be read
-            yield as_input_error(error, str(path))
-            return
-        if item is None:
-            return
-        if isinstance(item, Structure):
-            try:
-                refuse_unknown_species(model, item.graph, _where(item))
-            except InputError as error:
-                yield error
-                continue
-        yield item
-
-
-def _records(path: str | Path) -> Iterator[Structure | InputError]:
-    """Read LMDB files and OCP's saved batches, whose records have OC20's tags."""
-    for frame, record in enumerate(open_source(path, need_energy=False).records):
-        try:
-            item = _structure(path, frame, record())
-        except Exception as error:
-            yield as_input_error(error, f"{path}, record {frame}")
-            continue
-        yield item
-
-
-def _structure(path: str | Path, frame: int, graph: Data) -> Structure:
-    labels = {name: float(graph[name]) for name in target_names(graph)}
-    used = bool((graph.tags >= 0).any())
-    tags = "OC20 tags, as the records have them" if used else "no tags"
-    return Structure(str(path), frame, graph_to_atoms(graph), graph, labels, tags)
-
-
-def _frames(
-    path: str | Path, names: list[str], tags: TagRule
-) -> Iterator[Structure | InputError]:
-    """Read frames of ASE's files and conformers of SMILES."""
-    smiles = Path(path).suffix.lower() == ".smi"
-    frames = iterate_smiles(path) if smiles else iterate_atoms(path)
-    for frame, (where, atoms) in enumerate(frames):
-        if isinstance(atoms, InputError):
-            yield atoms
-            continue
-        try:
-            note = map_tags(atoms, tags, where)[1]
-            graph = atoms_to_graph(atoms, tags=tags, where=where)
-            labels = _labels(atoms, names, where)
-        except Exception as error:
-            yield as_input_error(error, where)
-            continue
-        yield Structure(str(path), frame, atoms, graph, labels, note)
-
-
-def _labels(atoms: Atoms, names: list[str], where: str) -> dict[str, float]:
-    labels = {}
-    pairs = atoms.info.get("key_value_pairs")
-    places = {*atoms.info, *(pairs if isinstance(pairs, dict) else {})}
-    for name in names:
-        if name != "energy" and name not in places:
-            continue
-        value = read_labels(atoms, None if name == "energy" else name, None, where)[0]
-        if value is not None and np.isfinite(value):
-            labels[name] = value
-    return labels
+def _fill(
+    item: Structure, row: int, atoms: slice, request: Request, found: Evaluation
+) -> None:
+    for name in request.targets:
+        error = found.failures.get(name, {}).get(row)
+        value = float(found.arrays[name][row])
+        if error is not None:
+            sentence = str(as_input_error(error, f"{item.where}, {name}"))
+            item.failures[name] = sentence
+        elif not np.isfinite(value):
+            item.failures[name] = f"{item.where}, {name}: the prediction is not finite."
+        else:
+            item.values[name] = value
+            if f"{name}_std" in found.arrays:
+                item.deviations[name] = float(found.arrays[f"{name}_std"][row])
+    for name in ("forces", "forces_std"):
+        if name in found.arrays:
+            item.arrays[name] = found.arrays[name][atoms]
+    if "forces" in item.arrays and not np.isfinite(item.arrays["forces"]).all():
+        item.arrays.clear()
+        item.failures["forces"] = f"{item.where}, forces: they are not finite."

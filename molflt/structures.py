@@ -8,6 +8,7 @@ import torch
 from ase import Atoms
 from torch_geometric.data import Batch, Data
 
+from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.tags import TagRule
 from molflt.errors import InputError
@@ -76,6 +77,7 @@ def predict_structures(
     graphs = []
     for index, atoms in enumerate(structures):
         where = f"Structure {index}"
+        refuse_charge_and_spin(atoms, where)
         graph = atoms_to_graph(atoms, tags=tags, where=where)
         refuse_unknown_species(model, graph, where)
         graphs.append(graph)

@@ -22,8 +22,9 @@ ALLOWED = {
     "model": BASE | {"nn", "encoder", "gradients", "data", "structures"},
     "checkpoint": BASE | {"nn", "model"},
     "testing": BASE | {"nn", "model"},
-    "training": BASE | {"nn", "gradients", "model", "checkpoint", "data"},
-    "analysis": BASE | {"nn", "model", "checkpoint", "data"},
+    "analysis": BASE | {"nn", "gradients", "model", "checkpoint", "data", "testing"},
+    "training": BASE | {"nn", "gradients", "model", "checkpoint", "data", "analysis"},
+    "report": BASE | {"model", "checkpoint", "data", "structures", "analysis"},
 }
 for name in BASE:
     ALLOWED[name] = BASE

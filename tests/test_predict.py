@@ -1,22 +1,28 @@
 import csv
+import itertools
 import os
 
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
+from rdkit import Chem
+from rdkit.Chem.rdDistGeom import EmbedMolecule
 
 import molflt
 from molflt.cli import main
 from molflt.data.emt_generate import ADSORPTION_ENERGY
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import atoms_to_graph
+from molflt.domain import Domain
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder, FLTModel
-from molflt.predict import Structure, predict_files
+from molflt.predict import Structure, fill_batches, predict_files, read_structures
+from molflt.targets import TargetSpec
 
 
 def make_model(*targets, elements=(1, 6, 7, 8, 29)) -> FLTModel:
@@ -26,6 +32,8 @@ def make_model(*targets, elements=(1, 6, 7, 8, 29)) -> FLTModel:
         reference = {z: -0.1 * z for z in elements}
         statistics = {"element_reference": reference, "mean": 0.0, "std": 2.0}
         statistics |= {"elements": list(elements), "pbc_seen": [[True, True, False]]}
+        if not spec.extensive:
+            statistics["element_reference"] = {}
         model.set_statistics(spec.name, statistics)
     return model.eval()
 
@@ -124,7 +132,7 @@ def test_bad_structures_do_not_stop_the_others(folder, capsys):
     assert "mixed.traj, frame 2: atoms 0 (H) and 1 (H) are at one place" in errors
     assert "mixed.traj, frame 3 has Au" in errors
     assert "cut.extxyz, frame 0" in errors
-    assert "5 structures or files could not be used" in errors
+    assert "5 structures, files or targets could not be used" in errors
 
 
 @pytest.mark.parametrize("suffix", ["extxyz", "db"])
@@ -145,14 +153,14 @@ def test_a_structure_the_model_fails_on_is_named(
     folder, monkeypatch, error, batch_size
 ):
     model = molflt.load("model.ckpt")
-    forward = FLTModel.forward
+    forward = FLTEncoder.forward
 
-    def fails_on_ammonia(self, batch):
+    def fails_on_ammonia(self, batch, **options):
         if (batch.z == 7).any():
             raise error("no nitrogen")
-        return forward(self, batch)
+        return forward(self, batch, **options)
 
-    monkeypatch.setattr(FLTModel, "forward", fails_on_ammonia)
+    monkeypatch.setattr(FLTEncoder, "forward", fails_on_ammonia)
     files = ["many.traj", "one.xyz"]
     items = list(predict_files(model, files, batch_size=batch_size))
     assert [isinstance(item, Structure) for item in items] == [True, False, True, True]
@@ -287,3 +295,186 @@ def test_full_disk_leaves_the_old_file(folder, monkeypatch, capsys):
     os.chdir(folder)
     assert (folder / "out.csv").read_text() == before
     assert set(os.listdir()) == files
+
+
+def deep_model(seed, *targets):
+    """A model whose prediction depends on its seed."""
+    torch.manual_seed(seed)
+    return make_model(*targets)
+
+
+def test_an_ensemble_has_means_and_deviations_in_columns(folder, capsys):
+    for seed in range(3):
+        molflt.save_model(deep_model(seed), f"{seed}.ckpt")
+    words = ["predict", "0.ckpt", "1.ckpt", "many.traj", "2.ckpt", "slab.traj"]
+    assert main([*words, "-o", "out.csv"]) == 0
+    assert "ensemble of 3" in capsys.readouterr().err
+    structures = [*ase.io.read("many.traj", ":"), slab()]
+    values = np.array(
+        [molflt.load(f"{s}.ckpt").predict(structures)["energy"] for s in range(3)]
+    )
+    rows = read_csv("out.csv")
+    means = [float(row["predicted_energy [eV]"]) for row in rows]
+    deviations = [float(row["predicted_energy_std [eV]"]) for row in rows]
+    np.testing.assert_allclose(means, values.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(deviations, values.std(0, ddof=1), rtol=1e-4)
+    assert min(deviations) > 1e-3
+    assert main([*words, "-o", "out.extxyz"]) == 0
+    frames = ase.io.read("out.extxyz", ":")
+    found = [atoms.info["predicted_energy_std"] for atoms in frames]
+    np.testing.assert_allclose(found, deviations, rtol=1e-6)
+    assert main([*words, "-o", "out.db"]) == 0
+    found = [row.predicted_energy_std for row in connect("out.db").select()]
+    np.testing.assert_allclose(found, deviations, rtol=1e-6)
+    capsys.readouterr()
+    assert main(words) == 0
+    head = capsys.readouterr().out.splitlines()[0]
+    assert "std_energy [eV]" in head
+    assert main(["predict", "0.ckpt", "1.ckpt"]) == 2
+    assert "only checkpoints" in capsys.readouterr().err
+
+
+def test_a_bad_target_leaves_the_others(folder, capsys):
+    """A dipole moment is not defined for a slab; its energy is."""
+    specs = [
+        TargetSpec("e", kind="potential"),
+        TargetSpec("mu", "D", "property", extensive=False, readout="dipole"),
+    ]
+    molflt.save_model(deep_model(0, *specs), "two.ckpt")
+    words = ["predict", "two.ckpt", "many.traj", "slab.traj", "one.xyz"]
+    assert main([*words, "-o", "out.csv"]) == 1
+    rows = read_csv("out.csv")
+    assert len(rows) == 5
+    assert all(row["predicted_e [eV]"] for row in rows)
+    empty = [row["file"] for row in rows if not row["predicted_mu [D]"]]
+    assert empty == ["slab.traj"]
+    printed = capsys.readouterr().err
+    assert "slab.traj, frame 0, mu: The dipole moment of a periodic" in printed
+    for out in ("out.extxyz", "out.db"):
+        assert main([*words, "-o", out]) == 1
+    frames = ase.io.read("out.extxyz", ":")
+    assert ["predicted_mu" in atoms.info for atoms in frames] == [1, 1, 1, 0, 1]
+    capsys.readouterr()
+    assert main(words) == 1
+    assert capsys.readouterr().out.splitlines()[4].split()[-1] == "failed"
+
+
+def test_one_target_that_is_not_finite(folder, monkeypatch):
+    specs = [TargetSpec("e", kind="potential"), TargetSpec("f", kind="property")]
+    model = deep_model(0, *specs)
+    physical = FLTModel.physical
+
+    def broken(self, name, normalised, data):
+        value = physical(self, name, normalised, data)
+        return value.where(data.z.new_tensor(name == "e").bool(), torch.nan)
+
+    monkeypatch.setattr(FLTModel, "physical", broken)
+    (item,) = predict_files(model, ["one.xyz"])
+    assert list(item.values) == ["e"]
+    assert "one.xyz, frame 0, f: the prediction is not finite" in item.failures["f"]
+
+
+def test_forces_are_written_and_compared(folder, capsys):
+    model = deep_model(0, TargetSpec("e", kind="potential"))
+    molflt.save_model(model, "pes.ckpt")
+    frames = [slab(), slab()]
+    expected = []
+    for seed, atoms in enumerate(frames):
+        atoms.info.clear()  # ASE's notes on adsorption sites do not fit into the file
+        atoms.rattle(0.1, seed=seed)
+        free = atoms.copy()
+        free.calc = molflt.FLTCalculator(model)
+        expected.append(free.get_forces())
+        shifted = expected[-1] + 0.125
+        atoms.calc = SinglePointCalculator(atoms, forces=shifted)
+    ase.io.write("frames.extxyz", frames)
+    words = ["predict", "pes.ckpt", "frames.extxyz", "--forces"]
+    for out in ("out.extxyz", "out.db"):
+        assert main([*words, "-o", out]) == 0
+        assert "forces: MAE 0.125 eV/Å against 2 labels" in capsys.readouterr().err
+    rows = list(connect("out.db").select())
+    for atoms, row, forces in zip(
+        ase.io.read("out.extxyz", ":"), rows, expected, strict=True
+    ):
+        np.testing.assert_allclose(atoms.arrays["predicted_forces"], forces, atol=1e-5)
+        np.testing.assert_allclose(row.data["predicted_forces"], forces, atol=1e-5)
+        label = atoms.get_forces(apply_constraint=False)
+        np.testing.assert_allclose(label, forces + 0.125, atol=1e-5)
+    assert main([*words, "-o", "out.csv"]) == 2
+    assert "--forces needs -o" in capsys.readouterr().err
+    assert main(["predict", "model.ckpt", *words[2:], "-o", "x.extxyz"]) == 2
+    assert "the energy after relaxation" in capsys.readouterr().err
+
+
+def test_charged_and_open_shell_structures_are_left_out(folder, capsys):
+    (folder / "a.smi").write_text("[NH4+]\nO\n[CH3]\nC[N+](=O)[O-]\n")
+    ase.io.write("o2.traj", molecule("O2"))
+    assert main(["predict", "model.ckpt", "a.smi", "o2.traj", "-o", "out.csv"]) == 1
+    formulas = [row["formula"] for row in read_csv("out.csv")]
+    assert formulas == ["H2O", "CH3NO2"]
+    printed = capsys.readouterr().err
+    for words in ("a.smi, molecule 0 has the charge 1", "molecule 2 has the multip"):
+        assert words in printed
+    assert "o2.traj, frame 0 has the magnetic moment 2" in printed
+
+
+def test_a_checkpoint_without_a_summary_is_told(folder, capsys):
+    model = make_model()
+    model.statistics.clear()
+    molflt.save_model(model, "bare.ckpt")
+    assert main(["predict", "bare.ckpt", "one.xyz"]) == 0
+    assert "no summary of its training set" in capsys.readouterr().err
+
+
+def test_all_formats(folder):
+    """What ASE and RDKit write is read, each in its own way."""
+    water = molecule("H2O")
+    water.info.clear()
+    names = ["a.extxyz", "a.xyz", "a.traj", "a.db", "a.json"]
+    for name in names:
+        ase.io.write(name, water)
+    ase.io.write("POSCAR", slab(), format="vasp")
+    ase.io.write("a.cif", slab())
+    mol = Chem.AddHs(Chem.MolFromSmiles("O"))
+    EmbedMolecule(mol, randomSeed=1)
+    Chem.MolToMolFile(mol, "a.mol")
+    model = molflt.load("model.ckpt")
+    items = list(predict_files(model, [*names, "POSCAR", "a.cif", "a.mol"]))
+    assert all(isinstance(item, Structure) for item in items), items
+    values = [item.values["energy"] for item in items]
+    np.testing.assert_allclose(values[: len(names)], values[0], rtol=1e-5)
+    assert items[-1].atoms.get_chemical_formula() == "H2O"
+
+
+def test_files_are_read_as_they_are_needed(folder, monkeypatch):
+    """A stream without an end, of which only the beginning is asked for."""
+    read = []
+
+    def endless(path):
+        for frame in itertools.count():
+            read.append(frame)
+            yield f"frame {frame}", molecule("H2O")
+
+    monkeypatch.setattr("molflt.read_structures.iterate_atoms", endless)
+    items = predict_files(make_model(), ["one.xyz"], batch_atoms=30)
+    for _ in range(3):
+        next(items)
+    assert 3 <= len(read) < 500
+
+
+def test_batches_are_of_similar_size_and_not_too_large(folder):
+    model = make_model()
+    sizes = [1, 90, 2, 4, 3, 100, 1, 2, 33]
+    frames = [Atoms(f"C{n}", np.arange(3.0 * n).reshape(n, 3) * 2) for n in sizes]
+    frames += [slab(), slab()]
+    ase.io.write("sizes.traj", frames)
+    domain = Domain([model])
+    items = list(read_structures("sizes.traj", ["energy"], domain))
+    batches = list(fill_batches(items, 3, 40))
+    assert sorted(id(i) for b in batches for i in b) == sorted(id(i) for i in items)
+    for batch in batches:
+        counts = [len(item.atoms) for item in batch]
+        assert len(batch) <= 3
+        assert len(batch) == 1 or len(batch) * max(counts) <= 40
+        assert len({bool(item.atoms.pbc.any()) for item in batch}) == 1
+    assert len(batches) < len(items)

@@ -20,6 +20,9 @@ def test_python_example_runs(readme, tmp_path, monkeypatch, capsys):
     (tmp_path / "demo").mkdir()
     spec = TargetSpec("energy", kind="relaxed")
     model = FLTModel(FLTEncoder(width=16, num_layers=1), [spec])
+    statistics = {"element_reference": {}, "mean": 0.0, "std": 1.0}
+    statistics |= {"elements": [6, 8, 29], "pbc_seen": [[True, True, False]]}
+    model.set_statistics("energy", statistics)
     save_model(model, tmp_path / "demo" / "demo.ckpt")
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)

@@ -2,16 +2,32 @@
 
 | file | concept |
 |---|---|
-| kernels | f_h(r) and g_h(q) of every head |
 | attention, attention_rows | exact attention weights of chosen atoms |
-| contributions | per-atom terms of a prediction |
+| rollout | attention through all layers (`additive`) |
+| attribution | effect of each message on the energy |
+| contributions | per-atom terms of a prediction, forces |
+| kernels, kernel_slices | f_h(r), f_h(dx, dy, dz) and g_h(q) of every head |
+| path_errors | linear paths against dense ones |
+| rotation | what turning a structure changes |
+| species | which elements are alike |
 | metrics_file | curves of a training run |
-| plots, attention_plot | pictures of arrays; they return the axes they drew on |
+| plots, attention_plot, map_plots, model_plots | pictures of arrays, on given axes |
+| scene, bonds | atoms and attention in three dimensions, with plotly |
 | style | how pictures look, and how they are written |
 """
 
-from molflt.analysis.attention import AttentionRows, attention_rows
-from molflt.analysis.contributions import atom_contributions
+from molflt.analysis.attention import (
+    AttentionRows,
+    attention_row_blocks,
+    attention_rows,
+)
+from molflt.analysis.attribution import Attribution, message_attribution
+from molflt.analysis.contributions import (
+    Contributions,
+    atom_contributions,
+    energy_contributions,
+)
+from molflt.analysis.kernel_slices import HeadSlices, head_slices
 from molflt.analysis.kernels import (
     HeadDensities,
     HeadKernels,
@@ -20,15 +36,40 @@ from molflt.analysis.kernels import (
     radial_transform,
 )
 from molflt.analysis.metrics_file import read_metrics
+from molflt.analysis.path_errors import (
+    FeatureErrors,
+    PathErrors,
+    feature_errors,
+    path_errors,
+)
+from molflt.analysis.rollout import attention_rollout
+from molflt.analysis.rotation import RotationErrors, rotation_errors
+from molflt.analysis.species import SpeciesMap, species_map
 
 __all__ = [
     "AttentionRows",
+    "Attribution",
+    "Contributions",
+    "FeatureErrors",
     "HeadDensities",
     "HeadKernels",
+    "HeadSlices",
+    "PathErrors",
+    "RotationErrors",
+    "SpeciesMap",
     "atom_contributions",
+    "attention_rollout",
+    "attention_row_blocks",
     "attention_rows",
+    "energy_contributions",
+    "feature_errors",
     "head_densities",
     "head_kernels",
+    "head_slices",
+    "message_attribution",
+    "path_errors",
     "radial_transform",
     "read_metrics",
+    "rotation_errors",
+    "species_map",
 ]

@@ -1,6 +1,6 @@
 """Exact attention weights of chosen atoms, row by row, as numpy arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -74,21 +74,75 @@ def attention_rows(
         UsageError: A batch of several structures, or an index out of range.
     """
     graph = one_graph(model, graph)
+    index = picked(len(graph.z), atoms, "atoms")
+    return next(attention_row_blocks(model, graph, index, layers, max(1, len(index))))
+
+
+@torch.no_grad()
+def attention_row_blocks(
+    model: FLTModel,
+    graph: Data,
+    atoms: ArrayLike | None = None,
+    layers: Sequence[int] | None = None,
+    block: int = 256,
+) -> Iterator[list[AttentionRows]]:
+    """Yield the attention weights of a few atoms after the other.
+
+    The encoder runs once. Memory is that of `block` x n numbers a head and layer, so
+    every row of a large structure can be looked at, none is kept.
+
+    Args:
+        model: The model.
+        graph: One structure.
+        atoms: Indices of the atoms i, or a mask (n,); None: all.
+        layers: Indices of layers; None: all.
+        block: Atoms at once.
+
+    Raises:
+        UsageError: As `attention_rows`.
+    """
+    graph = one_graph(model, graph)
+    wanted = chosen_layers(model, layers)
+    everything = np.arange(len(graph.z))
+    index = picked(len(graph.z), everything if atoms is None else atoms, "atoms")
+    inputs = _attention_inputs(model, graph)
+    # One block of no atoms, where none are asked for.
+    for start in range(0, max(1, len(index)), block):
+        part = index[start : start + block]
+        places = torch.as_tensor(part, device=graph.z.device)
+        yield [
+            _rows(attentions(model)[k].heads, k, inputs[k], part, places)
+            for k in wanted
+        ]
+
+
+def chosen_layers(model: FLTModel, layers: Sequence[int] | None) -> list[int]:
+    """Return indices of layers, all of them for None; UsageError if out of range."""
     depth = len(model.encoder.layers)
     chosen = range(depth) if layers is None else layers
-    wanted = [_picked(depth, layer, "layers")[0] for layer in chosen]
-    index = _picked(len(graph.z), atoms, "atoms")
-    places = torch.as_tensor(index, device=graph.z.device)
-    inputs = _attention_inputs(model, graph)
-    return [
-        _rows(_attentions(model)[k].heads, int(k), inputs[k], index, places)
-        for k in wanted
-    ]
+    return [int(picked(depth, layer, "layers")[0]) for layer in chosen]
 
 
-def _attentions(model: FLTModel) -> list[FLTAttention]:
+def attentions(model: FLTModel) -> list[FLTAttention]:
     """Return the attention of each layer."""
     return [cast(FLTLayer, layer).attention for layer in model.encoder.layers]
+
+
+def head_names(heads: MaskedAttention | AdditiveAttention) -> tuple[str, ...]:
+    """Return "near 1", "near 2", ..., "far 1", ...: every head of a layer."""
+    if isinstance(heads, AdditiveAttention):
+        counts = {"far": heads.num_heads}
+    else:
+        counts = {
+            group: module.num_heads
+            for group, module in (("near", heads.near), ("far", heads.far))
+            if module is not None
+        }
+    return tuple(
+        f"{group} {number}"
+        for group, count in counts.items()
+        for number in range(1, count + 1)
+    )
 
 
 def one_graph(model: FLTModel, graph: Data) -> Data:
@@ -104,9 +158,13 @@ def one_graph(model: FLTModel, graph: Data) -> Data:
     return graph.clone().to(next(model.parameters()).device)
 
 
-def _picked(size: int, chosen: ArrayLike, name: str) -> NDArray[np.int64]:
+def picked(size: int, chosen: ArrayLike, name: str) -> NDArray[np.int64]:
+    """Return indices below `size`; UsageError, with `name`, for anything else."""
+    wanted = np.asarray(chosen)
+    if wanted.size == 0 and wanted.dtype != bool:
+        return np.zeros(0, dtype=np.int64)
     try:
-        return np.atleast_1d(np.arange(size, dtype=np.int64)[np.asarray(chosen)])
+        return np.atleast_1d(np.arange(size, dtype=np.int64)[wanted])
     except IndexError as error:
         raise UsageError(
             f"{name} must be indices below {size} or a mask of that length ({error})."
@@ -120,7 +178,7 @@ def _attention_inputs(model: FLTModel, graph: Data) -> list[tuple[Tensor, Geomet
     def keep(_: torch.nn.Module, args: tuple[Any, ...]) -> None:
         received.append((args[0], args[2]))
 
-    hooks = [module.register_forward_pre_hook(keep) for module in _attentions(model)]
+    hooks = [module.register_forward_pre_hook(keep) for module in attentions(model)]
     try:
         model.encoder(graph)
     finally:
@@ -136,19 +194,14 @@ def _rows(
     index: NDArray[np.int64],
     places: Tensor,
 ) -> AttentionRows:
-    parts: dict[str, Tensor] = {}
+    parts: list[Tensor] = []
     if isinstance(heads, AdditiveAttention):
-        parts["far"] = additive_rows(heads, *received, places)
+        parts.append(additive_rows(heads, *received, places))
     else:
         if heads.near is not None:
-            parts["near"] = near_rows(heads.near, *received, places)
+            parts.append(near_rows(heads.near, *received, places))
         if heads.far is not None:
-            parts["far"] = far_rows(heads.far, *received, places)
-    names = [
-        f"{group} {number}"
-        for group, part in parts.items()
-        for number in range(1, len(part) + 1)
-    ]
-    weights = torch.cat(list(parts.values())).double().cpu().numpy()
+            parts.append(far_rows(heads.far, *received, places))
+    weights = torch.cat(parts).double().cpu().numpy()
     signed = isinstance(heads, MaskedAttention)
-    return AttentionRows(layer, index, tuple(names), weights, signed)
+    return AttentionRows(layer, index, head_names(heads), weights, signed)

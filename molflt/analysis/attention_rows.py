@@ -4,13 +4,15 @@ Each function returns a_ij (h, m, n) for m atoms i of one graph of n atoms, such
 sum_j a_ij v_j is the head's scalar message to atom i, before heads are mixed.
 """
 
+import math
+
 from torch import Tensor, cat, einsum
 
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.far import FarAttention
 from molflt.nn.geometry import Geometry
 from molflt.nn.near import NearAttention
-from molflt.nn.spectrum import RadialGaussianMixture
+from molflt.nn.spectrum import RadialGaussianMixture, distance
 
 
 def near_rows(
@@ -33,7 +35,9 @@ def near_rows(
     distance = cat([pairs.r, pairs.r])[mine]
     i, j = pairs.receiver[mine], pairs.sender[mine]
     f = module.kernel.radial(distance)  # (h, e)
-    out = f.new_zeros(len(f), m * n).index_add(1, row[i] * n + j, f).view(-1, m, n)
+    out = (
+        f.new_zeros(len(f), m * n).index_add(1, row[i] * n + j, f).unflatten(1, (m, n))
+    )
     # An atom asked for twice has its pairs in the row of its last mention.
     return einsum("ihe,jhe->hij", q[atoms], k) * out[:, row[atoms]]
 
@@ -59,6 +63,37 @@ def far_rows(
     return einsum("ihe,jhe->hij", q[atoms], k) * f
 
 
+def far_message_rows(
+    module: FarAttention,
+    x: Tensor,
+    geometry: Geometry,
+    atoms: Tensor,
+    slope: Tensor,
+    turn: Tensor | None = None,
+) -> Tensor:
+    """Return <slope_i, s_ij> + <turn_i, S_ij> (h, m, n) of the far heads' messages.
+
+    Args:
+        module: The far heads.
+        x: Features (n, c) that the attention received.
+        geometry: Places of one graph.
+        atoms: Atoms i (m,).
+        slope: What scalar messages are multiplied with (n, h d).
+        turn: The same for vector messages (n, 3, h d); None: there are none.
+    """
+    q, k, *values = module.project.split(x)
+    heads = module.num_heads
+    mine = slope[atoms].unflatten(1, (heads, -1))
+    read = einsum("ihd,jhd->hij", mine, values[0])
+    out = far_rows(module, x, geometry, atoms) * read
+    if turn is None:
+        return out
+    push = turn[atoms].unflatten(2, (heads, -1))
+    read = einsum("ixhd,jhd->xhij", push, values[1])
+    weights = einsum("ihe,jhe->hij", q[atoms], k)
+    return out + weights * (_gradient(module, geometry, atoms) * read).sum(0)
+
+
 def additive_rows(
     module: AdditiveAttention, x: Tensor, geometry: Geometry, atoms: Tensor
 ) -> Tensor:
@@ -81,7 +116,7 @@ def additive_rows(
         f = _encoding(spectrum, geometry, atoms)
     else:
         delta = _deltas(geometry, atoms)
-        f = spectrum.kernel(delta.view(-1, 3)).view(-1, *delta.shape[:2])
+        f = spectrum.kernel(delta.view(-1, 3)).unflatten(1, delta.shape[:2])
     return (logits + f).softmax(dim=-1)
 
 
@@ -91,11 +126,29 @@ def _encoding(
     """Return f of every head (h, m, n), images included, the pair j = i too."""
     if not geometry.is_periodic:
         delta = _deltas(geometry, atoms)
-        return mixture.kernel(delta.view(-1, 3)).view(-1, *delta.shape[:2])
+        return mixture.kernel(delta.view(-1, 3)).unflatten(1, delta.shape[:2])
     modes = geometry.modes(mixture.shells.band, mixture.shells.reach)
     density = mixture.density(modes.vectors) * modes.weights  # (h, 1, modes)
     cos, sin = modes.cos[0], modes.sin[0]  # (n, modes)
     left = cat([cos[atoms] * density, sin[atoms] * density], dim=2)
+    return left @ cat([cos, sin], dim=1).T
+
+
+def _gradient(module: FarAttention, geometry: Geometry, atoms: Tensor) -> Tensor:
+    """Return grad p of every head (3, h, m, n), images included."""
+    mixture, heads = module.mixture, module.num_heads
+    if not geometry.is_periodic:
+        delta = _deltas(geometry, atoms)
+        slope = mixture.slope(distance(delta).flatten())[heads:]
+        return (
+            slope.unflatten(1, delta.shape[:2])[None] * delta.permute(2, 0, 1)[:, None]
+        )
+    modes = geometry.modes(mixture.shells.band, mixture.shells.reach)
+    density = (mixture.density(modes.vectors) * modes.weights)[heads:]  # (h, 1, modes)
+    # d/dD cos(2 pi G.D) = -2 pi G sin(2 pi G.D)
+    tilt = -2 * math.pi * modes.vectors[0].T[:, None, None]  # (3, 1, 1, modes)
+    cos, sin = modes.cos[0], modes.sin[0]  # (n, modes)
+    left = cat([sin[atoms], -cos[atoms]], dim=1) * cat([tilt * density] * 2, dim=3)
     return left @ cat([cos, sin], dim=1).T
 
 

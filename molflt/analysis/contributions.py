@@ -1,4 +1,6 @@
-"""The share of each atom in a prediction."""
+"""The share of each atom in a prediction, and the forces on it."""
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -7,7 +9,59 @@ from torch_geometric.data import Data
 
 from molflt.analysis.attention import one_graph
 from molflt.errors import UsageError
+from molflt.gradients import has_forces
 from molflt.model import FLTModel
+from molflt.targets import TargetSpec
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """A prediction, what each atom adds to it, and the forces.
+
+    Attributes:
+        target: Name of the target.
+        unit: Its unit.
+        value: The prediction.
+        terms: Share of each atom (n,), references included; they sum to `value`.
+        learned: The same without references and mean (n,).
+        forces: Forces (n, 3) [eV/Å], or `unit` per Å; None where the target is no
+            potential energy of this geometry.
+    """
+
+    target: str
+    unit: str
+    value: float
+    terms: NDArray[np.float64]
+    learned: NDArray[np.float64]
+    forces: NDArray[np.float64] | None
+
+
+def energy_contributions(
+    model: FLTModel, graph: Data, target: str | None = None
+) -> Contributions:
+    """Return a prediction with the atoms' shares and, if it has any, its forces.
+
+    Args:
+        model: The model.
+        graph: One structure.
+        target: Name of the target; None: the only one.
+
+    Raises:
+        UsageError: As `atom_contributions`.
+    """
+    spec = one_target(model, target)
+    graph = one_graph(model, graph)
+    terms = atom_contributions(model, graph, spec.name)
+    learned = atom_contributions(model, graph, spec.name, references=False)
+    if has_forces(spec):
+        both = model.energy_and_forces(graph, spec.name)
+        value, forces = float(both.energy[0]), both.forces.double().cpu().numpy()
+    else:
+        with torch.no_grad():
+            normalised = model.normalised(graph, name=spec.name)[spec.name]
+            value = float(model.physical(spec.name, normalised, graph)[0])
+        forces = None
+    return Contributions(spec.name, spec.unit, value, terms, learned, forces)
 
 
 @torch.no_grad()
@@ -33,6 +87,18 @@ def atom_contributions(
         UsageError: A batch, `target` is not one of the model's, or it is no sum over
             atoms (a dipole moment).
     """
+    name = one_target(model, target).name
+    graph = one_graph(model, graph)
+    terms = model.contributions(graph, name=name, references=references)[name]
+    return np.asarray(terms.cpu().numpy())
+
+
+def one_target(model: FLTModel, target: str | None) -> TargetSpec:
+    """Return target `target`; None: the only one.
+
+    Raises:
+        UsageError: The model has no such target, or several and None is asked for.
+    """
     names = [spec.name for spec in model.targets]
     if target is None and len(names) == 1:
         target = names[0]
@@ -40,6 +106,4 @@ def atom_contributions(
         raise UsageError(
             f"target must be one of {', '.join(names)}, received {target!r}."
         )
-    graph = one_graph(model, graph)
-    terms = model.contributions(graph, name=target, references=references)[target]
-    return np.asarray(terms.cpu().numpy())
+    return model.target_spec(target)

@@ -19,6 +19,7 @@ from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
 
 Group = Literal["near", "far"]
 Curves = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (p,) -> (h, p)
+Densities = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,15 @@ class HeadDensities:
         group: "near" or "far".
         q: Frequencies |xi| (p,) [cycles/Å].
         g: g_h(q) of each head (h, p) [Å^3]; f_h(0) = integral of 4 pi q^2 g_h(q) dq.
+        error: Bound of |error of g_h(q)| [Å^3], as far as quadrature causes it: the
+            largest change when the nodes are doubled; 0 for closed forms.
     """
 
     layer: int
     group: Group
     q: NDArray[np.float64]
     g: NDArray[np.float64]
+    error: float = 0.0
 
 
 def head_kernels(
@@ -93,8 +97,9 @@ def head_densities(
     out = []
     for heads in _head_groups(model):
         points = _points(q, heads.band, num_points)
-        density = heads.density(points)
-        out.append(HeadDensities(heads.layer, heads.group, points, density))
+        density, finer = heads.density(points, 1), heads.density(points, 2)
+        error = float(np.abs(finer - density).max(initial=0.0))
+        out.append(HeadDensities(heads.layer, heads.group, points, finer, error))
     return out
 
 
@@ -103,6 +108,7 @@ def radial_transform(
     r_max: float,
     q: ArrayLike,
     band: float = 0.0,
+    refinement: int = 1,
 ) -> NDArray[np.float64]:
     r"""Fourier transform over R^3 of functions of the distance, by quadrature.
 
@@ -116,6 +122,7 @@ def radial_transform(
         r_max: Distance [Å] beyond which f is zero, or as good as.
         q: Frequencies (p,) [cycles/Å].
         band: Largest frequency in f itself [cycles/Å].
+        refinement: Multiplies the number of nodes; what it changes is the error.
 
     Returns:
         g (h, p) [Å^3].
@@ -123,7 +130,8 @@ def radial_transform(
     Source: spherical Hankel transform of order 0.
     """
     q = np.atleast_1d(np.asarray(q, dtype=np.float64))
-    num_nodes = 48 + math.ceil(6 * (float(q.max()) + band) * r_max)
+    num_nodes = 48 + math.ceil(6 * (float(q.max(initial=0.0)) + band) * r_max)
+    num_nodes *= refinement
     nodes, weights = roots_legendre(num_nodes)
     r = 0.5 * r_max * (nodes + 1)
     measure = 4 * math.pi * r**2 * (0.5 * r_max * weights)
@@ -136,7 +144,7 @@ class _Heads:
     layer: int
     group: Group
     radial: Curves
-    density: Curves
+    density: Densities  # of frequencies and, for quadratures, a refinement
     extent: float  # Å
     band: float  # cycles/Å
 
@@ -165,8 +173,8 @@ def _near(index: int, kernel: NearKernel) -> _Heads:
     def radial(r: NDArray[np.float64]) -> NDArray[np.float64]:
         return _evaluated(kernel.radial, r, kernel.mixture.coefficients)
 
-    def density(q: NDArray[np.float64]) -> NDArray[np.float64]:
-        return radial_transform(radial, reach, q, band)
+    def density(q: NDArray[np.float64], refinement: int) -> NDArray[np.float64]:
+        return radial_transform(radial, reach, q, band, refinement)
 
     # The cutoff smears each frequency by about one over its own length.
     return _Heads(index, "near", radial, density, reach, band + 2 / reach)
@@ -178,7 +186,7 @@ def _far(index: int, mixture: RadialGaussianMixture, num_heads: int) -> _Heads:
     def radial(r: NDArray[np.float64]) -> NDArray[np.float64]:
         return _evaluated(mixture.radial, r, mixture.coefficients)[:num_heads]
 
-    def density(q: NDArray[np.float64]) -> NDArray[np.float64]:
+    def density(q: NDArray[np.float64], _: int) -> NDArray[np.float64]:
         def mixed(points: Tensor) -> Tensor:
             return mixture.weights @ shells.density(points)
 
@@ -198,7 +206,7 @@ def _direction_means(index: int, mixture: GaussianMixture) -> _Heads:
         waves = np.exp(-2 * (math.pi * s * r) ** 2) * np.sinc(2 * k * r)
         return np.asarray((weights * waves).sum(1))
 
-    def density(q: NDArray[np.float64]) -> NDArray[np.float64]:
+    def density(q: NDArray[np.float64], _: int) -> NDArray[np.float64]:
         twice = np.maximum(2 * q * k / s**2, 1e-12)
         ratio = -np.expm1(-twice) / twice
         shells = (2 * math.pi * s**2) ** -1.5 * np.exp(-((q - k) ** 2) / (2 * s**2))

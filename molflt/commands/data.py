@@ -171,10 +171,9 @@ def _examine(options: Namespace) -> int:
             print(f"molflt: {error}", file=sys.stderr)
             defects += 1
             continue
-        if options.command == "describe":
-            width = max(len(name) for name, _ in report.rows())
-            for name, text in report.rows():
-                print(f"{name:<{width}}  {text}")
+        width = max(len(name) for name, _ in report.rows())
+        for name, text in report.rows():
+            print(f"{name:<{width}}  {text}")
         _print_findings(report)
         defects += report.num_defects
     return 1 if defects and options.command == "check" else 0

@@ -1,8 +1,7 @@
-"""``molflt predict``: structures in, energies out."""
+"""``molflt predict``: structures in, energies and all other targets out."""
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,88 +11,135 @@ from molflt.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from molflt.data.tags import TagRule
-    from molflt.model import FLTModel
+    from molflt.evaluation import Ensemble
     from molflt.predict import Structure
 
 OUTPUTS = (".extxyz", ".csv", ".db")
-_LISTED = 10  # errors that are named one by one
+FORCES = (".extxyz", ".db")
+TAGS = ("oc20", "ase", "auto", "none")
 
 
 def main(words: list[str]) -> int:
-    """Run ``molflt predict`` on the words after it; 1 if a structure had to be left."""
+    """Run ``molflt predict`` on the words after it; 1 if something had to be left."""
     parser = Parser(
         prog="molflt predict",
         description="Predict for structure files. The checkpoint is enough: it knows "
         "architecture, targets, units and references.",
     )
     add = parser.add_argument
+    add_inputs(parser)
+    add("-o", "--out", type=Path, help=f"write {', '.join(OUTPUTS)} instead of a table")
+    add("--forces", action="store_true", help="also forces, where there is a potential")
+    add("--batch-size", type=positive, help="largest number of structures at once")
+    options = parser.parse_args(words)
+    if options.out is not None and options.out.suffix not in OUTPUTS:
+        raise UsageError(f"-o must end in {', '.join(OUTPUTS)}, not {options.out}.")
+    checkpoints, inputs = split_inputs(options.checkpoint, options.inputs)
+    return predict(
+        checkpoints,
+        inputs,
+        options.out,
+        options.batch_size,
+        options.device,
+        options.tags,
+        options.batch_atoms,
+        options.forces,
+    )
+
+
+def add_inputs(parser: Parser) -> None:
+    """Add checkpoints, input files, and how to evaluate them."""
+    add = parser.add_argument
     add("checkpoint", metavar="CKPT", help="checkpoint of molflt")
     add(
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="any file ASE reads (all frames), .smi, .lmdb of molflt or OCP",
+        help="any file ASE reads (all frames), .sdf, .mol, .smi, .lmdb of molflt or "
+        "OCP; those that end in .ckpt are further checkpoints, of an ensemble: means "
+        "and standard deviations are given",
     )
-    add("-o", "--out", type=Path, help=f"write {', '.join(OUTPUTS)} instead of a table")
-    add("--batch-size", type=positive, default=32, help="structures at once")
+    add("--batch-atoms", type=positive, help="largest number of atoms at once")
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU if any")
     add(
         "--tags",
-        choices=("oc20", "ase", "auto", "none"),
+        choices=TAGS,
         default="auto",
         help="what tags mean: oc20 (0 sub-surface, 1 surface, 2 adsorbate), ase "
         "(ase.build: 0 adsorbate, 1 top layer, 2... below), none, or auto: told apart "
         "by height",
     )
-    options = parser.parse_args(words)
-    if options.out is not None and options.out.suffix not in OUTPUTS:
-        raise UsageError(f"-o must end in {', '.join(OUTPUTS)}, not {options.out}.")
-    return predict(
-        options.checkpoint,
-        options.inputs,
-        options.out,
-        options.batch_size,
-        options.device,
-        options.tags,
-    )
+
+
+def split_inputs(first: str, rest: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return checkpoints and structure files: the first word, and what ends in .ckpt.
+
+    Raises:
+        UsageError: There is no structure file.
+    """
+    checkpoints = [first, *(word for word in rest if Path(word).suffix == ".ckpt")]
+    inputs = [word for word in rest if Path(word).suffix != ".ckpt"]
+    if not inputs:
+        raise UsageError("There are only checkpoints; name a structure file too.")
+    return checkpoints, inputs
 
 
 def predict(
-    checkpoint: str | Path,
-    inputs: list[str],
+    checkpoint: str | Path | Sequence[str | Path],
+    inputs: Sequence[str],
     out: Path | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     device: str = "auto",
     tags: "TagRule" = "auto",
+    batch_atoms: int | None = None,
+    forces: bool = False,
 ) -> int:
-    """Predict and write; the result is 1 if a structure could not be used."""
-    _refuse_overwriting(out, [checkpoint, *inputs])
-    from molflt.checkpoint import load
+    """Predict and write; the result is 1 if a structure or target had to be left."""
+    if forces and (out is None or out.suffix not in FORCES):
+        raise UsageError(f"--forces needs -o with one of {', '.join(FORCES)}.")
+    paths = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
+    refuse_overwriting(out, [*paths, *inputs])
     from molflt.commands.device import choose_device
+    from molflt.commands.predict_summary import Summary
     from molflt.commands.prediction_files import open_writer
+    from molflt.data.progress import count
+    from molflt.evaluation import Ensemble
     from molflt.predict import predict_files
 
-    model = load(checkpoint, choose_device(device))
-    for spec in model.targets:
-        meaning = f", zero: {spec.reference}" if spec.reference else ""
-        print(f"{spec.name} [{spec.unit}], {spec.kind}{meaning}", file=sys.stderr)
-    summary = Summary(model)
-    items = summary.watch(predict_files(model, inputs, tags, batch_size))
+    ensemble = Ensemble(paths, choose_device(device))
+    describe(ensemble)
+    summary = Summary(ensemble)
+    results = predict_files(ensemble, inputs, tags, batch_size, batch_atoms, forces)
+    items = summary.watch(count(results, "predicting") if out else results)
     first = next(items, None)
     if first is None:
         raise InputError(summary.all_failed())
-    with open_writer(out, model) if out else nullcontext(print_table(model)) as write:
+    table = nullcontext(print_table(ensemble)) if out is None else None
+    with table or open_writer(Path(str(out)), ensemble) as write:
         write(first)
         for structure in items:
             write(structure)
     summary.report()
     if out is not None:
         print(f"{summary.count} predictions in {out}", file=sys.stderr)
-    return 1 if summary.errors else 0
+    return 1 if summary.num_errors else 0
 
 
-def _refuse_overwriting(out: Path | None, inputs: "list[str | Path]") -> None:
-    """Refuse an output that is an input, also by way of a link."""
+def describe(ensemble: "Ensemble") -> None:
+    """Print what the numbers will mean, on stderr."""
+    for spec in ensemble.targets:
+        meaning = f", zero: {spec.reference}" if spec.reference else ""
+        print(f"{spec.name} [{spec.unit}], {spec.kind}{meaning}", file=sys.stderr)
+    if (size := len(ensemble.models)) > 1:
+        print(f"ensemble of {size}: means, standard deviations", file=sys.stderr)
+
+
+def refuse_overwriting(out: Path | None, inputs: Sequence[str | Path]) -> None:
+    """Refuse an output that is an input, also by way of a link.
+
+    Raises:
+        UsageError: It is.
+    """
     if out is None or not out.exists():
         return
     for path in map(Path, inputs):
@@ -101,97 +147,25 @@ def _refuse_overwriting(out: Path | None, inputs: "list[str | Path]") -> None:
             raise UsageError(f"-o {out} is the input {path}; name another file.")
 
 
-class Summary:
-    """What was read, how, and how far labels in the files are from the predictions.
-
-    Args:
-        model: The model.
-    """
-
-    def __init__(self, model: "FLTModel") -> None:
-        from molflt.training.metrics import AbsoluteErrors
-
-        self._model = model
-        self._metrics = {spec.name: AbsoluteErrors() for spec in model.targets}
-        self._readings: Counter[tuple[str, str]] = Counter()
-        self._known_pbc = {
-            _flags(pattern)
-            for statistics in model.statistics.values()
-            for pattern in statistics.get("pbc_seen", [])
-        }
-        self.errors: list[str] = []
-        self.count = 0
-
-    def watch(self, items: "Iterator[Structure | InputError]") -> "Iterator[Structure]":
-        """Pass on the structures and keep the errors."""
-        import torch
-
-        for item in items:
-            if isinstance(item, InputError):
-                self.errors.append(str(item))
-                continue
-            self._readings[item.tags, _flags(item.graph.pbc[0].tolist())] += 1
-            for name, metric in self._metrics.items():
-                if name in item.labels:
-                    error = item.values[name] - item.labels[name]
-                    metric.update(
-                        torch.tensor([error], dtype=torch.float64), [str(self.count)]
-                    )
-            self.count += 1
-            yield item
-
-    def report(self) -> None:
-        """Print the summary on stderr."""
-        for (tags, pbc), count in self._readings.items():
-            known = pbc in self._known_pbc or not self._known_pbc
-            new = "" if known else ", which the training set has not"
-            print(f"{count} structures: {tags}; pbc {pbc}{new}", file=sys.stderr)
-        for name, metric in self._metrics.items():
-            if metric.update_called:
-                values = metric.compute()
-                unit = self._model.target_spec(name).unit
-                ewt = f", EwT {values['ewt_percent']:.1f} %" if unit == "eV" else ""
-                print(
-                    f"{name}: MAE {values['mae']:.4g} {unit}{ewt} against "
-                    f"{sum(len(part) for part in metric.errors)} labels in the input",
-                    file=sys.stderr,
-                )
-        if self.errors:
-            shown = self.errors[:_LISTED]
-            for error in shown:
-                print(f"molflt: {error}", file=sys.stderr)
-            more = len(self.errors) - len(shown)
-            rest = f", {more} of them not listed" if more else ""
-            print(
-                f"molflt: {len(self.errors)} structures or files could not be used"
-                f"{rest}.",
-                file=sys.stderr,
-            )
-
-    def all_failed(self) -> str:
-        """Return one sentence for the case that nothing could be predicted."""
-        if len(self.errors) == 1:
-            return self.errors[0]
-        return f"None of {len(self.errors)} inputs could be used; {self.errors[0]}"
-
-
-def _flags(pbc: list[bool]) -> str:
-    return " ".join("FT"[flag] for flag in pbc)
-
-
-def print_table(model: "FLTModel") -> Callable[["Structure"], None]:
+def print_table(ensemble: "Ensemble") -> Callable[["Structure"], None]:
     """Print the head of a table, and return a function that prints a row."""
-    columns = [f"{spec.name} [{spec.unit}]" for spec in model.targets]
-    widths = [max(16, len(column)) for column in columns]
-    cells = [f"{c:>{w}}" for c, w in zip(columns, widths, strict=True)]
+    several = len(ensemble.models) > 1
+    columns: list[tuple[str, bool, str]] = []
+    for spec in ensemble.targets:
+        columns.append((spec.name, False, f"{spec.name} [{spec.unit}]"))
+        if several:
+            columns.append((spec.name, True, f"std_{spec.name} [{spec.unit}]"))
+    widths = [max(16, len(head)) for *_, head in columns]
+    cells = [f"{c[2]:>{w}}" for c, w in zip(columns, widths, strict=True)]
     print("  ".join([f"{'structure':<32}", f"{'formula':<20}", *cells]))
 
     def row(structure: "Structure") -> None:
         where = f"{structure.file}:{structure.frame}"
-        numbers = [
-            f"{structure.values[spec.name]:>{width}.6f}"
-            for spec, width in zip(model.targets, widths, strict=True)
-        ]
+        numbers = []
+        for (name, deviation, _), width in zip(columns, widths, strict=True):
+            values = structure.deviations if deviation else structure.values
+            text = f"{values[name]:.6f}" if name in values else "failed"
+            numbers.append(f"{text:>{width}}")
         formula = structure.atoms.get_chemical_formula()
         print("  ".join([f"{where:<32}", f"{formula:<20}", *numbers]))
 

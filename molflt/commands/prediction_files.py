@@ -13,63 +13,68 @@ from ase.db import connect
 from ase.db.core import convert_str_to_int_float_bool_or_str
 
 from molflt.errors import InputError
+from molflt.evaluation import Ensemble
 from molflt.files import atomic_path
-from molflt.model import FLTModel
 from molflt.predict import Structure
 
 Writer = Callable[[Structure], None]
 
 
 @contextmanager
-def open_writer(path: Path, model: FLTModel) -> Iterator[Writer]:
+def open_writer(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
     """Yield a function that adds one structure with its predictions to `path`.
 
     ========= ==================================================================
     suffix    content
     ========= ==================================================================
     .extxyz   the structures as read, with ``predicted_{target}``, its unit and
-              reference in `info`; labels of the input stay
+              reference in `info`, ``predicted_forces`` [eV/Å] in `arrays`; labels
+              of the input stay
     .csv      one row a structure; columns of predictions and labels name units
-    .db       ASE database with key-value pairs ``predicted_{target}``; units and
-              references in its metadata
+    .db       ASE database with key-value pairs ``predicted_{target}``, forces in
+              `data`; units and references in its metadata
     ========= ==================================================================
+
+    Of an ensemble there is ``predicted_{target}_std`` too. A target that failed for a
+    structure is left out, or is an empty cell.
 
     Raises:
         InputError: The file cannot be written; then an older one is left as it was.
     """
     opener = {".extxyz": _extxyz, ".csv": _csv, ".db": _db}[path.suffix]
-    with atomic_path(path) as temporary, opener(temporary, model) as write:
+    with atomic_path(path) as temporary, opener(temporary, ensemble) as write:
         yield write
 
 
 @contextmanager
-def _extxyz(path: Path, model: FLTModel) -> Iterator[Writer]:
+def _extxyz(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
     with open(path, "w", encoding="utf-8") as file:
 
         def write(structure: Structure) -> None:
-            atoms = _plain(structure.atoms)
-            for spec in model.targets:
+            atoms = plain(structure.atoms)
+            atoms.info |= _pairs(structure)
+            for spec in ensemble.targets:
                 name = f"predicted_{spec.name}"
-                atoms.info[name] = structure.values[spec.name]
                 atoms.info[f"{name}_unit"] = spec.unit
                 if spec.reference:
                     atoms.info[f"{name}_reference"] = spec.reference
+            for name, array in structure.arrays.items():
+                atoms.arrays[f"predicted_{name}"] = array
             ase.io.write(file, atoms, format="extxyz")
 
         yield write
 
 
 @contextmanager
-def _csv(path: Path, model: FLTModel) -> Iterator[Writer]:
+def _csv(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
     with open(path, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         head = ["file", "frame", "id", "formula", "num_atoms", "pbc"]
-        for spec in model.targets:
-            head += [
-                f"predicted_{spec.name} [{spec.unit}]",
-                f"label_{spec.name} [{spec.unit}]",
-                f"reference_{spec.name}",
-            ]
+        several = len(ensemble.models) > 1
+        for spec in ensemble.targets:
+            head += [f"predicted_{spec.name} [{spec.unit}]"]
+            head += [f"predicted_{spec.name}_std [{spec.unit}]"] * several
+            head += [f"label_{spec.name} [{spec.unit}]", f"reference_{spec.name}"]
         table.writerow(head)
 
         def write(structure: Structure) -> None:
@@ -77,36 +82,48 @@ def _csv(path: Path, model: FLTModel) -> Iterator[Writer]:
             row: list[Any] = [structure.file, structure.frame, structure.graph.sid]
             row += [atoms.get_chemical_formula(), len(atoms)]
             row += ["".join("FT"[int(flag)] for flag in atoms.pbc)]
-            for spec in model.targets:
-                label = structure.labels.get(spec.name)
-                row += [repr(structure.values[spec.name])]
-                row += ["" if label is None else repr(label), spec.reference]
+            for spec in ensemble.targets:
+                row += [_cell(structure.values, spec.name)]
+                row += [_cell(structure.deviations, spec.name)] * several
+                row += [_cell(structure.labels, spec.name), spec.reference]
             table.writerow(row)
 
         yield write
 
 
 @contextmanager
-def _db(path: Path, model: FLTModel) -> Iterator[Writer]:
+def _db(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
     try:
         with connect(path, append=True) as database:
             database.metadata = {
                 f"predicted_{spec.name}": {"unit": spec.unit, "zero": spec.reference}
-                for spec in model.targets
+                for spec in ensemble.targets
             }
 
             def write(structure: Structure) -> None:
-                values = {
-                    f"predicted_{name}": value
-                    for name, value in structure.values.items()
-                }
                 # ASE refuses texts that look like a number, such as a file named "1".
                 origin = {"file": _wordlike(structure.file), "frame": structure.frame}
-                database.write(_plain(structure.atoms), **origin, **values)
+                database.write(
+                    plain(structure.atoms),
+                    key_value_pairs=origin | _pairs(structure),
+                    data={f"predicted_{k}": v for k, v in structure.arrays.items()},
+                )
 
             yield write
     except sqlite3.Error as error:
         raise InputError(f"Cannot write the database: {error}.") from error
+
+
+def _pairs(structure: Structure) -> dict[str, float]:
+    """Return predictions and deviations by the names they have in files."""
+    pairs = {f"predicted_{name}": value for name, value in structure.values.items()}
+    for name, value in structure.deviations.items():
+        pairs[f"predicted_{name}_std"] = value
+    return pairs
+
+
+def _cell(values: dict[str, float], name: str) -> str:
+    return repr(values[name]) if name in values else ""
 
 
 def _wordlike(file: str) -> str:
@@ -114,7 +131,7 @@ def _wordlike(file: str) -> str:
     return file if plain else f"./{file}"
 
 
-def _plain(atoms: Atoms) -> Atoms:
+def plain(atoms: Atoms) -> Atoms:
     """Return a copy that any format can hold: labels, but no nested information."""
     copy = atoms.copy()
     copy.calc = atoms.calc

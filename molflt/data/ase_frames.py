@@ -2,8 +2,9 @@
 
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,25 @@ import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.io.formats import filetype
 from ase.stress import voigt_6_to_full_3x3_stress
 from torch_geometric.data import Data
 
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.tags import TagRule
+from molflt.data.xyz import iterate_xyz
 from molflt.errors import InputError
 
 _SQLITE = b"SQLite format 3\0"
+_HIDDEN = {"key_value_pairs", "data", "unique_id", "numbers", "positions"}
 
 
-def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms]]:
+def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
     """Read the frames of a file, each with the words that name it in errors.
+
+    Frames of XYZ files and databases that cannot be read come as errors in their place;
+    those after them are read. Memory does not grow with XYZ files, trajectories and
+    databases.
 
     Args:
         path: Any file ASE reads: extxyz, traj, db, cif, POSCAR, ...
@@ -38,39 +46,54 @@ def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms]]:
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty.")
     frame = 0
-    frames: Iterator[Atoms] | None = None
+    frames: Iterator[Callable[[], Atoms]] | None = None
     while True:
         where = f"{path}, frame {frame}"
+        make = None
         try:
             with warnings.catch_warnings():
                 # Parsers warn about their formats; what matters is checked here.
                 warnings.simplefilter("ignore")
                 frames = frames or _open_frames(path)
-                atoms = next(frames, None)
-        except InputError:
-            raise
+                make = next(frames, None)
+                found: Atoms | InputError | None = make and make()
         except Exception as error:
-            # ASE's parsers raise whatever occurs to them, also MemoryError: for the
-            # shape that a few bytes of text may claim.
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise InputError(f"{where}: ASE cannot read it ({reason}).") from error
-        if atoms is None:
+            found = _unreadable(error, where, path)
+            if make is None:  # nothing after it can be read
+                raise found from error
+        if found is None:
             break
-        yield where, atoms
+        yield where, found
         frame += 1
     if frame == 0:
         raise InputError(f"{path} has no structures.")
 
 
-def _open_frames(path: Path) -> Iterator[Atoms]:
+def _unreadable(error: Exception, where: str, path: Path) -> InputError:
+    # ASE's parsers raise whatever occurs to them, also MemoryError: for the shape that
+    # a few bytes of text may claim.
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, InputError) and str(path) in reason:
+        return error
+    return InputError(f"{where}: ASE cannot read it ({reason}).")
+
+
+def _open_frames(path: Path) -> Iterator[Callable[[], Atoms]]:
     if path.suffix != ".db" and not _is_sqlite(path):
         # ASE takes "postgres..." for an address and "name@2" for frame 2 of "name".
         name = str(path.absolute())
-        return iter(ase.io.iread(name, index=":", do_not_split_by_at_sign=True))
+        if filetype(name) in ("xyz", "extxyz"):
+            return iterate_xyz(path)
+        frames = ase.io.iread(name, index=":", do_not_split_by_at_sign=True)
+        return (_constant(atoms) for atoms in frames)
     _refuse_foreign_database(path)
     # ASE's own reader of databases drops the key-value pairs, where labels may be.
     rows = ase.db.connect(path, type="db", serial=True).select()
-    return (row.toatoms(add_additional_information=True) for row in rows)
+    return (partial(row.toatoms, add_additional_information=True) for row in rows)
+
+
+def _constant(atoms: Atoms) -> Callable[[], Atoms]:
+    return lambda: atoms
 
 
 def _is_sqlite(path: Path) -> bool:
@@ -101,7 +124,8 @@ def read_labels(
 
     ASE moves an ``energy`` of an extxyz file into the results of a calculator; other
     programs write other names. Without a key the places are the calculator's
-    ``energy`` and ``forces``, then those names in `info` and `arrays`.
+    ``energy`` and ``forces``, then those names in `info` and `arrays`, then in the
+    key-value pairs and the data of a database's row.
 
     Args:
         atoms: The frame.
@@ -116,17 +140,12 @@ def read_labels(
         InputError: A key that was asked for is missing (the message lists those that
             are there), or a value has the wrong shape.
     """
-    results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
-    pairs = atoms.info.get("key_value_pairs")  # of an ASE database
-    if not isinstance(pairs, dict):
-        pairs = {}
-    places: dict[str, Any] = {**atoms.arrays, **pairs, **atoms.info, **results}
+    places = _places(atoms)
     energy = places.get(energy_key or "energy")
     forces = places.get(forces_key or "forces")
-    hidden = {"key_value_pairs", "data", "unique_id", "numbers", "positions"}
     for key, value in ((energy_key, energy), (forces_key, forces)):
         if key is not None and value is None:
-            seen = ", ".join(sorted(set(places) - hidden)) or "none"
+            seen = ", ".join(sorted(set(places) - _HIDDEN)) or "none"
             raise InputError(f"{where}: no {key!r}; the keys there are: {seen}.")
     if energy is not None and (np.size(energy) != 1 or not _numeric(energy)):
         raise InputError(f"{where}: {energy_key or 'energy'!r} is not one number.")
@@ -143,6 +162,18 @@ def read_labels(
     )
 
 
+def _places(atoms: Atoms) -> dict[str, Any]:
+    """Return everything that may be a label, by name; the first place wins."""
+    results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
+    # Of a row of an ASE database.
+    row = [atoms.info.get(key) for key in ("data", "key_value_pairs")]
+    found: dict[str, Any] = dict(atoms.arrays)
+    for place in (*row, atoms.info, results):
+        if isinstance(place, dict):
+            found |= place
+    return found
+
+
 def read_stress(atoms: Atoms, where: str = "") -> np.ndarray:
     """Find the stress (3, 3) [eV/Å^3] of one frame, positive under tension as in ASE.
 
@@ -154,8 +185,7 @@ def read_stress(atoms: Atoms, where: str = "") -> np.ndarray:
     Raises:
         InputError: There is none, or it is no such array.
     """
-    results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
-    stress = {**atoms.info, **results}.get("stress")
+    stress = _places(atoms).get("stress")
     if stress is None or not _numeric(stress) or np.size(stress) not in (6, 9):
         found = "is missing" if stress is None else f"has shape {np.shape(stress)}"
         raise InputError(f"{where}: 'stress' {found}; it must be (6,) or (3, 3).")
@@ -191,6 +221,8 @@ def iterate_graphs(
     """
     with_forces: bool | None = None
     for where, atoms in iterate_atoms(path):
+        if isinstance(atoms, InputError):
+            raise atoms
         graph = frame_graph(
             where, atoms, energy_key, forces_key, tags, need_energy, stress
         )

@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 from molflt.errors import InputError
 
 MIN_DISTANCE = 1e-3  # Å; closer atoms are one atom written twice
+_FEW = 64
 _AT_ONCE = 4096  # points searched at once; a pair among the first ends the search
 
 
@@ -49,6 +50,11 @@ def refuse_coincident(
         points = fractional @ full
         if not np.isfinite(points).all():  # the remainder of an overflow
             raise InputError(f"{prefix}the positions are too far from the cell.")
+    if len(points) <= _FEW:  # all pairs at once is faster than a tree
+        delta = points[:, None] - points
+        square = np.einsum("ijx,ijx->ij", delta, delta)
+        if (square < MIN_DISTANCE**2).sum() == len(points):
+            return
     tree = cKDTree(points)
     # Two nearest neighbours, one of them the point itself, as images of one atom are
     # further apart. All pairs would need memory quadratic in the atoms at one place.

@@ -22,8 +22,9 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
 
     Coordinates come from ETKDG (version 3) with a fixed seed, so that the same SMILES
     gives the same structure; MMFF94, where it has parameters, brings bond lengths and
-    angles near their minimum. Sources: Riniker and Landrum, J. Chem. Inf. Model. 55,
-    2562 (2015); Halgren, J. Comput. Chem. 17, 490 (1996).
+    angles near their minimum. A charge or unpaired electrons stand in `info`.
+    Sources: Riniker and Landrum, J. Chem. Inf. Model. 55, 2562 (2015); Halgren, J.
+    Comput. Chem. 17, 490 (1996).
 
     Args:
         smiles: The molecule.
@@ -45,10 +46,15 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
         raise InputError(f"{prefix}RDKit finds no conformer of '{smiles}'.")
     if MMFFHasAllMoleculeParams(molecule):
         MMFFOptimizeMolecule(molecule, maxIters=1000)
+    info: dict[str, str | int] = {"smiles": smiles}
+    if charge := Chem.GetFormalCharge(molecule):
+        info["charge"] = charge
+    if unpaired := sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
+        info["multiplicity"] = unpaired + 1
     return Atoms(
         [atom.GetSymbol() for atom in molecule.GetAtoms()],
         positions=molecule.GetConformer().GetPositions(),
-        info={"smiles": smiles},
+        info=info,
     )
 
 
@@ -64,14 +70,8 @@ def iterate_smiles(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]
     path = Path(path)
     if not path.is_file():
         raise InputError(f"No such file: {path}.")
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a text file of SMILES ({error}).") from error
-    lines = [line for line in lines if line.strip() and not line.startswith("#")]
-    if not lines:
-        raise InputError(f"{path} has no SMILES.")
-    for index, line in enumerate(lines):
+    index = -1
+    for index, line in enumerate(_lines(path)):
         smiles, *name = line.split(maxsplit=1)
         where = f"{path}, molecule {index}"
         try:
@@ -82,3 +82,16 @@ def iterate_smiles(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]
         if name:
             atoms.info["sid"] = name[0].strip()
         yield where, atoms
+    if index < 0:
+        raise InputError(f"{path} has no SMILES.")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines that are neither empty nor comments, as they are read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                if line.strip() and not line.startswith("#"):
+                    yield line
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a text file of SMILES ({error}).") from error

@@ -102,6 +102,9 @@ def open_source(
 
     def frames() -> Iterator[Record]:
         for where, atoms in iterate_atoms(path):
+            if isinstance(atoms, InputError):
+                yield _raising(atoms)
+                continue
             yield lambda where=where, atoms=atoms: frame_graph(  # type: ignore[misc]
                 where, atoms, energy_key, forces_key, tags, need_energy, stress
             )
@@ -117,3 +120,10 @@ def _by_index(dataset: GraphDataset) -> Iterator[Record]:
 
 def _constant(graph: Data) -> Record:
     return lambda: graph
+
+
+def _raising(error: InputError) -> Record:
+    def record() -> Data:
+        raise error
+
+    return record

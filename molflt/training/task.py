@@ -24,6 +24,7 @@ from molflt.training.metrics import Evaluation
 from molflt.training.noise import PositionNoise
 from molflt.training.objective import Objective
 from molflt.training.optimizers import adamw
+from molflt.training.pretrained import Pretrained
 from molflt.training.resuming import resumable_model
 from molflt.training.schedules import constant_after_warmup, warmup_cosine
 from molflt.training.targets import chosen_targets
@@ -48,7 +49,7 @@ class FLTTask(LightningModule):
     statistics of its training set.
 
     Args:
-        encoder: Architecture; its weights are the starting point.
+        encoder: Architecture and first weights; `Pretrained`: those of a checkpoint.
         targets: Names of the data module's targets to learn; None: all of them.
         loss: ``l1`` :math:`|e|`, ``mse`` :math:`e^2` or ``huber``.
         lr: Peak learning rate of AdamW.
@@ -145,8 +146,12 @@ class FLTTask(LightningModule):
         )
         if self.objective.derivatives.active:
             potential_target(targets)
-        model = FLTModel(self._encoder[0], targets)
+        encoder = self._encoder[0]
         labelled = LabelledDataset(self._data.train, self.objective.atom_labels)
+        if isinstance(encoder, Pretrained):
+            self.model = encoder.adapted(targets, labelled)
+            return
+        model = FLTModel(encoder, targets)
         for spec in model.targets:
             statistics = fit_statistics(labelled, spec, progress=None)
             model.set_statistics(spec.name, statistics.plain())

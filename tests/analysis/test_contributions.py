@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from torch_geometric.data import Batch
 
-from molflt.analysis import atom_contributions
+from molflt.analysis import atom_contributions, energy_contributions
 from molflt.errors import UsageError
 from molflt.targets import TargetSpec
 
@@ -36,3 +36,25 @@ def test_the_target_must_be_named_among_several():
     np.testing.assert_allclose(gap.sum(), model(graph)["gap"].item(), rtol=1e-5)
     with pytest.raises(UsageError, match="batch of 2"):
         atom_contributions(model, Batch.from_data_list([graph, graph]), "gap")
+
+
+def test_contributions_with_forces(graph):
+    model = build_model()
+    model.set_statistics(
+        "energy", {"element_reference": REFERENCES, "mean": 0.0, "std": 2.5}
+    )
+    got = energy_contributions(model, graph)
+    np.testing.assert_allclose(got.terms.sum(), got.value, rtol=1e-5)
+    offset = [REFERENCES[z] for z in graph.z.tolist()]
+    np.testing.assert_allclose(got.terms - got.learned, offset, rtol=1e-12)
+    expected = model.energy_and_forces(graph)
+    np.testing.assert_allclose(got.forces, expected.forces)
+    np.testing.assert_allclose(got.value, expected.energy)
+    assert (got.target, got.unit) == ("energy", "eV")
+
+
+def test_relaxed_energies_have_no_forces(graph):
+    model = build_model(targets=[TargetSpec("energy", kind="relaxed")])
+    got = energy_contributions(model, graph)
+    assert got.forces is None
+    np.testing.assert_allclose(got.value, model(graph)["energy"].item())

@@ -115,3 +115,20 @@ def test_free_spectra_are_averaged_over_directions():
             values = evaluate(torch.from_numpy(point * unit)).detach().numpy()
             spread = 4 * values.std(axis=1) / 20  # of a mean of 400
             assert (np.abs(values.mean(axis=1) - curves[:, k]) <= spread + 1e-9).all()
+
+
+def test_the_error_of_the_transform_is_stated():
+    near, far = head_densities(build_model())[:2]
+    scale = np.abs(near.g).max()
+    assert far.error == 0.0
+    assert 0.0 < near.error < 1e-6 * scale
+    # Half as many nodes as the frequencies need: the difference is no rounding.
+    kernel = build_model().encoder.layers[0].attention.heads.near.kernel
+
+    def f(r):
+        return kernel.radial(torch.from_numpy(r)).detach().numpy()
+
+    q = np.linspace(0, 30.0, 9)
+    coarse = radial_transform(f, 5.0, q)
+    fine = radial_transform(f, 5.0, q, band=3.0, refinement=2)
+    np.testing.assert_allclose(coarse, fine, atol=1e-4 * scale)

@@ -4,8 +4,16 @@ import pytest
 from ase.build import add_adsorbate, fcc111, molecule
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from molflt.analysis import HeadDensities, HeadKernels, plots, read_metrics
+from molflt.analysis import (
+    HeadDensities,
+    HeadKernels,
+    map_plots,
+    model_plots,
+    plots,
+    read_metrics,
+)
 from molflt.analysis.attention_plot import attention
 from molflt.analysis.style import COLOURS, panels, save
 from molflt.errors import InputError
@@ -32,6 +40,23 @@ def draw(ax, name):
         return plots.densities(ax, R, HEADS)
     if name == "learning curve":
         return plots.learning_curve(ax, {"train/energy/mae_eV": ([1, 2], [0.5, 0.2])})
+    if name == "attention map":
+        names = ["C0", "H1", "H2", "O3"]
+        return map_plots.attention_map(ax, RNG.normal(size=(4, 4)), names=names)
+    if name == "slice":
+        axis = np.linspace(-5, 5, 21)
+        return map_plots.kernel_slice(ax, axis, RNG.normal(size=(21, 21)))
+    if name == "contributions":
+        return model_plots.contributions(ax, slab().numbers, RNG.normal(size=14))
+    if name == "features":
+        curves = {"layer 1": ([16, 64, 256], RNG.uniform(0.1, 0.2, (3, 5)))}
+        return model_plots.feature_error(ax, curves)
+    if name == "rotation":
+        errors = 1e-7 * RNG.normal(size=8)
+        return model_plots.rotation_error(ax, errors, np.arange(8) % 2)
+    if name == "species":
+        z = np.arange(1, 17)
+        return model_plots.species(ax, z, RNG.normal(size=(16, 2)), [0.4, 0.2])
     atoms = slab()
     weights = RNG.random(len(atoms))
     return attention(
@@ -45,6 +70,17 @@ AXES = {
     "densities": ("frequency q [cycles/Å]", "4π q² g(q) [Å]"),
     "learning curve": ("optimiser step", "MAE [eV]"),
     "attention": ("x [Å]", "z [Å]"),
+    "attention map": ("atom j that is read", "atom i that reads"),
+    "slice": ("Δx [Å]", "Δy [Å]"),
+    "contributions": ("element", "share of the energy [eV]"),
+    "features": ("number of features m", "relative error of messages"),
+    "rotation": ("random rotation, number", "error of the energy [eV]"),
+    "species": ("component 1 (40 % of the variance)", "component 2 (20 %)"),
+}
+BARS = {
+    "attention": "share of attention",
+    "attention map": "share of attention",
+    "slice": "f(Δ) / max |f|",
 }
 every = pytest.mark.parametrize("name", AXES)
 
@@ -54,9 +90,9 @@ def test_axes_are_labelled_and_explained(name):
     _, (ax,) = panels(1)
     assert draw(ax, name) is ax
     assert (ax.get_xlabel(), ax.get_ylabel()) == AXES[name]
-    if name == "attention":
+    if name in BARS:
         (bar,) = ax.child_axes
-        assert bar.get_ylabel() == "share of attention"
+        assert bar.get_ylabel() == BARS[name]
     else:
         assert ax.get_legend().get_texts()
 
@@ -109,7 +145,8 @@ def test_no_text_overlaps(name):
         texts += [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts]
         texts += [*_ticks(ax.xaxis), *_ticks(ax.yaxis)]
         texts += ax.get_legend().get_texts() if ax.get_legend() else []
-    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    # of the text alone, without the line that leads from it to its point
+    boxes = [Text.get_window_extent(text) for text in texts if text.get_text()]
     assert len(boxes) > 20
     for number, box in enumerate(boxes):
         assert figure.bbox.padded(1).containsx(box.x0)
@@ -277,3 +314,38 @@ def test_a_binary_file_and_none(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="Cannot read"):
         read_metrics(path)
+
+
+def test_maps_have_a_scale_for_either_sign():
+    _, axes = panels(2)
+    map_plots.attention_map(axes[0], RNG.random((3, 30)), names=["H"] * 30)
+    map_plots.attention_map(axes[1], RNG.random((3, 5)) - 0.5)
+    low, high = axes[0].images[0].get_clim()
+    assert (low, high > 0) == (0.0, True)
+    low, high = axes[1].images[0].get_clim()
+    assert low == -high
+    assert "H" not in [label.get_text() for label in axes[0].get_xticklabels()]
+    with pytest.raises(ValueError, match=r"shape \(m, n\)"):
+        map_plots.attention_map(axes[0], [1.0])
+
+
+def test_slices_are_scaled_where_atoms_are():
+    _, (ax,) = panels(1)
+    axis = np.linspace(-2, 2, 5)
+    values = np.hypot(axis, axis[:, None])
+    values[2, 2] = 1e6  # at D = 0
+    map_plots.kernel_slice(ax, axis, values)
+    shown = ax.images[0].get_array()
+    assert shown[0, 0] == pytest.approx(1.0)
+    assert ax.images[0].get_clim() == (-1, 1)
+
+
+def test_contributions_need_an_atom_each():
+    _, (ax,) = panels(1)
+    with pytest.raises(ValueError, match="2 atomic numbers and 1 terms"):
+        model_plots.contributions(ax, [1, 8], [0.1])
+    model_plots.contributions(ax, [8, 1, 1], [-2.0, 1.0, 3.0], unit="meV")
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["H", "O"]
+    assert ax.get_ylabel() == "share of the energy [meV]"
+    means = [line.get_segments()[0][0, 1] for line in ax.collections[1::2]]
+    assert means == [2.0, -2.0]

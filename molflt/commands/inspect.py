@@ -1,0 +1,119 @@
+"""``molflt inspect``: one HTML page on what a model makes of a structure."""
+
+import sys
+import time
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from molflt.commands.parser import Parser
+from molflt.errors import InputError, UsageError
+from molflt.files import atomic_path
+from molflt.version import __version__
+
+if TYPE_CHECKING:
+    from molflt.data.tags import TagRule
+    from molflt.model import FLTModel
+    from molflt.predict import Structure
+
+
+def main(words: list[str]) -> int:
+    """Run ``molflt inspect`` on the words after it."""
+    parser = Parser(
+        prog="molflt inspect",
+        description="Write one HTML page, which needs no network, on a structure as a "
+        "model sees it: energy and contributions, attention, kernels and spectra, "
+        "where the checkpoint comes from.",
+    )
+    add = parser.add_argument
+    add("checkpoint", metavar="CKPT", help="checkpoint of molflt")
+    add("structure", metavar="STRUCTURE", help="any file molflt predict reads")
+    add("-o", "--out", type=Path, required=True, metavar="REPORT.html", help="the page")
+    add("--frame", type=int, default=0, help="which structure of the file, from 0")
+    add("--target", help="which target, of a model with several")
+    add("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU if any")
+    add(
+        "--tags",
+        choices=("oc20", "ase", "auto", "none"),
+        default="auto",
+        help="what tags mean, as for molflt predict",
+    )
+    options = parser.parse_args(words)
+    if options.frame < 0:
+        raise UsageError(f"--frame must be 0 or more, not {options.frame}.")
+    return inspect(
+        options.checkpoint,
+        options.structure,
+        options.out,
+        options.frame,
+        options.target,
+        options.device,
+        options.tags,
+    )
+
+
+def inspect(
+    checkpoint: str | Path,
+    structure: str | Path,
+    out: Path,
+    frame: int = 0,
+    target: str | None = None,
+    device: str = "auto",
+    tags: "TagRule" = "auto",
+) -> int:
+    """Write the page; 0 on success."""
+    started = time.perf_counter()
+    for path in map(Path, (checkpoint, structure)):
+        if out.exists() and path.exists() and path.samefile(out):
+            raise UsageError(f"-o {out} is the input {path}; name another file.")
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"-o must end in .html, not {out}.")
+    if not out.parent.is_dir():
+        raise InputError(f"Cannot write {out}: there is no folder {out.parent}.")
+    from molflt.checkpoint import model_from_record, read_record
+    from molflt.commands.device import choose_device
+    from molflt.report.content import provenance_rows, report_content
+    from molflt.report.page import render
+
+    record = read_record(checkpoint)
+    model = model_from_record(record, str(checkpoint)).to(choose_device(device))
+    found = _structure(model, structure, frame, tags)
+    content = report_content(
+        model,
+        found.graph,
+        target,
+        structure=f"{Path(found.file).name}, frame {found.frame}",
+        tags=found.tags,
+        say=lambda what: print(f"... {what}", file=sys.stderr),
+    )
+    rows = provenance_rows(model, checkpoint, str(record.get("version", "?")))
+    now = datetime.now(timezone.utc).isoformat(sep=" ", timespec="minutes")
+    page = render(content, rows, f"Made {now} by molflt {__version__}.")
+    with atomic_path(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    shown = content["target"]
+    print(f"{shown['name']} {shown['value']:.6f} {shown['unit']}")
+    for note in content["notes"]:
+        print(note)
+    seconds = time.perf_counter() - started
+    print(f"{out}: {len(page.encode()) / 1e6:.2f} MB, {seconds:.1f} s", file=sys.stderr)
+    return 0
+
+
+def _structure(
+    model: "FLTModel", path: str | Path, frame: int, tags: "TagRule"
+) -> "Structure":
+    """Return one structure of a file.
+
+    Raises:
+        InputError: It cannot be used, or the file has fewer.
+    """
+    from molflt.predict import read_structures
+
+    found = next(islice(read_structures(model, path, tags), frame, None), None)
+    if found is None:
+        raise InputError(f"{path} has no frame {frame}.")
+    if isinstance(found, InputError):
+        raise found
+    return found

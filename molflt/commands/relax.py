@@ -1,0 +1,200 @@
+"""``molflt relax``: structures in, relaxed structures out."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from molflt.commands.parser import Parser, positive, positive_number
+from molflt.commands.predict import (
+    add_inputs,
+    describe,
+    refuse_overwriting,
+    split_inputs,
+)
+from molflt.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from molflt.commands.relax_journal import Journal
+    from molflt.data.tags import TagRule
+    from molflt.evaluation import Ensemble
+    from molflt.relax import Job, Relaxer, Settings
+
+_LISTED = 10
+
+
+def main(words: list[str]) -> int:
+    """Run ``molflt relax`` on the words after it."""
+    parser = Parser(
+        prog="molflt relax",
+        description="Relax structures with ASE's optimisers, many at a time; "
+        "constraints hold. Exit code 1 if one could not be used or has not converged.",
+    )
+    add = parser.add_argument
+    add_inputs(parser)
+    add("-o", "--out", type=Path, required=True, help="file to write, .extxyz")
+    add("--fmax", type=positive_number, default=0.05, help="largest force left [eV/Å]")
+    add("--steps", type=positive, default=200, help="largest number of steps")
+    add(
+        "--optimizer",
+        choices=("fire", "bfgs", "lbfgs"),
+        default="fire",
+        help="fire: short steps into the nearest minimum",
+    )
+    add("--trajectory", type=Path, metavar="DIR", help="folder for a .traj of each")
+    add("--resume", action="store_true", help="go on with an interrupted or older run")
+    options = parser.parse_args(words)
+    if options.out.suffix != ".extxyz":
+        raise UsageError(f"-o must end in .extxyz, not {options.out}.")
+    from molflt.relax import Settings
+
+    checkpoints, inputs = split_inputs(options.checkpoint, options.inputs)
+    settings = Settings(
+        options.fmax,
+        options.steps,
+        options.optimizer,
+        options.batch_atoms,
+        options.trajectory,
+    )
+    return relax(
+        checkpoints,
+        inputs,
+        options.out,
+        settings,
+        options.device,
+        options.tags,
+        options.resume,
+    )
+
+
+def relax(
+    checkpoints: Sequence[str | Path],
+    inputs: Sequence[str],
+    out: Path,
+    settings: "Settings",
+    device: str = "auto",
+    tags: "TagRule" = "auto",
+    resume: bool = False,
+) -> int:
+    """Relax and write; the result is 1 if not everything converged."""
+    refuse_overwriting(out, [*checkpoints, *inputs])
+    from molflt.commands.device import choose_device
+    from molflt.commands.relax_journal import Journal
+    from molflt.data.progress import count
+    from molflt.energy_target import potential_of
+    from molflt.evaluation import Ensemble
+    from molflt.relax import Relaxer
+
+    ensemble = Ensemble(checkpoints, choose_device(device))
+    energy = potential_of(ensemble.targets, "A relaxation").name
+    describe(ensemble)
+    if settings.trajectories is not None:
+        try:
+            settings.trajectories.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"Cannot make the folder {settings.trajectories}: {error.strerror}."
+            ) from error
+    relaxer = Relaxer(ensemble, energy, settings)
+    tally = Tally()
+    with Journal(out, resume) as journal, _kept(relaxer, journal):
+        jobs = _jobs(ensemble, inputs, tags, journal, settings, tally)
+        for done in count(relaxer.run(jobs), "relaxing"):
+            if isinstance(done, InputError):
+                tally.errors.append(str(done))
+            else:
+                journal.write(done)
+                tally.add(done)
+        if not journal.entries:
+            raise InputError(tally.all_failed())
+        journal.finish()
+    tally.report(out, settings)
+    return 1 if tally.errors or tally.unfinished else 0
+
+
+@contextmanager
+def _kept(relaxer: "Relaxer", journal: "Journal") -> Iterator[None]:
+    """Write down where the structures in work are, should the run be interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        for running in relaxer.active:
+            journal.write(running.job)
+        raise KeyboardInterrupt(
+            f"Interrupted. {journal.path} has what is done; go on with --resume."
+        ) from error
+
+
+def _jobs(
+    ensemble: "Ensemble",
+    inputs: Sequence[str],
+    tags: "TagRule",
+    journal: "Journal",
+    settings: "Settings",
+    tally: "Tally",
+) -> "Iterator[Job | InputError]":
+    """Read the structures; those that are done already are only counted."""
+    from molflt.domain import Domain
+    from molflt.read_structures import read_structures
+    from molflt.relax import Job
+
+    domain = Domain(ensemble.models)
+    items = (i for path in inputs for i in read_structures(path, (), domain, tags))
+    for index, item in enumerate(items):
+        if isinstance(item, InputError):
+            yield item
+            continue
+        job = Job(index, item)
+        # Done is what converged (with this fmax), or has no steps left.
+        if journal.restore(job):
+            job.converged = job.fmax <= settings.fmax
+            if job.converged or job.steps >= settings.steps:
+                tally.add(job)
+                continue
+        yield job
+
+
+class Tally:
+    """Counts what was relaxed."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.converged = 0
+        self.unfinished = 0
+        self.steps = 0
+
+    def add(self, job: "Job") -> None:
+        """Count a structure that is done."""
+        self.converged += job.converged
+        self.unfinished += not job.converged
+        self.steps += job.steps
+
+    def report(self, out: Path, settings: "Settings") -> None:
+        """Print the summary on stderr."""
+        total = self.converged + self.unfinished
+        mean = self.steps / max(1, total)
+        print(
+            f"{self.converged} of {total} structures relaxed to {settings.fmax:g} "
+            f"eV/Å, {mean:.0f} steps on average, in {out}",
+            file=sys.stderr,
+        )
+        if self.unfinished:
+            print(
+                f"molflt: {self.unfinished} structures have not converged in "
+                f"{settings.steps} steps; more --steps with --resume go on.",
+                file=sys.stderr,
+            )
+        for error in self.errors[:_LISTED]:
+            print(f"molflt: {error}", file=sys.stderr)
+        if self.errors:
+            print(
+                f"molflt: {len(self.errors)} structures or files could not be used.",
+                file=sys.stderr,
+            )
+
+    def all_failed(self) -> str:
+        """Return one sentence for the case that nothing could be relaxed."""
+        if len(self.errors) == 1:
+            return self.errors[0]
+        return f"None of {len(self.errors)} inputs could be used; {self.errors[0]}"

@@ -1,0 +1,67 @@
+"""XYZ files frame by frame, in memory that does not grow with the file.
+
+ASE's own reader first lists where every frame starts, and ends at the first frame it
+cannot read.
+"""
+
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import IO, Any
+
+from ase import Atoms
+from ase.io.extxyz import read_xyz
+from ase.io.formats import open_with_compression
+
+from molflt.errors import InputError
+
+
+def iterate_xyz(path: str | Path) -> Iterator[Callable[[], Atoms]]:
+    """Yield a function for each frame that makes its atoms, or raises what is wrong.
+
+    Raises:
+        InputError: As `frame_texts`.
+    """
+    for text in frame_texts(path):
+        yield lambda text=text: atoms_of(text)  # type: ignore[misc]
+
+
+def frame_texts(path: str | Path) -> Iterator[str]:
+    """Yield the lines of each frame.
+
+    Args:
+        path: An (extended) XYZ file, perhaps compressed.
+
+    Raises:
+        InputError: A frame does not start with its number of atoms, or is cut short;
+            nothing after it can be read.
+    """
+    with open_with_compression(str(path), "rt") as file:
+        ahead = file.readline()
+        while ahead.strip():
+            text, ahead = _frame(file, ahead)
+            yield text
+
+
+def _frame(file: IO[Any], head: str) -> tuple[str, str]:
+    """Return the text of a frame that starts with `head`, and the line after it."""
+    try:
+        count = int(head)
+    except ValueError as error:
+        raise InputError(
+            f"a frame must start with its number of atoms, not {head.strip()[:40]!r}"
+        ) from error
+    lines = [head, *(file.readline() for _ in range(count + 1))]
+    if count < 0 or not lines[-1]:
+        raise InputError(f"the file ends before the {count} atoms of the frame")
+    ahead = file.readline()
+    while ahead.lstrip().startswith("VEC"):  # lattice vectors of an older dialect
+        lines.append(ahead)
+        ahead = file.readline()
+    return "".join(lines), ahead
+
+
+def atoms_of(text: str) -> Atoms:
+    """Return the atoms of the lines of one frame."""
+    (atoms,) = read_xyz(StringIO(text), index=0)
+    return atoms

@@ -1,0 +1,73 @@
+"""What models were trained for, and structures outside of it."""
+
+from collections.abc import Sequence
+
+from ase.data import chemical_symbols
+from torch_geometric.data import Data
+
+from molflt.errors import InputError
+from molflt.model import FLTModel
+
+
+class Domain:
+    """Species and boundary conditions of the training sets of one or several models.
+
+    Args:
+        models: The models; of an ensemble all must know a species.
+
+    Attributes:
+        elements: Atomic numbers known; None: a checkpoint does not say.
+        periodic: Patterns of periodic directions seen, such as ``"T T F"``; empty: a
+            checkpoint does not say.
+    """
+
+    def __init__(self, models: Sequence[FLTModel]) -> None:
+        known = [_entries(model, "elements") for model in models]
+        sets = [{int(z) for z in entries} for entries in known]
+        self.elements: set[int] | None = set.intersection(*sets) if all(sets) else None
+        self.periodic: set[str] = set()
+        patterns = [_entries(model, "pbc_seen") for model in models]
+        if all(patterns):
+            self.periodic = set.intersection(
+                *({flags(pattern) for pattern in seen} for seen in patterns)
+            )
+
+    def refuse_unknown(self, graph: Data, where: str) -> None:
+        """Refuse species that were not trained on.
+
+        Raises:
+            InputError: Names them.
+        """
+        if self.elements is None:
+            return
+        if unknown := sorted(set(graph.z.tolist()) - self.elements):
+            names = ", ".join(chemical_symbols[z] for z in unknown)
+            raise InputError(
+                f"{where} has {names}, which the model was not trained on; predictions "
+                "would be arbitrary."
+            )
+
+    def unknown_periodicity(self, graph: Data) -> str | None:
+        """Return the pattern of a structure where no training structure had it."""
+        pattern = flags(graph.pbc[0].tolist())
+        if not self.periodic or pattern in self.periodic:
+            return None
+        return pattern
+
+    def silence(self) -> str | None:
+        """Return a sentence if the checkpoint does not say what it was trained on."""
+        if self.elements is not None:
+            return None
+        return (
+            "The model has no summary of its training set, so that species it was "
+            "never trained on cannot be told; its predictions for them are arbitrary."
+        )
+
+
+def flags(pattern: Sequence[bool]) -> str:
+    """Return ``"T T F"`` for periodic along the first two lattice vectors."""
+    return " ".join("FT"[bool(flag)] for flag in pattern)
+
+
+def _entries(model: FLTModel, name: str) -> list:  # type: ignore[type-arg]
+    return [e for s in model.statistics.values() for e in s.get(name, [])]

@@ -1,0 +1,154 @@
+"""Structures of any file, as they are read: atoms, graph, labels, or what is wrong."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from torch_geometric.data import Data
+
+from molflt.data.ase_frames import iterate_atoms, read_labels
+from molflt.data.electrons import refuse_charge_and_spin
+from molflt.data.molecule import atoms_to_graph, graph_to_atoms, target_names
+from molflt.data.sdf import iterate_sdf
+from molflt.data.smiles import iterate_smiles
+from molflt.data.source import open_source
+from molflt.data.tags import TagRule, map_tags
+from molflt.domain import Domain
+from molflt.errors import InputError, MolfltError
+
+
+@dataclass
+class Structure:
+    """One structure of an input file.
+
+    Args:
+        file: Path as given.
+        frame: Number within the file, from 0.
+        atoms: The structure with what else the file says about it.
+        graph: What the model sees.
+        labels: Values of targets that stand in the file, in the targets' units.
+        tags: One line on how tags were read.
+        forces_label: Forces that stand in the file (n, 3) [eV/Å], or None.
+        values: Predictions by target, in the targets' units.
+        deviations: Standard deviations over an ensemble by target.
+        failures: What went wrong, by target; such targets have no value.
+        arrays: Predictions for atoms (``forces``, ``forces_std``), where asked for.
+    """
+
+    file: str
+    frame: int
+    atoms: Atoms
+    graph: Data
+    labels: dict[str, float]
+    tags: str
+    forces_label: np.ndarray | None = None
+    values: dict[str, float] = field(default_factory=dict)
+    deviations: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def where(self) -> str:
+        """File and frame, for errors."""
+        return f"{self.file}, frame {self.frame}"
+
+
+def read_structures(
+    path: str | Path, names: Sequence[str], domain: Domain, tags: TagRule = "auto"
+) -> Iterator[Structure | InputError]:
+    """Read the structures of one file; an error in the place of those unusable.
+
+    Args:
+        path: A file ASE reads (all frames), ``.sdf`` and ``.mol`` (through RDKit),
+            ``.smi`` (one conformer a SMILES), ``.lmdb`` (molflt's or OCP's) or ``.pt``
+            (a saved batch of OCP).
+        names: Targets whose labels are looked for.
+        domain: Species outside of it are refused.
+        tags: How to read the tags of files ASE reads, see `molflt.data.tags`.
+    """
+    suffix = Path(path).suffix.lower()
+    records = suffix in (".lmdb", ".mdb", ".pt")
+    items = _records(path) if records else _frames(path, names, tags)
+    while True:
+        try:
+            item = next(items, None)
+        except Exception as error:  # nothing after it can be read
+            yield as_input_error(error, str(path))
+            return
+        if item is None:
+            return
+        if isinstance(item, Structure):
+            try:
+                domain.refuse_unknown(item.graph, item.where)
+            except InputError as error:
+                item = error
+        yield item
+
+
+def as_input_error(error: Exception, where: str) -> InputError:
+    """Name the structure in an error that does not."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    named = isinstance(error, InputError) and where in reason
+    if not isinstance(error, MolfltError):
+        reason = f"it cannot be used ({type(error).__name__}: {reason})."
+    return InputError(reason if named else f"{where}: {reason}")
+
+
+def _records(path: str | Path) -> Iterator[Structure | InputError]:
+    """Read LMDB files and OCP's saved batches, whose records have OC20's tags."""
+    for frame, record in enumerate(open_source(path, need_energy=False).records):
+        try:
+            item = _structure(path, frame, record())
+        except Exception as error:
+            yield as_input_error(error, f"{path}, record {frame}")
+            continue
+        yield item
+
+
+def _structure(path: str | Path, frame: int, graph: Data) -> Structure:
+    labels = {name: float(graph[name]) for name in target_names(graph)}
+    used = bool((graph.tags >= 0).any())
+    tags = "OC20 tags, as the records have them" if used else "no tags"
+    forces = graph.forces.double().numpy() if "forces" in graph else None
+    return Structure(
+        str(path), frame, graph_to_atoms(graph), graph, labels, tags, forces
+    )
+
+
+def _frames(
+    path: str | Path, names: Sequence[str], tags: TagRule
+) -> Iterator[Structure | InputError]:
+    """Read frames of ASE's files, molecules of SDF files, conformers of SMILES."""
+    readers = {".smi": iterate_smiles, ".sdf": iterate_sdf, ".mol": iterate_sdf}
+    reader = readers.get(Path(path).suffix.lower(), iterate_atoms)
+    for frame, (where, atoms) in enumerate(reader(path)):
+        if isinstance(atoms, InputError):
+            yield atoms
+            continue
+        try:
+            refuse_charge_and_spin(atoms, where)
+            note = map_tags(atoms, tags, where)[1]
+            graph = atoms_to_graph(atoms, tags=tags, where=where)
+            labels, forces = _labels(atoms, names, where)
+        except Exception as error:
+            yield as_input_error(error, where)
+            continue
+        yield Structure(str(path), frame, atoms, graph, labels, note, forces)
+
+
+def _labels(
+    atoms: Atoms, names: Sequence[str], where: str
+) -> tuple[dict[str, float], np.ndarray | None]:
+    labels = {}
+    pairs = atoms.info.get("key_value_pairs")
+    places = {*atoms.info, *(pairs if isinstance(pairs, dict) else {})}
+    _, forces = read_labels(atoms, None, None, where)
+    for name in names:
+        if name != "energy" and name not in places:
+            continue
+        value = read_labels(atoms, None if name == "energy" else name, None, where)[0]
+        if value is not None and np.isfinite(value):
+            labels[name] = value
+    return labels, forces

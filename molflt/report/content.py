@@ -1,0 +1,219 @@
+"""Everything a report shows, as plain values and sentences."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols, covalent_radii
+from ase.data.colors import jmol_colors
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from molflt.analysis.bonds import bonds
+from molflt.analysis.contributions import Contributions, energy_contributions
+from molflt.analysis.kernels import head_densities, head_kernels
+from molflt.data.molecule import graph_to_atoms
+from molflt.model import FLTModel
+from molflt.report.rows import BUDGET, KeptRows, encoded, keep_rows
+
+BOND_LIMIT = 1500  # atoms; with more, bonds would slow the picture down
+SHORTEST = 0.7  # Å; atoms do not come closer, so no kernel is scaled there
+POINTS = 160  # of a curve
+
+
+def report_content(
+    model: FLTModel,
+    graph: Data,
+    target: str | None = None,
+    *,
+    structure: str = "",
+    tags: str = "",
+    budget: int = BUDGET,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Return what the page of one structure shows, as JSON-like values.
+
+    Args:
+        model: The model.
+        graph: The structure.
+        target: Name of the target; None: the only one.
+        structure: What the structure is called.
+        tags: How its tags were read.
+        budget: Bytes of attention rows.
+        say: Told what is being done.
+
+    Raises:
+        UsageError: No such target, or it is no sum over atoms.
+    """
+    shares = energy_contributions(model, graph, target)
+    spec = model.target_spec(shares.target)
+    say("attention")
+    rows = keep_rows(model, graph, spec.name, _first(graph), budget, say)
+    say("kernels and spectra")
+    curves, error = _curves(model)
+    z = graph.z.cpu().numpy()
+    pos = graph.pos.double().cpu().numpy()
+    pos = pos - pos.mean(axis=0)
+    elements = np.unique(z)
+    return {
+        "structure": structure,
+        "formula": graph_to_atoms(graph).get_chemical_formula(),
+        "tags": tags,
+        "z": z.tolist(),
+        "elements": {
+            int(each): {
+                "symbol": chemical_symbols[each],
+                "radius": round(float(covalent_radii[each]), 2),
+                "colour": "#{:02x}{:02x}{:02x}".format(
+                    *(round(255 * float(part)) for part in jmol_colors[each])
+                ),
+            }
+            for each in elements
+        },
+        "pos": encoded(pos.astype("<f4")),
+        "cell": graph.cell[0].tolist() if "cell" in graph else None,
+        "pbc": graph.pbc[0].tolist() if "pbc" in graph else [False] * 3,
+        "bonds": _bonds(z, pos),
+        "target": {
+            "name": spec.name,
+            "unit": spec.unit,
+            "kind": spec.kind,
+            "reference": spec.reference,
+            "value": shares.value,
+        },
+        "learned": _rounded(shares.learned),
+        "terms": _rounded(shares.terms),
+        "forces": None if shares.forces is None else _rounded(shares.forces.ravel()),
+        "attention": rows.plain(),
+        "curves": curves,
+        "notes": _notes(graph, rows, shares, error),
+    }
+
+
+def _first(graph: Data) -> NDArray[np.int64]:
+    """Return all atoms: adsorbate, surface, then the others, evenly spread."""
+    n = len(graph.z)
+    tags = graph.tags.cpu().numpy() if "tags" in graph else np.full(n, -1)
+    # Bit-reversed order: every beginning of the list is spread over the structure.
+    bits = max(1, (n - 1).bit_length())
+    spread = np.array([int(f"{i:0{bits}b}"[::-1], 2) for i in range(n)])
+    return np.lexsort((spread, -tags)).astype(np.int64)
+
+
+def _bonds(z: NDArray[np.int64], pos: NDArray[np.float64]) -> list[int]:
+    if len(z) > BOND_LIMIT:
+        return []
+    return np.stack(bonds(z, pos), axis=1).ravel().tolist()
+
+
+def _rounded(values: NDArray[np.float64], digits: int = 6) -> list[float]:
+    return [float(f"{value:.{digits}f}") for value in values]
+
+
+def _curves(model: FLTModel) -> tuple[list[dict[str, Any]], float]:
+    """Return scaled f(r) and 4 pi q^2 g(q) of all groups; the error of the latter."""
+    groups, worst = [], 0.0
+    pairs = zip(
+        head_kernels(model, num_points=POINTS),
+        head_densities(model, num_points=POINTS),
+        strict=True,
+    )
+    for kernel, density in pairs:
+        seen = kernel.r >= SHORTEST
+        weighted = 4 * np.pi * density.q**2 * density.g
+        peak = np.abs(weighted).max(axis=1, initial=0.0)
+        margin = 4 * np.pi * density.q[-1] ** 2 * density.error
+        worst = max(worst, float(np.max(margin / np.where(peak > 0, peak, 1.0))))
+        groups.append(
+            {
+                "layer": kernel.layer,
+                "group": kernel.group,
+                "r": _rounded(kernel.r[seen], 3),
+                "f": [_scaled(row) for row in kernel.f[:, seen]],
+                "q": _rounded(density.q, 4),
+                "g": [_scaled(row) for row in weighted],
+            }
+        )
+    return groups, worst
+
+
+def _scaled(row: NDArray[np.float64]) -> list[float]:
+    return _rounded(row / (np.abs(row).max(initial=0.0) or 1.0), 4)
+
+
+def _notes(
+    graph: Data, rows: KeptRows, shares: Contributions, error: float
+) -> list[str]:
+    """Say what is rounded or left out."""
+    n, kept = len(graph.z), rows.level.shape[2]
+    gap = abs(float(shares.terms.sum()) - shares.value)
+    notes = [
+        f"The contributions sum to the prediction within {gap:.1e} {shares.unit}.",
+        "Attention weights are rounded to 8 bits: to 1/127 of the largest weight of "
+        "their row.",
+    ]
+    if rows.index is not None:
+        notes.append(
+            f"Of each row of {n:,} weights the {kept} largest are kept: at least "
+            f"{100 * rows.smallest_kept:.0f} % of the sum of sizes. Shares refer to "
+            "the whole row."
+        )
+    if len(rows.atoms) < n:
+        notes.append(
+            f"The attention of {len(rows.atoms):,} of {n:,} atoms is on this page: "
+            "adsorbate and surface first, then others, evenly spread."
+        )
+    if not any(channel["kind"] == "effect" for channel in rows.channels):
+        notes.append(
+            "Effects of messages on the prediction are left out of large structures; "
+            "molflt.analysis.message_attribution gives them for chosen atoms."
+        )
+    if n > BOND_LIMIT:
+        notes.append("Bonds are not drawn in structures of this size.")
+    notes.append(
+        "Spectra of near heads are numerical transforms, exact within "
+        f"{max(error, 1e-16):.0e} of their largest value; those of far heads are "
+        "closed forms."
+    )
+    return notes
+
+
+def provenance_rows(
+    model: FLTModel, checkpoint: str | Path, version: str
+) -> list[tuple[str, str]]:
+    """Return names and values of what is known of a checkpoint.
+
+    Args:
+        model: The model it holds.
+        checkpoint: The file.
+        version: Version of molflt that wrote it.
+    """
+    path = Path(checkpoint)
+    content = path.read_bytes()
+    rows = [
+        ("Checkpoint", path.name),
+        ("SHA-256", hashlib.sha256(content).hexdigest()),
+        ("Size", f"{len(content) / 1e6:.2f} MB"),
+        ("Written by", f"molflt {version}"),
+        ("Parameters", f"{model.num_parameters:,}"),
+    ]
+    for spec in model.targets:
+        zero = f"; zero: {spec.reference}" if spec.reference else ""
+        rows.append((f"Target {spec.name}", f"{spec.unit}, {spec.kind}{zero}"))
+        for name, value in model.statistics.get(spec.name, {}).items():
+            rows.append((f"Training set: {name}", _plain(name, value)))
+    rows += [(f"Encoder: {name}", str(v)) for name, v in model.encoder.config.items()]
+    return rows
+
+
+def _plain(name: str, value: Any) -> str:
+    if name == "elements":
+        return ", ".join(chemical_symbols[int(z)] for z in value)
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{chemical_symbols[int(z)]} {float(number):.6g}"
+            for z, number in value.items()
+        )
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

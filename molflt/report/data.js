@@ -1,0 +1,77 @@
+"use strict";
+// The content of the page: decoded once, then looked up.
+const Report = (() => {
+  const content = JSON.parse(document.getElementById("content").textContent);
+  const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const pos = new Float32Array(bytes(content.pos).buffer);
+  const n = content.z.length;
+  const names = content.z.map((z, i) => content.elements[z].symbol + i);
+
+  const a = content.attention;
+  const Index = a.wide ? Uint32Array : Uint16Array;
+  const index = a.index === null ? null : new Index(bytes(a.index).buffer);
+  const level = new Int8Array(bytes(a.level).buffer);
+  const scale = new Float32Array(bytes(a.scale).buffer);
+  const total = new Float32Array(bytes(a.total).buffer);
+  const slot = new Int32Array(n).fill(-1);
+  a.atoms.forEach((atom, row) => { slot[atom] = row; });
+  const layers = [];
+  a.channels.forEach((channel, number) => {
+    layers[channel.layer] = layers[channel.layer] || { heads: [], effect: -1 };
+    if (channel.kind === "effect") layers[channel.layer].effect = number;
+    else layers[channel.layer].heads.push({ name: channel.name, channel: number });
+  });
+
+  // One row of one channel as an array of n numbers, with sum of sizes; null: not kept.
+  function row(channel, atom) {
+    if (slot[atom] < 0) return null;
+    const line = channel * a.atoms.length + slot[atom];
+    const values = new Float64Array(n);
+    for (let k = 0; k < a.kept; k++) {
+      const j = index === null ? k : index[line * a.kept + k];
+      values[j] = (level[line * a.kept + k] / 127) * scale[line];
+    }
+    return { values, total: total[line] };
+  }
+
+  // Shares |a_ij| / sum_j |a_ij|; of several channels their mean.
+  function shares(channels, atom) {
+    const out = new Float64Array(n);
+    for (const channel of channels) {
+      const { values, total: sum } = row(channel, atom);
+      if (sum > 0) values.forEach((v, j) => { out[j] += Math.abs(v) / sum / channels.length; });
+    }
+    return out;
+  }
+
+  // Distance to the nearest image [Å].
+  function distance(i, j) {
+    const d = [0, 1, 2].map((x) => pos[3 * i + x] - pos[3 * j + x]);
+    const range = content.pbc.map((flag) => (flag && content.cell ? [-1, 0, 1] : [0]));
+    let best = Infinity;
+    // First fold into the cell nearest to zero, then look at its neighbours.
+    if (content.cell && content.pbc.some(Boolean)) {
+      for (let sweep = 0; sweep < 2; sweep++) {
+        content.pbc.forEach((flag, k) => {
+          const v = content.cell[k];
+          const size = v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
+          if (!flag || !size) return;
+          const steps = Math.round((d[0] * v[0] + d[1] * v[1] + d[2] * v[2]) / size);
+          for (let x = 0; x < 3; x++) d[x] -= steps * v[x];
+        });
+      }
+    }
+    for (const p of range[0]) for (const q of range[1]) for (const s of range[2]) {
+      if (i === j && !p && !q && !s && range.some((r) => r.length > 1)) continue;
+      let square = 0;
+      for (let x = 0; x < 3; x++) {
+        const shift = content.cell ? p * content.cell[0][x] + q * content.cell[1][x] + s * content.cell[2][x] : 0;
+        square += (d[x] + shift) ** 2;
+      }
+      best = Math.min(best, square);
+    }
+    return Math.sqrt(best);
+  }
+
+  return { content, pos, n, names, layers, slot, row, shares, distance, signed: a.signed };
+})();

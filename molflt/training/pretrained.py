@@ -1,0 +1,188 @@
+"""Fine-tuning: the model of a checkpoint as the starting point for other labels."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from torch_geometric.data import Batch, Data
+
+from molflt.checkpoint import load
+from molflt.data.dataset import GraphDataset
+from molflt.data.progress import track
+from molflt.data.statistics import fit_statistics
+from molflt.errors import UsageError
+from molflt.model import FLTEncoder, FLTModel
+from molflt.targets import TargetSpec
+
+References = Literal["shift", "fit", "keep"]
+
+_AT_ONCE = 32  # structures
+
+log = logging.getLogger(__name__)
+
+
+class Pretrained(FLTEncoder):
+    r"""Architecture and weights of a checkpoint, and of its readouts.
+
+    The labels of new data seldom count from the same zero. A prediction is
+
+        y = sum_i reference[z_i] + mean + std * (what the network learned)
+
+    and `references` says what becomes of the offset and of std, the normaliser:
+
+    ========= ========================================================================
+    shift     reference[z] (of averaged targets: mean) is changed by the least-squares
+              fit of label less prediction, of least norm, in float64; std is kept, so
+              that the model starts as what it was, counted from the labels' zero
+    fit       offset and std are fitted to the labels alone, as in a training from
+              scratch: the normaliser is replaced
+    keep      both are kept: the labels count from the same zero
+    ========= ========================================================================
+
+    Args:
+        checkpoint: Checkpoint of molflt.
+        references: ``shift``, ``fit`` or ``keep``.
+
+    Raises:
+        InputError: Not a checkpoint.
+    """
+
+    def __init__(self, checkpoint: str | Path, references: References = "shift"):
+        origin = load(checkpoint)
+        super().__init__(**origin.encoder.config)
+        self.to(origin.encoder.norm.weight.dtype)
+        self.load_state_dict(origin.encoder.state_dict())
+        # In a tuple, so that its weights are no part of this module.
+        self._origin = (origin,)
+        self.references: References = references
+        self.checkpoint = str(checkpoint)
+
+    def adapted(self, targets: Sequence[TargetSpec], dataset: GraphDataset) -> FLTModel:
+        """Return the model to be trained on.
+
+        Args:
+            targets: Targets of the data.
+            dataset: Training structures with labels.
+
+        Raises:
+            UsageError: A target is none of the checkpoint's, or means something else.
+            InputError: A label is missing or not finite.
+        """
+        (origin,) = self._origin
+        specs = [self._matching(spec) for spec in targets]
+        model = FLTModel(self, specs)
+        for spec in specs:
+            state = origin.readout(spec.name).state_dict()
+            model.readout(spec.name).load_state_dict(state)
+        for spec in specs:
+            before = origin.statistics.get(spec.name, {})
+            statistics = self._statistics(model, spec, dataset, before)
+            model.set_statistics(spec.name, statistics)
+            log.info(
+                "%s: started from %s; %d training structures, references: %s, standard "
+                "deviation %.4g %s.",
+                *(spec.name, self.checkpoint, len(dataset), self.references),
+                *(statistics["std"], spec.unit),
+            )
+            _tell_new_elements(before, statistics)
+        return model
+
+    def _matching(self, spec: TargetSpec) -> TargetSpec:
+        """Return the data's target with the checkpoint's readout."""
+        known = {old.name: old for old in self._origin[0].targets}
+        if spec.name not in known:
+            raise UsageError(
+                f"{self.checkpoint} cannot be fine-tuned to {spec.name!r}: it has "
+                f"{', '.join(known)}; choose with model.targets."
+            )
+        old = known[spec.name]
+        for what in ("kind", "unit", "extensive"):
+            ours, theirs = getattr(spec, what), getattr(old, what)
+            if ours != theirs:
+                raise UsageError(
+                    f"{self.checkpoint} cannot be fine-tuned to these data: {what} of "
+                    f"{spec.name!r} is {theirs} in the checkpoint and {ours} in the "
+                    "data."
+                )
+        return replace(spec, readout=old.readout)
+
+    def _statistics(
+        self,
+        model: FLTModel,
+        spec: TargetSpec,
+        dataset: GraphDataset,
+        before: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Return references, mean and std, and the summary of the data."""
+        fresh = fit_statistics(dataset, spec, progress=None).plain()
+        # What the checkpoint knows it still knows.
+        elements = {*fresh["elements"], *(int(z) for z in before.get("elements", []))}
+        patterns = [tuple(map(bool, pattern)) for pattern in before.get("pbc_seen", [])]
+        patterns += [tuple(map(bool, pattern)) for pattern in fresh["pbc_seen"]]
+        fresh["elements"] = sorted(elements)
+        fresh["pbc_seen"] = [list(pattern) for pattern in sorted(set(patterns))]
+        if self.references == "fit":
+            return fresh
+        readout = model.readout(spec.name)
+        reference = {z: float(readout.reference[z]) for z in fresh["elements"]}
+        mean = float(readout.mean)
+        if self.references == "shift" and spec.readout != "dipole":
+            simple = replace(spec, readout="atoms")  # no moments of an extent
+            rest = fit_statistics(_Rest(dataset, model, spec.name), simple)
+            mean += rest.mean
+            for z, value in rest.element_reference.items():
+                reference[z] += value
+        fresh["element_reference"] = reference if spec.extensive else {}
+        fresh["moment_reference"] = before.get("moment_reference", {})
+        return fresh | {"mean": mean, "std": float(readout.std)}
+
+
+class _Rest(GraphDataset):
+    """The same structures; the label is what a model leaves of it."""
+
+    def __init__(self, dataset: GraphDataset, model: FLTModel, name: str) -> None:
+        self._dataset, self._name = dataset, name
+        self._predicted = _predictions(dataset, model, name)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Data:
+        graph = copy.copy(self._dataset[index])
+        graph[self._name] = graph[self._name].double() - self._predicted[index]
+        return graph
+
+    @property
+    def num_atoms(self) -> np.ndarray:
+        """Atoms of each graph (len,) int64."""
+        return self._dataset.num_atoms
+
+
+@torch.no_grad()
+def _predictions(dataset: GraphDataset, model: FLTModel, name: str) -> torch.Tensor:
+    """Return what the model says of each structure, float64 in the target's unit."""
+    model.eval()
+    parts = []
+    starts = range(0, len(dataset), _AT_ONCE)
+    for start in track(starts, "predicting with the model to start from"):
+        rows = range(start, min(start + _AT_ONCE, len(dataset)))
+        batch = Batch.from_data_list([dataset[row] for row in rows])
+        normalised = model.normalised(batch, name=name)[name]
+        parts.append(model.physical(name, normalised, batch))
+    model.train()
+    return torch.cat(parts)
+
+
+def _tell_new_elements(before: dict[str, Any], after: dict[str, Any]) -> None:
+    new = set(after["elements"]) - {int(z) for z in before.get("elements", [])}
+    if before.get("elements") and new:
+        names = ", ".join(chemical_symbols[z] for z in sorted(new))
+        log.info(
+            "The checkpoint was not trained on %s: learned from these data.", names
+        )

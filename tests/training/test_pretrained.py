@@ -1,0 +1,171 @@
+"""Fine-tuning starts where the checkpoint stands, counted from the labels' zero."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+from ase.calculators.singlepoint import SinglePointCalculator
+from torch_geometric.data import Batch
+
+import molflt
+from molflt.cli import main
+from molflt.data.dataset import GraphList
+from molflt.data.molecule import graph_to_atoms
+from molflt.data.statistics import fit_statistics
+from molflt.errors import UsageError
+from molflt.model import FLTEncoder, FLTModel
+from molflt.targets import TargetSpec
+from molflt.training.pretrained import Pretrained
+from tests.test_configs import CONFIGS
+from tests.training.clusters import cluster
+
+ENERGY = TargetSpec("energy", kind="potential", reference="old")
+SPREAD = TargetSpec("spread", unit="A", kind="property", extensive=False)
+SHIFT = {1: -13.6, 8: -2041.25}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A model of clusters, and where its offsets stand."""
+    encoder = FLTEncoder(width=16, num_layers=1, num_near_heads=2, num_far_heads=1)
+    model = FLTModel(encoder, [ENERGY, SPREAD])
+    data = GraphList([cluster(seed) for seed in range(20)])
+    for spec in model.targets:
+        model.set_statistics(spec.name, fit_statistics(data, spec).plain())
+    path = tmp_path / "old.ckpt"
+    molflt.save_model(model, path)
+    return path
+
+
+def predictions(model, graphs):
+    with torch.no_grad():
+        out = model.eval()(Batch.from_data_list(list(graphs)))
+    return {name: value.numpy() for name, value in out.items()}
+
+
+def shifted(path, count=12, first=50):
+    """Clusters whose labels are what the model says, counted from another zero."""
+    graphs = [cluster(seed) for seed in range(first, first + count)]
+    known = predictions(molflt.load(path), graphs)
+    for graph, energy, spread in zip(
+        graphs, known["energy"], known["spread"], strict=True
+    ):
+        offset = sum(SHIFT[z] for z in graph.z.tolist())
+        graph.energy = torch.tensor([energy + offset])
+        graph.spread = torch.tensor([spread + 0.5])
+    return GraphList(graphs)
+
+
+def test_shifted_references_make_an_equal_model_equal_again(checkpoint):
+    data = shifted(checkpoint)
+    model = Pretrained(checkpoint).adapted([ENERGY, SPREAD], data)
+    found = predictions(model, data)
+    labels = np.array([graph.energy.item() for graph in data])
+    np.testing.assert_allclose(found["energy"], labels, rtol=0, atol=1e-6)
+    labels = np.array([graph.spread.item() for graph in data])
+    np.testing.assert_allclose(found["spread"], labels, rtol=0, atol=1e-6)
+    old = molflt.load(checkpoint)
+    assert model.readout("energy").std == old.readout("energy").std
+    for z, value in SHIFT.items():
+        moved = (
+            model.readout("energy").reference[z] - old.readout("energy").reference[z]
+        )
+        assert moved == pytest.approx(value, abs=1e-6)
+
+
+def test_forces_do_not_change_at_the_start_unless_the_normaliser_does(checkpoint):
+    data = shifted(checkpoint)
+    batch = Batch.from_data_list(list(data))
+    old = molflt.load(checkpoint).energy_and_forces(batch, "energy").forces
+    for references, same in (("shift", True), ("keep", True), ("fit", False)):
+        model = Pretrained(checkpoint, references).adapted([ENERGY], data)
+        found = model.eval().energy_and_forces(batch, "energy").forces
+        assert torch.equal(found, old) == same
+
+
+def test_what_is_kept_and_what_is_replaced(checkpoint):
+    data, old = shifted(checkpoint), molflt.load(checkpoint)
+    kept = Pretrained(checkpoint, "keep").adapted([ENERGY, SPREAD], data)
+    for name, values in predictions(old, data).items():
+        np.testing.assert_array_equal(predictions(kept, data)[name], values)
+    fitted = Pretrained(checkpoint, "fit").adapted([ENERGY], data)
+    expected = fit_statistics(data, ENERGY)
+    assert fitted.readout("energy").std == expected.std
+    assert fitted.statistics["energy"]["element_reference"] == pytest.approx(
+        expected.element_reference
+    )
+    for name, value in old.encoder.state_dict().items():
+        assert torch.equal(fitted.encoder.state_dict()[name], value)
+
+
+def test_one_composition_gets_its_mean_and_no_wild_references(checkpoint):
+    """Counts that never vary: the change of least norm, not one that is arbitrary."""
+    graphs = []
+    for step in range(6):
+        graph = cluster(1)
+        graph.pos = graph.pos * (1 + 0.02 * step)
+        graphs.append(graph)
+    known = predictions(molflt.load(checkpoint), graphs)["energy"]
+    for graph, energy in zip(graphs, known, strict=True):
+        graph.energy = torch.tensor([energy - 1000.0])
+    model = Pretrained(checkpoint).adapted([ENERGY], GraphList(graphs))
+    found = predictions(model, graphs)["energy"]
+    np.testing.assert_allclose(found, known - 1000.0, atol=1e-6)
+    before = molflt.load(checkpoint).readout("energy").reference
+    change = model.readout("energy").reference - before
+    assert change.abs().max() <= 1000.0
+
+
+def test_what_the_checkpoint_knew_it_still_knows(checkpoint):
+    data = shifted(checkpoint)
+    for graph in data:
+        graph.z[:] = 6
+    model = Pretrained(checkpoint).adapted([ENERGY], data)
+    assert model.statistics["energy"]["elements"] == [1, 6, 8]
+
+
+def test_targets_that_differ_are_refused(checkpoint):
+    data = shifted(checkpoint)
+    for spec, words in (
+        (replace(ENERGY, kind="relaxed"), "kind of 'energy' is potential in the check"),
+        (replace(ENERGY, unit="hartree"), "unit of 'energy' is eV"),
+        (TargetSpec("gap"), "to 'gap': it has energy, spread"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            Pretrained(checkpoint).adapted([spec], data)
+
+
+def test_the_configuration_runs_from_checkpoint_to_prediction(
+    checkpoint, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    frames = []
+    for graph in shifted(checkpoint, 40):
+        atoms = graph_to_atoms(graph)
+        energy, forces = atoms.info.pop("energy"), atoms.arrays.pop("forces")
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        atoms.info.pop("spread")
+        frames.append(atoms)
+    ase.io.write("my.extxyz", frames)
+    words = ["fit", "--config", str(CONFIGS / "finetune.yaml")]
+    words += ["--model.encoder.init_args.checkpoint=old.ckpt"]
+    words += ["--trainer.accelerator=cpu", "--trainer.max_epochs=2"]
+    words += ["--model.force_weight=1.0", "--trainer.log_every_n_steps=1"]
+    assert main(words) == 0, capsys.readouterr().err
+    best = Path("runs/finetune/version_0/checkpoints/best.ckpt")
+    model = molflt.load(best)
+    assert model.statistics["energy"]["num_structures"] == 36
+    assert model.target_spec("energy").reference == "as in the training files"
+    labels = np.array([atoms.get_potential_energy() for atoms in frames])
+    found = model.predict(frames)["energy"]
+    # Far below the shift of thousands of eV, after a few steps.
+    assert np.abs(found - labels).max() < 1.0
+    last = best.with_name("last.ckpt")
+    words[-2:] = ["--model.force_weight=1.0", "--trainer.max_epochs=3"]
+    assert main([*words, "--ckpt_path", str(last)]) == 0, capsys.readouterr().err
+    missing = [w.replace("old.ckpt", "none.ckpt") for w in words]
+    assert main(missing) == 1
+    assert "none.ckpt does not exist" in capsys.readouterr().err
