@@ -22,6 +22,7 @@ from molflt.errors import MolfltError, UsageError
 from molflt.training.callbacks import EMA, StopBetweenBatches, Throughput
 from molflt.training.checkpoint_io import AtomicCheckpointIO
 from molflt.training.memory import keep_freed_memory
+from molflt.training.pictures import RunPictures
 from molflt.training.progress_bar import MetricsBar
 from molflt.training.task import FLTTask
 
@@ -61,6 +62,7 @@ class FLTCLI(LightningCLI):
                     self.last,
                     StopBetweenBatches(),
                     Throughput(),
+                    RunPictures(),
                     *callbacks,
                 ],
                 "num_sanity_val_steps": 0,

@@ -2,7 +2,7 @@
 // Curves as SVG: axes with units, ticks, a legend below.
 const Chart = (() => {
   const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B8A800"];
-  const W = 420, H = 250, LEFT = 52, RIGHT = 10, TOP = 10, BOTTOM = 42;
+  const W = 420, H = 250, LEFT = 52, RIGHT = 20, TOP = 10, BOTTOM = 42;
 
   function element(name, attributes, text) {
     const node = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -23,7 +23,7 @@ const Chart = (() => {
     const figure = document.createElement("figure");
     const caption = document.createElement("figcaption");
     caption.textContent = title;
-    const rows = Math.ceil(labels.length / 5);
+    const rows = Math.ceil(labels.length / 6);
     const height = H + 18 * rows;
     const svg = element("svg", { viewBox: `0 0 ${W} ${height}`, role: "img", "aria-label": `${title}: ${yLabel} against ${xLabel}`, "font-size": 12, "font-family": "inherit" });
     const end = x[x.length - 1];
@@ -45,9 +45,9 @@ const Chart = (() => {
       const line = element("polyline", { points, fill: "none", stroke: COLOURS[k % COLOURS.length], "stroke-width": 1.7, "stroke-dasharray": dashed ? "6 3" : "none" });
       line.append(element("title", {}, labels[k]));
       svg.append(line);
-      const col = k % 5, row = Math.floor(k / 5), left = LEFT + col * 72, y = H + 12 + 18 * row;
-      svg.append(element("line", { x1: left, x2: left + 18, y1: y - 4, y2: y - 4, stroke: COLOURS[k % COLOURS.length], "stroke-width": 2.4, "stroke-dasharray": dashed ? "6 3" : "none" }));
-      svg.append(element("text", { x: left + 23, y, fill: "#1d2733" }, labels[k]));
+      const col = k % 6, row = Math.floor(k / 6), left = LEFT - 6 + col * 61, y = H + 12 + 18 * row;
+      svg.append(element("line", { x1: left, x2: left + 15, y1: y - 4, y2: y - 4, stroke: COLOURS[k % COLOURS.length], "stroke-width": 2.4, "stroke-dasharray": dashed ? "6 3" : "none" }));
+      svg.append(element("text", { x: left + 19, y, "font-size": 11, fill: "#1d2733" }, labels[k]));
     });
     figure.append(caption, svg);
     parent.append(figure);

@@ -50,7 +50,8 @@ def report_content(
     shares = energy_contributions(model, graph, target)
     spec = model.target_spec(shares.target)
     say("attention")
-    rows = keep_rows(model, graph, spec.name, _first(graph), budget, say)
+    order = _first(graph)
+    rows = keep_rows(model, graph, spec.name, order, budget, say)
     say("kernels and spectra")
     curves, error = _curves(model)
     z = graph.z.cpu().numpy()
@@ -87,6 +88,7 @@ def report_content(
         "terms": _rounded(shares.terms),
         "forces": None if shares.forces is None else _rounded(shares.forces.ravel()),
         "attention": rows.plain(),
+        "start": int(order[0]),
         "curves": curves,
         "notes": _notes(graph, rows, shares, error),
     }

@@ -33,7 +33,7 @@
     }
   }
 
-  const state = { atom: content.attention.atoms[0], layer: layers.length - 1, head: 0, colour: "share" };
+  const state = { atom: content.start, layer: layers.length - 1, head: 0, colour: "share" };
 
   function channels() {
     const heads = layers[state.layer].heads;
@@ -180,13 +180,27 @@
     if (!content.forces) document.querySelectorAll(".force").forEach((node) => node.remove());
   }
 
+  // The place for a layer's charts: folded away, but for the first layer.
+  function chartsOf(layer) {
+    const found = $(`charts-${layer}`);
+    if (found) return found;
+    const fold = document.createElement("details"), head = document.createElement("summary"), grid = document.createElement("div");
+    head.textContent = `Layer ${layer + 1}`;
+    grid.id = `charts-${layer}`; grid.className = "charts";
+    fold.open = layer === 0;
+    fold.append(head, grid);
+    $("charts").append(fold);
+    return grid;
+  }
+
   function charts() {
     for (const group of content.curves) {
-      const title = `Layer ${group.layer + 1}, ${group.group} heads`;
+      const title = `${group.group[0].toUpperCase()}${group.group.slice(1)} heads`;
+      const parent = chartsOf(group.layer);
       const labels = group.f.map((_, k) => `${group.group} ${k + 1}`);
       const dashed = group.group === "far";
-      Chart.draw($("charts"), { title: `${title}: f`, x: group.r, curves: group.f, labels, dashed, xLabel: "distance r [Å]", yLabel: "f(r) / max |f|" });
-      Chart.draw($("charts"), { title: `${title}: spectrum`, x: group.q, curves: group.g, labels, dashed, xLabel: "frequency q [cycles/Å]", yLabel: "4π q² g(q) / max" });
+      Chart.draw(parent, { title: `${title}, layer ${group.layer + 1}: f`, x: group.r, curves: group.f, labels, dashed, xLabel: "distance r [Å]", yLabel: "f(r) / max |f|" });
+      Chart.draw(parent, { title: `${title}, layer ${group.layer + 1}: spectrum`, x: group.q, curves: group.g, labels, dashed, xLabel: "frequency q [cycles/Å]", yLabel: "4π q² g(q) / max" });
     }
   }
 

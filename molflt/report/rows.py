@@ -14,7 +14,8 @@ from molflt.analysis.attribution import message_attribution
 from molflt.model import FLTModel
 
 BUDGET = 5_000_000  # bytes of rows; base64 makes 6.7 MB of them
-TOP = 24  # weights kept of each row where all do not fit
+TOP = 64  # weights kept of each row where all do not fit
+MOST = 600  # rows where all do not fit: each costs a sum over all atoms and modes
 EFFECT_LIMIT = 500  # atoms; with more, the effects of all messages are n x n too many
 LEVELS = 127
 
@@ -88,8 +89,8 @@ def keep_rows(
 ) -> KeptRows:
     """Return the rows that fit into `budget` bytes.
 
-    All weights of all atoms where they fit; otherwise the 24 largest of each row, for
-    as many atoms as fit.
+    All weights of all atoms where they fit; otherwise the 64 largest of each row, for
+    as many atoms as fit, at most 600.
 
     Args:
         model: The model.
@@ -113,7 +114,8 @@ def keep_rows(
     whole = len(channels) * n * n <= budget
     kept = n if whole else min(TOP, n)
     per_row = len(channels) * kept * (1 if whole else 3 if n < 2**16 else 5)
-    atoms = np.sort(first[: max(1, budget // max(1, per_row))])
+    fitting = budget // per_row
+    atoms = np.sort(first[: max(1, fitting if whole else min(fitting, MOST))])
     shape = (len(channels), len(atoms))
     index = None if whole else np.zeros((*shape, kept), dtype=np.uint32)
     level = np.zeros((*shape, kept), dtype=np.int8)

@@ -10,8 +10,13 @@ const Scene = (() => {
   const state = { fills: null, chosen: 0, arrows: [], cell: true };
   const screen = new Float64Array(3 * n);
   const order = Array.from({ length: n }, (_, i) => i);
-  let extent = 1;
-  for (let i = 0; i < n; i++) extent = Math.max(extent, Math.hypot(pos[3 * i], pos[3 * i + 1], pos[3 * i + 2]) + radii[i]);
+  // Half the width and height that the atoms take, however they are turned about z.
+  let wide = 1, high = 1;
+  for (let i = 0; i < n; i++) {
+    const across = Math.hypot(pos[3 * i], pos[3 * i + 1]);
+    wide = Math.max(wide, across + radii[i]);
+    high = Math.max(high, Math.abs(Math.cos(home.tilt)) * across + Math.abs(Math.sin(home.tilt) * pos[3 * i + 2]) + radii[i]);
+  }
   let listener = () => {};
   let waiting = false;
 
@@ -48,7 +53,7 @@ const Scene = (() => {
     const box = canvas.getBoundingClientRect();
     const w = Math.round(box.width * ratio), h = Math.round(box.height * ratio);
     if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; }
-    return { w, h, ratio, x: w / 2, y: h / 2, unit: (view.zoom * Math.min(w, h) * 0.48) / extent };
+    return { w, h, ratio, x: w / 2, y: h / 2, unit: view.zoom * 0.47 * Math.min(w / wide, h / high) };
   }
 
   function line(a, b, colour, width) {

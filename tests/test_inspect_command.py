@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import ase.io
+import pytest
+from ase.build import molecule
+
+import molflt
+from molflt.cli import main
+from tests.test_predict import make_model, slab
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    molflt.save_model(make_model(), "model.ckpt")
+    ase.io.write("some.traj", [slab(), molecule("CH4")])
+    return tmp_path
+
+
+def test_a_page_is_written(folder, capsys):
+    assert main(["inspect", "model.ckpt", "some.traj", "-o", "report.html"]) == 0
+    printed = capsys.readouterr()
+    expected = molflt.load("model.ckpt").predict([slab()])["energy"][0]
+    name, value, unit = printed.out.splitlines()[0].split()
+    assert (name, unit) == ("energy", "eV")
+    assert float(value) == pytest.approx(expected, abs=2e-5)
+    assert "rounded to 8 bits" in printed.out
+    page = Path("report.html").read_text()
+    assert "some.traj, frame 0" in page
+    assert "SHA-256" in page
+    assert len(page) < 10e6
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "model.ckpt", "report.html", "some.traj"
+    ]  # fmt: skip
+
+
+def test_frames_and_what_is_refused(folder, capsys):
+    words = ["inspect", "model.ckpt", "some.traj", "-o"]
+    assert main([*words, "r.html", "--frame", "1"]) == 0
+    assert "CH4" in Path("r.html").read_text()
+    Path("gold.xyz").write_text("1\n\nAu 0 0 0\n")
+    Path("r.html").unlink()
+    for arguments, code, phrase in (
+        ([*words, "r.html", "--frame", "2"], 1, "some.traj has no frame 2"),
+        ([*words, "r.html", "--frame", "-1"], 2, "--frame must be 0 or more"),
+        ([*words, "r.pdf"], 2, "-o must end in .html"),
+        ([*words, "none/r.html"], 1, "there is no folder none"),
+        ([*words, "r.html", "--target", "gap"], 2, "target must be one of energy"),
+        (["inspect", "model.ckpt", "gold.xyz", "-o", "r.html"], 1, "has Au"),
+        (["inspect", "no.ckpt", "some.traj", "-o", "r.html"], 1, "does not exist"),
+        (["inspect", "model.ckpt", "some.traj"], 2, "required"),
+    ):
+        capsys.readouterr()
+        assert main(arguments) == code, arguments
+        error = capsys.readouterr().err
+        assert phrase in error
+        assert "Traceback" not in error
+        assert not Path("r.html").exists()
