@@ -15,7 +15,7 @@ from molflt.version import __version__
 if TYPE_CHECKING:
     from molflt.data.tags import TagRule
     from molflt.model import FLTModel
-    from molflt.predict import Structure
+    from molflt.read_structures import Structure
 
 
 def main(words: list[str]) -> int:
@@ -109,9 +109,11 @@ def _structure(
     Raises:
         InputError: It cannot be used, or the file has fewer.
     """
-    from molflt.predict import read_structures
+    from molflt.domain import Domain
+    from molflt.read_structures import read_structures
 
-    found = next(islice(read_structures(model, path, tags), frame, None), None)
+    structures = read_structures(path, [], Domain([model]), tags)
+    found = next(islice(structures, frame, None), None)
     if found is None:
         raise InputError(f"{path} has no frame {frame}.")
     if isinstance(found, InputError):
