@@ -248,7 +248,8 @@ def _meaning(model: FLTModel) -> list[tuple[str, ...]]:
 
 def _called(source: Source, model: FLTModel) -> str:
     name = "a model" if isinstance(source, FLTModel) else str(source)
-    return f"{name} ({', '.join(f'{t.name} [{t.unit}]' for t in model.targets)})"
+    words = (" ".join(filter(None, target)) for target in _meaning(model))
+    return f"{name} ({'; '.join(words)})"
 
 
 def _plain(value: Tensor) -> np.ndarray:

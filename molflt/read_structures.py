@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from ase import Atoms
 from torch_geometric.data import Data
 
@@ -129,8 +130,9 @@ def _frames(
             continue
         try:
             refuse_charge_and_spin(atoms, where)
-            note = map_tags(atoms, tags, where)[1]
-            graph = atoms_to_graph(atoms, tags=tags, where=where)
+            mapped, note = map_tags(atoms, tags, where)
+            graph = atoms_to_graph(atoms, where=where)
+            graph.tags = torch.from_numpy(mapped)
             labels, forces = _labels(atoms, names, where)
         except Exception as error:
             yield as_input_error(error, where)

@@ -375,7 +375,7 @@ def test_ensembles_give_means_and_deviations(tmp_path):
 
 
 def test_ensembles_of_different_targets_are_refused():
-    with pytest.raises(UsageError, match=r"same targets; a model \(e0 \[eV\]\)"):
+    with pytest.raises(UsageError, match=r"targets; a model \(e0 eV relaxed\)"):
         molflt.FLTCalculator([make_model("potential"), make_model("relaxed")])
     with pytest.raises(UsageError, match="no model"):
         molflt.FLTCalculator([])
