@@ -1,8 +1,9 @@
+import time
 from pathlib import Path
 
 import ase.io
 import pytest
-from ase.build import molecule
+from ase.build import add_adsorbate, fcc111, molecule
 
 import molflt
 from molflt.cli import main
@@ -56,3 +57,18 @@ def test_frames_and_what_is_refused(folder, capsys):
         assert phrase in error
         assert "Traceback" not in error
         assert not Path("r.html").exists()
+
+
+def test_a_slab_of_200_atoms_with_the_default_model(folder, capsys):
+    """At most 15 s of one core and 10 MB, whatever else the machine does."""
+    model = molflt.FLTModel(molflt.FLTEncoder(), [molflt.TargetSpec("energy")])
+    molflt.save_model(model, "default.ckpt")
+    atoms = fcc111("Cu", (7, 7, 4), vacuum=8.0)
+    add_adsorbate(atoms, molecule("CH3OH"), 2.2, "ontop", mol_index=1)
+    atoms.info = {}
+    ase.io.write("large.traj", atoms)
+    started = time.process_time()
+    assert main(["inspect", "default.ckpt", "large.traj", "-o", "large.html"]) == 0
+    assert time.process_time() - started < 15
+    assert Path("large.html").stat().st_size < 10e6
+    assert "left out" not in capsys.readouterr().out  # all rows of all atoms

@@ -10,7 +10,7 @@ from torch import Tensor, cat, einsum
 
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.far import FarAttention
-from molflt.nn.geometry import Geometry
+from molflt.nn.geometry import Geometry, Modes
 from molflt.nn.near import NearAttention
 from molflt.nn.spectrum import RadialGaussianMixture, distance
 
@@ -127,7 +127,7 @@ def _encoding(
     if not geometry.is_periodic:
         delta = _deltas(geometry, atoms)
         return mixture.kernel(delta.view(-1, 3)).unflatten(1, delta.shape[:2])
-    modes = geometry.modes(mixture.shells.band, mixture.shells.reach)
+    modes = _modes(mixture, geometry)
     density = mixture.density(modes.vectors) * modes.weights  # (h, 1, modes)
     cos, sin = modes.cos[0], modes.sin[0]  # (n, modes)
     left = cat([cos[atoms] * density, sin[atoms] * density], dim=2)
@@ -143,13 +143,18 @@ def _gradient(module: FarAttention, geometry: Geometry, atoms: Tensor) -> Tensor
         return (
             slope.unflatten(1, delta.shape[:2])[None] * delta.permute(2, 0, 1)[:, None]
         )
-    modes = geometry.modes(mixture.shells.band, mixture.shells.reach)
+    modes = _modes(mixture, geometry)
     density = (mixture.density(modes.vectors) * modes.weights)[heads:]  # (h, 1, modes)
     # d/dD cos(2 pi G.D) = -2 pi G sin(2 pi G.D)
     tilt = -2 * math.pi * modes.vectors[0].T[:, None, None]  # (3, 1, 1, modes)
     cos, sin = modes.cos[0], modes.sin[0]  # (n, modes)
     left = cat([sin[atoms], -cos[atoms]], dim=1) * cat([tilt * density] * 2, dim=3)
     return left @ cat([cos, sin], dim=1).T
+
+
+def _modes(mixture: RadialGaussianMixture, geometry: Geometry) -> Modes:
+    """Return the lattice modes that represent the mixture in a periodic system."""
+    return geometry.modes(mixture.shells.band, mixture.shells.reach)
 
 
 def _deltas(geometry: Geometry, atoms: Tensor) -> Tensor:

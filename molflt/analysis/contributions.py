@@ -37,7 +37,7 @@ class Contributions:
 
 
 def energy_contributions(
-    model: FLTModel, graph: Data, target: str | None = None
+    model: FLTModel, graph: Data, target: str | None = None, forces: bool = True
 ) -> Contributions:
     """Return a prediction with the atoms' shares and, if it has any, its forces.
 
@@ -45,6 +45,7 @@ def energy_contributions(
         model: The model.
         graph: One structure.
         target: Name of the target; None: the only one.
+        forces: Whether forces are wanted, which need the memory of a training step.
 
     Raises:
         UsageError: As `atom_contributions`.
@@ -53,15 +54,15 @@ def energy_contributions(
     graph = one_graph(model, graph)
     terms = atom_contributions(model, graph, spec.name)
     learned = atom_contributions(model, graph, spec.name, references=False)
-    if has_forces(spec):
+    slopes = None
+    if forces and has_forces(spec):
         both = model.energy_and_forces(graph, spec.name)
-        value, forces = float(both.energy[0]), both.forces.double().cpu().numpy()
+        value, slopes = float(both.energy[0]), both.forces.double().cpu().numpy()
     else:
         with torch.no_grad():
             normalised = model.normalised(graph, name=spec.name)[spec.name]
             value = float(model.physical(spec.name, normalised, graph)[0])
-        forces = None
-    return Contributions(spec.name, spec.unit, value, terms, learned, forces)
+    return Contributions(spec.name, spec.unit, value, terms, learned, slopes)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from molflt.data.molecule import graph_to_atoms
 from molflt.model import FLTModel
 from molflt.report.rows import BUDGET, KeptRows, encoded, keep_rows
 
+FORCE_LIMIT = 1500  # atoms; forces take the memory of a training step
 BOND_LIMIT = 1500  # atoms; with more, bonds would slow the picture down
 SHORTEST = 0.7  # Å; atoms do not come closer, so no kernel is scaled there
 POINTS = 160  # of a curve
@@ -47,7 +48,8 @@ def report_content(
     Raises:
         UsageError: No such target, or it is no sum over atoms.
     """
-    shares = energy_contributions(model, graph, target)
+    forces = len(graph.z) <= FORCE_LIMIT
+    shares = energy_contributions(model, graph, target, forces)
     spec = model.target_spec(shares.target)
     say("attention")
     order = _first(graph)
@@ -172,6 +174,8 @@ def _notes(
             "Effects of messages on the prediction are left out of large structures; "
             "molflt.analysis.message_attribution gives them for chosen atoms."
         )
+    if n > FORCE_LIMIT:
+        notes.append("Forces are left out of structures of this size.")
     if n > BOND_LIMIT:
         notes.append("Bonds are not drawn in structures of this size.")
     notes.append(

@@ -94,7 +94,7 @@
     body.replaceChildren();
     const effect = layers[state.layer].effect >= 0 && share ? row(layers[state.layer].effect, state.atom).values : null;
     const single = state.head && share ? row(channels()[0], state.atom).values : null;
-    $("weight-head").textContent = single ? "weight" : effect ? `effect [${unit}]` : "weight";
+    $("weight-head").textContent = single ? "weight" : effect ? `effect [${unit}]` : "";
     for (const j of order.slice(0, 8)) {
       const last = single ? digits(single[j]) : effect ? digits(effect[j]) : "";
       cells(body.insertRow(), [j, distance(state.atom, j).toFixed(2), `${(100 * share[j]).toFixed(1)} %`, last]);
@@ -136,9 +136,11 @@
     limitHeads();
     $("head").value = "0";
     $("cell").parentElement.hidden = !content.pbc.some(Boolean);
-    $("meaning").textContent = signed
+    const images = content.pbc.some(Boolean)
+      ? " Weights are sums over periodic images: distances are to the nearest, arrows start at the atom that is drawn." : "";
+    $("meaning").textContent = (signed
       ? "Weights a of masked attention are signed and not normalised: a negative one subtracts what the other atom says, and heads are not on one scale. Shares are |a| divided by the sum of |a| of the row. Effects are first-order changes of the prediction by a message, vectors included: a negative one lowers it."
-      : "Weights of additive attention are a softmax: each row sums to 1. Effects are first-order changes of the prediction by a message: a negative one lowers it.";
+      : "Weights of additive attention are a softmax: each row sums to 1. Effects are first-order changes of the prediction by a message: a negative one lowers it.") + images;
   }
 
   function limitHeads() {

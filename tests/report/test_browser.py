@@ -4,7 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
+from ase.build import fcc111
 
+from molflt.data.molecule import atoms_to_graph
 from molflt.report import render, report_content
 from tests.analysis.conftest import build_model, slab_graph
 
@@ -167,3 +169,32 @@ def test_numbers_are_those_of_the_model(page):
         ".reduce((a, b) => a + b))"
     )
     np.testing.assert_allclose(sums, 1.0, atol=0.03)  # rounded to 8 bits
+
+
+@pytest.mark.slow
+def test_5000_atoms_stay_responsive(browser, tmp_path):
+    slab = fcc111("Cu", (25, 25, 8), vacuum=8.0)
+    slab.rattle(0.05, seed=1)
+    model = build_model(num_layers=1, num_far_heads=0).float()
+    content = report_content(model, atoms_to_graph(slab))
+    path = tmp_path / "large.html"
+    path.write_text(render(content, [], ""), encoding="utf-8")
+    assert path.stat().st_size < 10e6
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready='5000']", timeout=30_000)
+    assert "of 5,000 atoms is on this page" in page.inner_text("main")
+    # Drawing once, and choosing another layer: the best of some, as machines are busy.
+    times = page.evaluate(
+        """() => Array.from({length: 8}, (_, k) => {
+            const start = performance.now();
+            Scene.view.yaw += 0.1;
+            Scene.draw();
+            document.getElementById("head").value = String(k % 3);
+            document.getElementById("head").dispatchEvent(new Event("input"));
+            return performance.now() - start;
+        })"""
+    )
+    page.close()
+    assert min(times) < 200  # ms
+    print(f"{min(times):.0f} ms a frame")
