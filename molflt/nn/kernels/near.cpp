@@ -49,13 +49,12 @@ static inline void add(const REAL* per_head, REAL factor, const REAL* v,
   }
 }
 
-template <int D>
-static inline void dot(const REAL* a, const REAL* b, REAL factor, REAL* __restrict sum) {
-  for (int h = 0; h < HEADS; ++h) {
-    REAL total = 0;
-    for (int d = 0; d < D; ++d) total += a[h * D + d] * b[h * D + d];
-    sum[h] += factor * total;
-  }
+// Ask for an atom's numbers while those of the one before are at work.
+template <int WIDTH_>
+static inline void fetch(const REAL* data, int64_t atom) {
+  const char* at = reinterpret_cast<const char*>(data + atom * WIDTH_);
+  for (int line = 0; line < int(WIDTH_ * sizeof(REAL)); line += 64)
+    __builtin_prefetch(at + line);
 }
 
 EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
@@ -71,12 +70,9 @@ EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
     REAL s[HS] = {}, v[VECTORS ? 3 * HV : 1] = {}, m[MATRICES ? 5 * HM : 1] = {};
     for (int64_t i = start[a]; i < start[a + 1]; ++i) {
       if (i + 1 < start[a + 1]) {
-        const char* next = reinterpret_cast<const char*>(atoms + sender[i + 1] * int64_t(WIDTH));
-        for (int line = 0; line < int(WIDTH * sizeof(REAL)); line += 64)
-          __builtin_prefetch(next + line);
-        const char* more = reinterpret_cast<const char*>(vectors + sender[i + 1] * int64_t(3 * HV));
-        for (int line = 0; line < int(3 * HV * sizeof(REAL)); line += 64)
-          __builtin_prefetch(more + line);
+        const int64_t next = sender[i + 1];
+        fetch<WIDTH>(atoms, next);
+        fetch<3 * HV>(vectors, next);
       }
       if (!locate(delta, half[i], table, e)) continue;
       evaluate<K>(table, e, e.value, kernel);
@@ -110,30 +106,61 @@ EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
   }
 }
 
-// One message, from b to a: <grad_a, message> without weight and kernels, per head and
-// order, and its parts by component of the direction.
+// One message, from b to a: <grad_a, message> without weights and kernels, per head and
+// order, and its gradient by the direction.
 struct Slopes {
-  REAL order[K], unit[3][HEADS], matrix[5][HEADS];
+  REAL order[K], turn[3], matrix[5];
 };
 
+// `sign` is that of the direction, `w` the weights, `kernel` all K_hl.
 static inline void project(const REAL* b, const REAL* u, const REAL* gs, const REAL* gv,
-                           const REAL* gm, const Angles& angles, REAL sign, Slopes& p) {
-  for (int k = 0; k < K; ++k) p.order[k] = 0;
-  dot<SCALARS>(gs, b + AT_V, 1, p.order);
-  if constexpr (VECTORS > 0)
-    for (int x = 0; x < 3; ++x) {
-      dot<VECTORS>(gv + x * HV, u + x * HV, 1, p.order);
-      for (int h = 0; h < HEADS; ++h) p.unit[x][h] = 0;
-      dot<VECTORS>(gv + x * HV, b + AT_V1, sign, p.unit[x]);
-      for (int h = 0; h < HEADS; ++h) p.order[HEADS + h] += angles.e[x] * p.unit[x][h];
+                           const REAL* gm, const Angles& angles, REAL sign,
+                           const REAL* w, const REAL* kernel, Slopes& p) {
+  for (int h = 0; h < HEADS; ++h) {
+    REAL total = 0;
+    for (int d = 0; d < SCALARS; ++d) total += gs[h * SCALARS + d] * b[AT_V + h * SCALARS + d];
+    p.order[h] = total;
+  }
+  if constexpr (VECTORS > 0) {
+    const REAL ex = sign * angles.e[0], ey = sign * angles.e[1], ez = sign * angles.e[2];
+    REAL tx[VECTORS] = {}, ty[VECTORS] = {}, tz[VECTORS] = {};
+    for (int h = 0; h < HEADS; ++h) {
+      const REAL *gx = gv + h * VECTORS, *gy = gx + HV, *gz = gy + HV;
+      const REAL *ux = u + h * VECTORS, *uy = ux + HV, *uz = uy + HV;
+      const REAL* v = b + AT_V1 + h * VECTORS;
+      const REAL c = sign * w[h] * kernel[HEADS + h];
+      REAL even = 0, odd = 0;
+      for (int d = 0; d < VECTORS; ++d) {
+        even += gx[d] * ux[d] + gy[d] * uy[d] + gz[d] * uz[d];
+        odd += v[d] * (ex * gx[d] + ey * gy[d] + ez * gz[d]);
+        const REAL cv = c * v[d];
+        tx[d] += cv * gx[d];
+        ty[d] += cv * gy[d];
+        tz[d] += cv * gz[d];
+      }
+      p.order[h] += even;
+      p.order[HEADS + h] = odd;
     }
-  if constexpr (MATRICES > 0)
+    for (int x = 0; x < 3; ++x) p.turn[x] = 0;
+    for (int d = 0; d < VECTORS; ++d) {
+      p.turn[0] += tx[d];
+      p.turn[1] += ty[d];
+      p.turn[2] += tz[d];
+    }
+  }
+  if constexpr (MATRICES > 0) {
+    for (int h = 0; h < HEADS; ++h) p.order[2 * HEADS + h] = 0;
     for (int c = 0; c < 5; ++c) {
-      for (int h = 0; h < HEADS; ++h) p.matrix[c][h] = 0;
-      dot<MATRICES>(gm + c * HM, b + AT_V2, 1, p.matrix[c]);
-      for (int h = 0; h < HEADS; ++h)
-        p.order[2 * HEADS + h] += angles.y[c] * p.matrix[c][h];
+      p.matrix[c] = 0;
+      for (int h = 0; h < HEADS; ++h) {
+        REAL total = 0;
+        for (int d = 0; d < MATRICES; ++d)
+          total += gm[c * HM + h * MATRICES + d] * b[AT_V2 + h * MATRICES + d];
+        p.order[2 * HEADS + h] += angles.y[c] * total;
+        p.matrix[c] += w[h] * kernel[2 * HEADS + h] * total;
+      }
     }
+  }
 }
 
 EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
@@ -152,6 +179,13 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
     const REAL *gsa = gs + a * HS, *gva = gv + a * 3 * HV, *gma = gm + a * 5 * HM;
     REAL out[WIDTH] = {}, out_v[VECTORS ? 3 * HV : 1] = {};
     for (int64_t i = start[a]; i < start[a + 1]; ++i) {
+      if (i + 1 < start[a + 1]) {
+        const int64_t next = sender[i + 1];
+        fetch<WIDTH>(atoms, next);
+        fetch<3 * HV>(vectors, next);
+        fetch<HS>(gs, next);
+        fetch<3 * HV>(gv, next);
+      }
       if (!locate(delta, half[i], table, e)) continue;
       evaluate<K>(table, e, e.value, kernel);
       evaluate<K>(table, e, e.slope, slope);
@@ -161,8 +195,8 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
       const REAL *gsb = gs + n * HS, *gvb = gv + n * 3 * HV, *gmb = gm + n * 5 * HM;
       weigh(pa, pb + AT_K, w_to);
       weigh(pb, pa + AT_K, w_from);
-      project(pb, ub, gsa, gva, gma, angles, 1, to);
-      project(pa, ua, gsb, gvb, gmb, angles, -1, from);
+      project(pb, ub, gsa, gva, gma, angles, 1, w_to, kernel, to);
+      project(pa, ua, gsb, gvb, gmb, angles, -1, w_from, kernel, from);
       for (int h = 0; h < HEADS; ++h) d_to[h] = d_from[h] = 0;
       REAL along = 0;
       for (int l = 0; l <= ORDER; ++l)
@@ -182,18 +216,10 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
       if (grad_table) scatter<K>(e, both, grad_table);
       REAL turn[3] = {};  // gradient by the direction e
       if constexpr (VECTORS > 0)
-        for (int x = 0; x < 3; ++x)
-          for (int h = 0; h < HEADS; ++h)
-            turn[x] += kernel[HEADS + h] *
-                       (w_to[h] * to.unit[x][h] + w_from[h] * from.unit[x][h]);
+        for (int x = 0; x < 3; ++x) turn[x] = to.turn[x] + from.turn[x];
       if constexpr (MATRICES > 0) {
         REAL g[5];
-        for (int c = 0; c < 5; ++c) {
-          g[c] = 0;
-          for (int h = 0; h < HEADS; ++h)
-            g[c] += kernel[2 * HEADS + h] *
-                    (w_to[h] * to.matrix[c][h] + w_from[h] * from.matrix[c][h]);
-        }
+        for (int c = 0; c < 5; ++c) g[c] = to.matrix[c] + from.matrix[c];
         const REAL x = angles.e[0], y = angles.e[1], z = angles.e[2];
         turn[0] += ROOT2 * (y * g[0] + z * g[2]) + 2 * x * (A * g[3] - B * g[4]);
         turn[1] += ROOT2 * (x * g[0] + z * g[1]) - 2 * y * (A * g[3] + B * g[4]);
@@ -203,9 +229,17 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
         for (int h = 0; h < HEADS; ++h) kernel[l * HEADS + h] *= w_from[h];
       add<SCALARS>(kernel, 1, gsb, out + AT_V);
       if constexpr (VECTORS > 0)
-        for (int x = 0; x < 3; ++x) {
-          add<VECTORS>(kernel, 1, gvb + x * HV, out_v + x * HV);
-          add<VECTORS>(kernel + HEADS, -angles.e[x], gvb + x * HV, out + AT_V1);
+        for (int h = 0; h < HEADS; ++h) {
+          const REAL w0 = kernel[h], w1 = -kernel[HEADS + h];
+          const REAL wx = w1 * angles.e[0], wy = w1 * angles.e[1], wz = w1 * angles.e[2];
+          for (int d = 0; d < VECTORS; ++d) {
+            const int at = h * VECTORS + d;
+            const REAL x = gvb[at], y = gvb[HV + at], z = gvb[2 * HV + at];
+            out_v[at] += w0 * x;
+            out_v[HV + at] += w0 * y;
+            out_v[2 * HV + at] += w0 * z;
+            out[AT_V1 + at] += wx * x + wy * y + wz * z;
+          }
         }
       if constexpr (MATRICES > 0)
         for (int c = 0; c < 5; ++c)
