@@ -9,6 +9,7 @@ from molflt.nn.attention import FLTAttention
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Messages, Path
 from molflt.nn.masked import MaskedAttention
+from molflt.nn.near import NearAttention
 from molflt.nn.paths import can_stream, near_path
 from molflt.nn.streaming import stream_layer
 from molflt.typing import HeadScalars, HeadVectors, NodeScalars, NodeVectors
@@ -73,13 +74,21 @@ class FLTLayer(nn.Module):
         if self._streams(x, geometry, path):
             return stream_layer(self, x, vec, geometry, path)
         turned = None if vec is None else vector_norm(vec)
-        return self._update(x, vec, self.attention(self.norm(x), turned, geometry, path))
+        return self._update(
+            x, vec, self.attention(self.norm(x), turned, geometry, path)
+        )
 
     @property
     def masked(self) -> MaskedAttention:
         """The attention's heads, which the streamed path takes apart."""
         assert isinstance(self.attention.heads, MaskedAttention)
         return self.attention.heads
+
+    @property
+    def near(self) -> NearAttention:
+        """The attention's near heads."""
+        assert self.masked.near is not None
+        return self.masked.near
 
     def _streams(self, x: NodeScalars, geometry: Geometry, path: Path) -> bool:
         """Whether the streamed path is chosen and nobody watches the attention."""
@@ -94,12 +103,10 @@ class FLTLayer(nn.Module):
         self, x: NodeScalars, vec: NodeVectors | None
     ) -> tuple[Tensor, HeadVectors | None]:
         """Return what atoms send by near heads: numbers (n, ·), vectors (n, 3, ·)."""
-        heads = self.masked
-        assert heads.near is not None
-        moved = None
+        heads, moved = self.masked, None
         if heads.vector_in is not None and vec is not None:
             moved = heads.vector_in(vector_norm(vec))
-        return heads.near.packed(self.norm(x)), moved
+        return self.near.packed(self.norm(x)), moved
 
     def receive(
         self,
@@ -118,10 +125,9 @@ class FLTLayer(nn.Module):
             far_vectors: Vectors of the far heads (n, 3, ·), or None.
             sums: Scalars, vectors and matrices of the near heads.
         """
-        heads = self.masked
-        assert heads.near is not None
         far = None if far_scalars is None else Messages(far_scalars, far_vectors)
-        return self._update(x, vec, heads.combine(heads.near.contracted(*sums), far))
+        near = self.near.contracted(*sums)
+        return self._update(x, vec, self.masked.combine(near, far))
 
     def _update(
         self, x: NodeScalars, vec: NodeVectors | None, messages: Messages

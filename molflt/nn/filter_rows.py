@@ -14,9 +14,7 @@ from molflt.nn.table import Table, evaluate
 ROWS = 4096  # rows that share one sum of the table's gradient
 
 
-def filter_sums(
-    values: Float[Tensor, "n c"], edges: Edges
-) -> Float[Tensor, "n c"]:
+def filter_sums(values: Float[Tensor, "n c"], edges: Edges) -> Float[Tensor, "n c"]:
     """Return sum_j K_c(r_ij) v_jc, K the functions of the table.
 
     Differentiable by values, displacements and table, any number of times; only the
@@ -57,11 +55,11 @@ class _FilterSums(torch.autograd.Function):
                     out, wanted, grad, create_graph=True, materialize_grads=True
                 )
             )
-            slopes = [next(found) if t.requires_grad else None for t in own]
-            return (*slopes, None, None)
+            own = [next(found) if t.requires_grad else None for t in own]
+            return (*own, None, None)
         wants_table = ctx.needs_input_grad[2]
-        found = _gradients(values.contiguous(), edges, grad.contiguous(), wants_table)
-        return (*found, None, None)
+        slopes = _gradients(values.contiguous(), edges, grad.contiguous(), wants_table)
+        return (*slopes, None, None)
 
 
 def _sums(values: Tensor, edges: Edges) -> Tensor:

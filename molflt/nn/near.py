@@ -149,7 +149,7 @@ class NearAttention(nn.Module):
         return Messages(scalars, vectors, (first * second).sum(dim=1))
 
     def packed(self, x: NodeScalars) -> Float[Tensor, "n f"]:
-        """Return phi(q) / (2 query_width), phi(k) and values side by side, in one array.
+        """Return phi(q) / (2 query_width), phi(k) and values side by side in one array.
 
         Of q and k, heads are the fastest axis: products of all heads at once need no
         sums across a register. `NearRows` reads this.

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from molflt.nn.angular import COMPONENTS, directions
 from molflt.nn.kernels.build import over_rows
-from molflt.nn.rows import Edges, Part, TableGradient
+from molflt.nn.rows import Edges, TableGradient
 from molflt.nn.spectrum import distance
 from molflt.nn.table import evaluate
 
 
 class HeadSizes(NamedTuple):
-    """Number of heads and the widths of one; no vectors or matrices where they are 0."""
+    """Number of heads and widths of one; without vectors or matrices they are 0."""
 
     heads: int
     query: int
@@ -77,7 +77,7 @@ class NearRows:
     def empty(self, rows: int, like: Tensor) -> list[Tensor]:
         """Return arrays for what `rows` rows receive."""
         h = self.sizes.heads
-        shapes = [(rows, h * self.sizes.scalars)]
+        shapes: list[tuple[int, ...]] = [(rows, h * self.sizes.scalars)]
         shapes += [
             (rows, components, h * size)
             for components, size in zip(
@@ -95,7 +95,7 @@ class NearRows:
         end: int,
         grad_delta: Float[Tensor, "p 3"],
         table: TableGradient | None,
-    ) -> tuple[Atoms, Vectors | None]:
+    ) -> tuple[Float[Tensor, "r f"], Float[Tensor, "r 3 u"] | None]:
         """Return gradients of the numbers and vectors of rows begin to end.
 
         Args:
@@ -109,9 +109,7 @@ class NearRows:
         """
         if self._compiled is None:
             parts = [
-                self._torch_gradients(
-                    atoms, vectors, grads, *block, grad_delta, table
-                )
+                self._torch_gradients(atoms, vectors, grads, *block, grad_delta, table)
                 for block in self.edges.blocks(begin, end)
             ]
             first, second = zip(*parts, strict=True)
@@ -167,7 +165,7 @@ class NearRows:
         end: int,
         grad_delta: Float[Tensor, "p 3"],
         table: TableGradient | None,
-    ) -> tuple[Atoms, Vectors | None]:
+    ) -> tuple[Float[Tensor, "r f"], Float[Tensor, "r 3 u"] | None]:
         """Differentiate the messages to these rows and those from them.
 
         Both end in <gradient, message>. Of the first, what depends on the receivers is
@@ -175,10 +173,10 @@ class NearRows:
         """
         edges, part = self.edges, self.edges.part(begin, end)
         with torch.enable_grad():
-            own = _leaf(atoms[begin:end])
-            mine = None if vectors is None else _leaf(vectors[begin:end])
-            delta = _leaf(edges.delta[part.pair] * part.sign.unsqueeze(1))
-            knots = _leaf(edges.table)
+            own = leaf(atoms[begin:end])
+            mine = None if vectors is None else leaf(vectors[begin:end])
+            delta = leaf(edges.delta[part.pair] * part.sign.unsqueeze(1))
+            knots = leaf(edges.table)
             kernels = evaluate(knots, edges.cutoff, distance(delta))
             here, there = part.receiver, part.sender
             others = None if vectors is None else vectors[there]
@@ -228,6 +226,6 @@ class NearRows:
         return out
 
 
-def _leaf(tensor: Tensor) -> Tensor:
+def leaf(tensor: Tensor) -> Tensor:
     """Return a tensor by which can be differentiated."""
     return tensor.detach().requires_grad_(True)

@@ -4,7 +4,7 @@
 |---|---|---|
 | dense | batched matrix products over all pairs of slots | small graphs |
 | linear | sums over neighbour pairs, all at once | larger graphs |
-| streamed | the same, some rows of edges at a time, twice for gradients | large systems |
+| streamed | the same, some rows of edges at a time | large systems |
 """
 
 from dataclasses import dataclass
@@ -21,20 +21,23 @@ NearPath = Literal["dense", "linear", "streamed"]
 
 @dataclass
 class Costs:
-    """Times [ns] of one layer forward and backward, and from where on to stream.
+    """Times [ns] of one layer and the embedding, forward and backward, on one core.
 
-    Measured by `benchmarks/near_paths.py`; only their ratios matter. Set a field of
-    `COSTS` to override one.
+    Measured by `benchmarks/near_paths.py`; what is the same on all paths is left out,
+    and only ratios matter. Set a field of `COSTS` to override one.
 
     Args:
         dense_slot: Each pair of slots of the padded graphs, on the dense path.
         linear_edge: Each edge (both directions count), on the linear path.
-        stream_edges: Number of edges from which on a system is streamed.
+        streamed_edge: Each edge on the streamed path.
+        stream_edges: Number of edges from which on edges are streamed. Below, arrays of
+            them are small, and the linear path's second derivatives are cheaper.
     """
 
-    dense_slot: float = 60.0
-    linear_edge: float = 1000.0
-    stream_edges: int = 100_000
+    dense_slot: float = 300.0
+    linear_edge: float = 4500.0
+    streamed_edge: float = 1800.0
+    stream_edges: int = 50_000
 
 
 COSTS = Costs()
@@ -53,11 +56,12 @@ def near_path(path: Path, geometry: Geometry) -> NearPath:
     """
     pairs = geometry.pairs
     num_edges = 0 if pairs is None else 2 * pairs.num_real
+    streamed = num_edges >= COSTS.stream_edges
+    edge = COSTS.streamed_edge if streamed else COSTS.linear_edge
     slots = geometry.num_graphs * geometry.size**2
-    limit = COSTS.linear_edge * num_edges / COSTS.dense_slot
-    if is_dense(path, slots, int(limit)):
+    if is_dense(path, slots, int(edge * num_edges / COSTS.dense_slot)):
         return "dense"
-    return "streamed" if num_edges >= COSTS.stream_edges else "linear"
+    return "streamed" if streamed else "linear"
 
 
 def can_stream(values: Tensor) -> bool:

@@ -116,7 +116,7 @@ class Edges(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Edges of some rows: receiver counted from the first of them, sender, pair, sign."""
+    """Edges of some rows: receiver counted from the first row, sender, pair, sign."""
 
     receiver: Int[Tensor, " e"]
     sender: Int[Tensor, " e"]

@@ -7,15 +7,15 @@ block the gradients along the edges, of what atoms send, and of x and V. Memory 
 constant per atom and per pair, whatever happens within a block.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Messages, Path
-from molflt.nn.near_rows import NearRows, _leaf
+from molflt.nn.heads import Path
+from molflt.nn.near_rows import NearRows, leaf
 from molflt.nn.rows import Edges, Rows, TableGradient
 from molflt.typing import NodeScalars, NodeVectors
 
@@ -42,13 +42,10 @@ def stream_layer(
         path: How far heads are evaluated.
     """
     heads = layer.masked
-    assert heads.near is not None
     assert geometry.pairs is not None
-    kernel = heads.near.kernel
+    kernel = layer.near.kernel
     mixture = kernel.mixture
-    edges = geometry.pairs.edges(
-        len(x), mixture.shells, kernel.cutoff, mixture.weights
-    )
+    edges = geometry.pairs.edges(len(x), mixture.shells, kernel.cutoff, mixture.weights)
     far: tuple[Tensor | None, ...] = (None, None)
     if heads.far is not None:
         far = tuple(heads.far(layer.norm(x), geometry, path))
@@ -61,11 +58,10 @@ def stream_layer(
 
 def _parameters(layer: "FLTLayer") -> list[nn.Parameter]:
     """Return the parameters of all that happens within blocks."""
-    heads = layer.masked
-    assert heads.near is not None
+    heads, near = layer.masked, layer.near
     modules = [layer.norm, layer.update_norm, layer.mlp, layer.vector_pair]
     modules += [heads.mix, heads.vector_in, heads.vector_mix]
-    modules += [heads.near.project, heads.near.contract]
+    modules += [near.project, near.contract]
     return [p for module in modules if module is not None for p in module.parameters()]
 
 
@@ -74,7 +70,7 @@ def _blocks(count: int) -> Iterator[slice]:
         yield slice(at, min(at + ATOMS, count))
 
 
-def _rows_of(tensors: list[Tensor | None], rows: slice) -> list[Tensor | None]:
+def _rows_of(tensors: Sequence[Tensor | None], rows: slice) -> list[Any]:
     return [None if t is None else t[rows] for t in tensors]
 
 
@@ -96,8 +92,13 @@ class _Stream(torch.autograd.Function):
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, vec, far_scalars, far_vectors, delta, table)
-        ctx.layer, ctx.rows, ctx.cutoff, ctx.parameters = layer, rows, cutoff, parameters
-        near = NearRows(Edges(rows, delta, table, cutoff), layer.masked.near.sizes)
+        ctx.layer, ctx.rows, ctx.cutoff, ctx.parameters = (
+            layer,
+            rows,
+            cutoff,
+            parameters,
+        )
+        near = NearRows(Edges(rows, delta, table, cutoff), layer.near.sizes)
         atoms, vectors = _send_all(layer, x, vec)
         out, moved = torch.empty_like(x), x.new_empty(0)
         if vec is not None:
@@ -105,15 +106,13 @@ class _Stream(torch.autograd.Function):
         for own in _blocks(len(x)):
             sums = near.sums(atoms, vectors, own.start, own.stop)
             given = _rows_of([x, vec, far_scalars, far_vectors], own)
-            out[own], turned = layer.receive(*given, sums)
+            out[own], turned = layer.receive(*given, sums=sums)
             if turned is not None:
                 moved[own] = turned
         return out, moved
 
     @staticmethod
-    def backward(
-        ctx: Any, grad: Tensor, grad_vec: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, grad_vec: Tensor) -> tuple[Tensor | None, ...]:
         saved = list(ctx.saved_tensors)
         grads = [grad, None if saved[1] is None else grad_vec]
         run = _twice if torch.is_grad_enabled() else _once
@@ -132,7 +131,7 @@ def _send_all(
             if turned is not None:
                 vectors = turned.new_empty(len(x), *turned.shape[1:])
         atoms[own] = part
-        if vectors is not None:
+        if vectors is not None and turned is not None:
             vectors[own] = turned
     assert atoms is not None
     return atoms, vectors
@@ -147,7 +146,7 @@ def _once(
     assert x is not None
     assert delta is not None
     assert table is not None
-    near = NearRows(Edges(ctx.rows, delta, table, ctx.cutoff), layer.masked.near.sizes)
+    near = NearRows(Edges(ctx.rows, delta, table, ctx.cutoff), layer.near.sizes)
     learned = _Parameters(parameters)
     given = [x, vec, far_scalars, far_vectors]
     found = [None if t is None else torch.empty_like(t) for t in given]
@@ -155,10 +154,10 @@ def _once(
     grad_sums = near.empty(len(x), x)
     for own in _blocks(len(x)):
         sums = near.sums(atoms, vectors, own.start, own.stop)
-        leaves = [None if t is None else _leaf(t) for t in _rows_of(given, own)]
-        parts = [_leaf(t) for t in sums]
+        leaves = [None if t is None else leaf(t) for t in _rows_of(given, own)]
+        parts = [leaf(t) for t in sums]
         with torch.enable_grad():
-            out = layer.receive(*leaves, parts)
+            out = layer.receive(*leaves, sums=parts)
         slopes = learned.differentiate(out, _rows_of(grads, own), [*leaves, *parts])
         for target, value in zip([*found, *grad_sums], slopes, strict=True):
             if target is not None:
@@ -169,7 +168,7 @@ def _once(
         sent = near.gradients(
             atoms, vectors, grad_sums, own.start, own.stop, moved, knots
         )
-        leaves = [None if t is None else _leaf(t) for t in _rows_of([x, vec], own)]
+        leaves = [None if t is None else leaf(t) for t in _rows_of([x, vec], own)]
         with torch.enable_grad():
             out = layer.send(*leaves)
         slopes = learned.differentiate(out, sent, leaves)
@@ -189,14 +188,14 @@ class _Parameters:
 
     def differentiate(
         self, outputs: Any, grads: Any, leaves: list[Tensor | None]
-    ) -> list[Tensor | None]:
+    ) -> list[Any]:
         """Return gradients by the leaves; add those by the parameters."""
         pairs = [
             (out, grad)
             for out, grad in zip(outputs, grads, strict=True)
             if out is not None
         ]
-        wanted = [t for t in [*leaves, *self._parameters] if _wants(t)]
+        wanted: list[Any] = [t for t in [*leaves, *self._parameters] if _wants(t)]
         found = iter(
             torch.autograd.grad(
                 [out for out, _ in pairs],
@@ -233,7 +232,7 @@ def _twice(
     whole = _Whole(ctx.layer, ctx.rows, ctx.cutoff)
     named = {n: known[id(p)] for n, p in whole.named_parameters() if id(p) in known}
     out = torch.func.functional_call(whole, named, tuple(own))
-    wanted = [t for t in [*own, *learned] if _wants(t)]
+    wanted: list[Any] = [t for t in [*own, *learned] if _wants(t)]
     pairs = [(o, g) for o, g in zip(out, grads, strict=True) if o is not None]
     found = iter(
         torch.autograd.grad(
@@ -271,6 +270,6 @@ class _Whole(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the features after the layer."""
         edges = Edges(self.rows, delta, table, self.cutoff)
-        near = NearRows(edges, self.layer.masked.near.sizes)
+        near = NearRows(edges, self.layer.near.sizes)
         sums = near.differentiable(*self.layer.send(x, vec), 0, len(x))
         return self.layer.receive(x, vec, far_scalars, far_vectors, sums)

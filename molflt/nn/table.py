@@ -53,7 +53,7 @@ def tabulate(
         return torch.func.jvp(function, (at,), (ones,))[1]
 
     h = cutoff / intervals
-    second, third = torch.func.jvp(slope, (r,), (ones,))
+    second, third, *_ = torch.func.jvp(slope, (r,), (ones,))
     return torch.stack([function(r), h * second, h * h * third]).permute(2, 0, 1)
 
 

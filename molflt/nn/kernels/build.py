@@ -35,7 +35,12 @@ NATIVE = "-march=native"
 SWITCH = "MOLFLT_KERNELS"
 """Environment variable; "0" keeps everything in torch."""
 
+ROWS = 256
+"""Rows that a thread takes at once."""
+
 REALS = {torch.float32: "float", torch.float64: "double"}
+
+Argument = Tensor | int | ctypes.c_float | ctypes.c_double | None
 
 logger = logging.getLogger(__name__)
 
@@ -55,13 +60,13 @@ class Library:
         call = getattr(self._library, name)
         call.restype = None
 
-        def run(*arguments: Tensor | int | ctypes._SimpleCData | None) -> None:
+        def run(*arguments: Argument) -> None:
             call(*map(_plain, arguments))
 
         return run
 
 
-def _plain(argument: Tensor | int | ctypes._SimpleCData | None) -> object:
+def _plain(argument: Argument) -> object:
     """Return an argument as C takes it."""
     if argument is None:
         return ctypes.c_void_p(None)
@@ -93,7 +98,7 @@ def _load(name: str, macros: tuple[str, ...]) -> Library | None:
     try:
         return Library(_built(name, macros))
     except (OSError, InputError, subprocess.SubprocessError) as error:
-        _say_once(str(error).strip().split("\n")[0])
+        _say_once(str(error).strip().split("\n")[0].rstrip("."))
         return None
 
 
@@ -128,7 +133,8 @@ def _built(name: str, macros: tuple[str, ...]) -> Path:
             command.remove(NATIVE)
             done = _compile([*command, "-o", str(temporary)])
         if done.returncode:
-            raise OSError(f"{command[0]} fails: {done.stderr.strip()}")
+            why = done.stderr.strip().split("\n")[0]
+            raise subprocess.SubprocessError(f"{command[0]} fails on {name}.cpp: {why}")
     return path
 
 
@@ -169,18 +175,16 @@ def _cache() -> Path:
     return folder
 
 
-def over_rows(
-    run: Callable[[int, int], None], begin: int, end: int, block: int = 256
-) -> None:
+def over_rows(run: Callable[[int, int], None], begin: int, end: int) -> None:
     """Call run(first, last) for all rows from begin to end, on torch's threads.
 
     Compiled loops release Python's lock, and rows do not share what they write.
     """
-    threads = min(torch.get_num_threads(), -(-(end - begin) // block))
+    threads = min(torch.get_num_threads(), -(-(end - begin) // ROWS))
     if threads <= 1:
         run(begin, end)
         return
-    blocks = [(at, min(at + block, end)) for at in range(begin, end, block)]
+    blocks = [(at, min(at + ROWS, end)) for at in range(begin, end, ROWS)]
     for _ in _pool(threads).map(lambda ends: run(*ends), blocks):
         pass
 
