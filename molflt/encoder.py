@@ -14,8 +14,8 @@ from molflt.nn.block import FLTLayer
 from molflt.nn.embedding import AtomEmbedding
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Path, is_dense
-from molflt.nn.near import DENSE_LIMIT
+from molflt.nn.heads import Path
+from molflt.nn.paths import near_path
 from molflt.nn.shells import RadialShells
 from molflt.typing import (
     Cells,
@@ -202,7 +202,7 @@ class FLTEncoder(nn.Module):
 
     def _uses_slots(self, geometry: Geometry, path: Path) -> bool:
         """Whether atoms are padded to equal graphs: small ones, of similar size."""
-        if self.form != "masked" or not is_dense(path, geometry.size, DENSE_LIMIT):
+        if self.form != "masked" or near_path(path, geometry) != "dense":
             return False
         return geometry.num_graphs * geometry.size <= MAX_PADDING * len(geometry.batch)
 

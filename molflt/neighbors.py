@@ -24,7 +24,7 @@ class NeighborPairs(NamedTuple):
 
     first: Tensor  # (p,) int64
     second: Tensor  # (p,) int64
-    shift: Tensor  # (p, 3) int64, in lattice vectors
+    shift: Tensor  # (p, 3) int32, in lattice vectors
 
 
 def neighbor_pairs(
@@ -94,7 +94,7 @@ def _open_pairs(
         delta = padded[:, :, None] - padded[:, None]
         close = delta.square().sum(-1) < cutoff**2  # a padded row is NaN: never close
         graph, i, j = close.triu(diagonal=1).nonzero(as_tuple=True)
-    shift = torch.zeros((len(i), 3), dtype=torch.int64, device=pos.device)
+    shift = torch.zeros((len(i), 3), dtype=torch.int32, device=pos.device)
     return NeighborPairs(starts[graph] + i, starts[graph] + j, shift)
 
 
@@ -121,15 +121,23 @@ def _listed_pairs(
             assert pbc is not None
             directions = pbc[index].tolist()
             box = _usable_box(boxes[index], directions, cutoff)
-        i, j, s = finder.compute(part, box, directions, quantities="ijS")
+        # Views of vesin's memory, copied once: lists of large systems are gigabytes.
+        found, moved = finder.compute(
+            part, box, directions, quantities="PS", copy=False
+        )
         # vesin: D = r_j - r_i + S @ box, so the image of j is at r_j + S @ box.
-        first.append(i.astype(np.int64) + start)
-        second.append(j.astype(np.int64) + start)
-        shift.append(s.astype(np.int64))
+        first.append(found[:, 0].astype(np.int64) + start)
+        second.append(found[:, 1].astype(np.int64) + start)
+        shift.append(moved.astype(np.int32))
         start += count
-    device = pos.device
     return NeighborPairs(
-        torch.from_numpy(np.concatenate(first)).to(device),
-        torch.from_numpy(np.concatenate(second)).to(device),
-        torch.from_numpy(np.concatenate(shift).reshape(-1, 3)).to(device),
+        *(
+            torch.from_numpy(_joined(parts)).to(pos.device)
+            for parts in (first, second, shift)
+        )
     )
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Concatenate, without a copy where there is only one part."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,12 +1,18 @@
 """One layer of the encoder: attention, then an update of each atom on its own."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from molflt.nn.attention import FLTAttention
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Path
-from molflt.typing import NodeScalars, NodeVectors
+from molflt.nn.heads import Messages, Path
+from molflt.nn.masked import MaskedAttention
+from molflt.nn.near import NearAttention
+from molflt.nn.paths import can_stream, near_path
+from molflt.nn.streaming import stream_layer
+from molflt.typing import HeadScalars, HeadVectors, NodeScalars, NodeVectors
 
 
 def vector_norm(values: NodeVectors) -> NodeVectors:
@@ -65,15 +71,72 @@ class FLTLayer(nn.Module):
         path: Path = "auto",
     ) -> tuple[NodeScalars, NodeVectors | None]:
         """Return the scalar (n, c) and vector features (n, 3, w) after the layer."""
+        if self._streams(x, geometry, path):
+            return stream_layer(self, x, vec, geometry, path)
         turned = None if vec is None else vector_norm(vec)
-        update, moved, contractions = self.attention(
-            self.norm(x), turned, geometry, path
+        return self._update(
+            x, vec, self.attention(self.norm(x), turned, geometry, path)
         )
-        x = x + update
+
+    @property
+    def masked(self) -> MaskedAttention:
+        """The attention's heads, which the streamed path takes apart."""
+        assert isinstance(self.attention.heads, MaskedAttention)
+        return self.attention.heads
+
+    @property
+    def near(self) -> NearAttention:
+        """The attention's near heads."""
+        assert self.masked.near is not None
+        return self.masked.near
+
+    def _streams(self, x: NodeScalars, geometry: Geometry, path: Path) -> bool:
+        """Whether the streamed path is chosen and nobody watches the attention."""
+        heads = self.attention.heads
+        if not isinstance(heads, MaskedAttention) or heads.near is None:
+            return False
+        if near_path(path, geometry) != "streamed" or not can_stream(x):
+            return False
+        return not (self.attention._forward_hooks or self.attention._forward_pre_hooks)
+
+    def send(
+        self, x: NodeScalars, vec: NodeVectors | None
+    ) -> tuple[Tensor, HeadVectors | None]:
+        """Return what atoms send by near heads: numbers (n, ·), vectors (n, 3, ·)."""
+        heads, moved = self.masked, None
+        if heads.vector_in is not None and vec is not None:
+            moved = heads.vector_in(vector_norm(vec))
+        return self.near.packed(self.norm(x)), moved
+
+    def receive(
+        self,
+        x: NodeScalars,
+        vec: NodeVectors | None,
+        far_scalars: HeadScalars | None,
+        far_vectors: HeadVectors | None,
+        sums: Sequence[Tensor],
+    ) -> tuple[NodeScalars, NodeVectors | None]:
+        """Return the features after the layer, from what near and far heads sum.
+
+        Args:
+            x: Scalar features (n, c).
+            vec: Vector features (n, 3, w), or None.
+            far_scalars: Scalars of the far heads (n, ·), or None.
+            far_vectors: Vectors of the far heads (n, 3, ·), or None.
+            sums: Scalars, vectors and matrices of the near heads.
+        """
+        far = None if far_scalars is None else Messages(far_scalars, far_vectors)
+        near = self.near.contracted(*sums)
+        return self._update(x, vec, self.masked.combine(near, far))
+
+    def _update(
+        self, x: NodeScalars, vec: NodeVectors | None, messages: Messages
+    ) -> tuple[NodeScalars, NodeVectors | None]:
+        x = x + messages.scalars
         if self.vector_pair is None or vec is None:
             return x + self.mlp(self.update_norm(x)), None
-        assert moved is not None
-        return self._gated(x, vec + moved, contractions)
+        assert messages.vectors is not None
+        return self._gated(x, vec + messages.vectors, messages.contractions)
 
     def _gated(
         self, x: Tensor, vec: Tensor, contractions: Tensor | None

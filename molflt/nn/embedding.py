@@ -5,7 +5,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from molflt.nn.cutoff import PolynomialCutoff
+from molflt.nn.filter_rows import filter_sums
 from molflt.nn.geometry import Geometry
+from molflt.nn.paths import can_stream, near_path
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.typing import NodeScalars, Species
@@ -47,8 +49,17 @@ class AtomEmbedding(nn.Module):
             tags: 0 sub-surface, 1 surface, 2 adsorbate, -1 none (n,).
             geometry: Places and neighbour pairs.
         """
+        around = self._around(z, geometry)
+        return self.norm(self.species(z) + self.tag(tags + 1) + self.mix(around))
+
+    def _around(self, z: Species, geometry: Geometry) -> NodeScalars:
+        """Return the sum over neighbours (n, c)."""
         pairs = geometry.pairs
         assert pairs is not None
+        streamed = near_path("linear", geometry) == "streamed"
+        if streamed and can_stream(self.filter.weight):
+            edges = pairs.edges(len(z), self.shells, self.cutoff, self.filter.weight)
+            return filter_sums(self.neighbour(z), edges)
         components = pairs.cached(self.shells) * self.cutoff(pairs.r)  # (t, p)
         # The filter is linear, so shells are summed per neighbouring species first:
         # T numbers a pair instead of c, and a product per species instead of per pair.
@@ -57,5 +68,4 @@ class AtomEmbedding(nn.Module):
         rows = components.T.repeat(2, 1)  # both directions of each pair
         summed = segment_sum(rows, slot, len(z) * len(kinds))
         filters = self.filter(summed).unflatten(0, (len(z), len(kinds)))
-        around = (filters * self.neighbour(kinds)).sum(dim=1)
-        return self.norm(self.species(z) + self.tag(tags + 1) + self.mix(around))
+        return (filters * self.neighbour(kinds)).sum(dim=1)

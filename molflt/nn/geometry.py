@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molflt.errors import InputError
+from molflt.nn.displacements import PairIndex, displacements
 from molflt.nn.pairs import AllPairs, Pairs
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
@@ -104,12 +105,10 @@ class Geometry:
             second: Atom j (p,).
             shift: Lattice vectors (p, 3) by which the image of j is moved.
         """
-        delta = self.centred[first] - self.centred[second]
-        if self.is_periodic:
-            assert self.cell is not None
-            lattice = self.cell[self.batch[first]]  # (p, 3, 3)
-            delta = delta - torch.einsum("pi,pix->px", shift.to(delta), lattice)
-        self.pairs = Pairs(first, second, delta.to(self.dtype))
+        cell = self.cell if self.is_periodic else None
+        index = PairIndex(first, second, None if cell is None else shift, self.batch)
+        delta = displacements(self.centred, cell, index, self.dtype)
+        self.pairs = Pairs(first, second, delta)
 
     def in_slots(self) -> "Geometry":
         """Return the same systems with a row for each slot, padding included.

@@ -95,18 +95,20 @@ class MaskedAttention(nn.Module):
         path: Path = "auto",
     ) -> Messages:
         """Return the updates of scalar (n, c) and vector features (n, 3, w)."""
-        scalars, vectors, contractions = [], [], None
+        near, far = None, None
         if self.near is not None:
             moved = None if self.vector_in is None else self.vector_in(vec)
-            out, turned, contractions = self.near(x, moved, geometry, path)
-            scalars.append(out)
-            vectors.append(turned)
+            near = self.near(x, moved, geometry, path)
         if self.far is not None:
-            out, turned = self.far(x, geometry, path)
-            scalars.append(out)
-            vectors.append(turned)
-        update = self.mix(torch.cat(scalars, dim=-1))
+            far = Messages(*self.far(x, geometry, path))
+        return self.combine(near, far)
+
+    def combine(self, near: Messages | None, far: Messages | None) -> Messages:
+        """Return the updates that messages of near and far heads make."""
+        found = [messages for messages in (near, far) if messages is not None]
+        update = self.mix(torch.cat([part.scalars for part in found], dim=-1))
         if self.vector_mix is None:
             return Messages(update)
+        vectors = [part.vectors for part in found if part.vectors is not None]
         moved = self.vector_mix(torch.cat(vectors, dim=-1))
-        return Messages(update, moved, contractions)
+        return Messages(update, moved, None if near is None else near.contractions)

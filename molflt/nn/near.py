@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from molflt.nn.angular import COMPONENTS, PARITY, directions
 from molflt.nn.cutoff import Cutoff
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import HeadProjection, Messages, Path, is_dense
+from molflt.nn.heads import HeadProjection, Messages, Path
+from molflt.nn.near_rows import HeadSizes
 from molflt.nn.pairs import Pairs
+from molflt.nn.paths import near_path
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import RadialGaussianMixture
-from molflt.typing import HeadVectors, NodeScalars
-
-DENSE_LIMIT = 192  # atoms; larger graphs take the linear path
+from molflt.typing import HeadScalars, HeadVectors, NodeScalars
 
 
 class NearKernel(nn.Module):
@@ -109,7 +109,8 @@ class NearAttention(nn.Module):
         self.num_heads, self.head_width = num_heads, head_width
         self.vector_head_width = vector_head_width
         widths = [head_width, vector_head_width, matrix_head_width]
-        self.widths = [size for size in widths if size]
+        self.sizes = HeadSizes(num_heads, query_width, *widths)
+        self.widths = self.sizes.values
         self.kernel = NearKernel(num_heads, shells, cutoff, len(self.widths) - 1)
         self.project = HeadProjection(width, num_heads, query_width, self.widths)
         moments = num_heads * matrix_head_width
@@ -129,15 +130,43 @@ class NearAttention(nn.Module):
             vec: Vector features, (n, 3, h e), or None.
             geometry: Places and neighbour pairs.
             path: "dense": batched matrix products on padded graphs; "linear": sums over
-                pairs; "auto": dense for graphs up to 192 atoms. The same function.
+                pairs; "auto": the cheaper one. The same function.
         """
-        dense = is_dense(path, geometry.size, DENSE_LIMIT)
+        dense = near_path(path, geometry) == "dense"
         run = self._dense if dense else self._linear
-        scalars, vectors, moments = run(x, vec, geometry)
+        return self.contracted(*run(x, vec, geometry))
+
+    def contracted(
+        self,
+        scalars: HeadScalars,
+        vectors: HeadVectors | None = None,
+        moments: Float[Tensor, "n 5 k"] | None = None,
+    ) -> Messages:
+        """Return sums over neighbours as messages; of matrices their contractions."""
         if self.contract is None or moments is None:
             return Messages(scalars, vectors)
         first, second = self.contract(moments).chunk(2, dim=2)
         return Messages(scalars, vectors, (first * second).sum(dim=1))
+
+    def packed(self, x: NodeScalars) -> Float[Tensor, "n f"]:
+        """Return phi(q) / (2 query_width), phi(k) and values side by side in one array.
+
+        Of q and k, heads are the fastest axis: products of all heads at once need no
+        sums across a register. `NearRows` reads this.
+        """
+        h, query = self.num_heads, self.sizes.query
+        both = torch.arange(2 * h * query, device=x.device)
+        both = both.view(2, h, query).transpose(1, 2).flatten()
+        weight, bias = (
+            torch.cat([part[both], part[2 * h * query :]])
+            for part in (self.project.weight, self.project.bias)
+        )
+        rest = sum(self.project.sizes[1:])
+        raw, values = nn.functional.linear(x, weight, bias).split(
+            [2 * h * query, rest], dim=1
+        )
+        q, k = nn.functional.softplus(raw).chunk(2, dim=1)
+        return torch.cat([q * self.project.scale, k, values], dim=1)
 
     def _linear(
         self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry

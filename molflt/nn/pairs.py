@@ -1,26 +1,34 @@
 """Pairs of atoms: those within a cutoff, and all of each graph."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from molflt.nn.cutoff import Cutoff
+from molflt.nn.rows import Edges, Rows, sorted_rows
+from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import distance
+from molflt.nn.table import Table, shell_table
 
 BEYOND = 1e3  # Å; farther than any cutoff
 
 
 class Distances:
-    """Distances r, and functions of them that several layers share.
+    """Distances r, and functions of them that several layers share."""
 
-    Args:
-        r: Distances [Å], of any shape.
-    """
-
-    def __init__(self, r: Float[Tensor, "*p"]) -> None:
-        self.r = r
+    def __init__(self) -> None:
         self._cache: list[tuple[Callable[[Tensor], Tensor], Tensor]] = []
+
+    @cached_property
+    def r(self) -> Float[Tensor, " p"]:
+        """Distances [Å]; large systems never ask for all of them."""
+        return self._lengths()
+
+    def _lengths(self) -> Tensor:
+        raise NotImplementedError
 
     def cached(self, function: Callable[[Tensor], Tensor]) -> Float[Tensor, "*k p"]:
         """Return function(r), computed once within one pass through the layers.
@@ -50,21 +58,25 @@ class AllPairs(Distances):
     def __init__(
         self, delta: Float[Tensor, "g a a 3"], valid: Bool[Tensor, "g a a"]
     ) -> None:
-        super().__init__(distance(delta).flatten())
+        super().__init__()
         self.delta = delta
         self.valid = valid.to(delta.dtype)
+
+    def _lengths(self) -> Tensor:
+        return distance(self.delta).flatten()
 
 
 class Pairs(Distances):
     """Pairs (i, j, shift) within a cutoff; each unordered pair is held once.
 
     Functions of D are evaluated on the held half; `receiver` and `sender` list both
-    directions, those of -D second.
+    directions, those of -D second; `rows` lists them sorted by receiver.
 
     Args:
         first: Atom i of each pair (p,).
         second: Atom j of each pair (p,).
         delta: Displacement D = r_i - r_j - shift @ cell (p, 3) [Å].
+        num_real: Number of pairs, those apart that only fill up; None: all.
     """
 
     def __init__(
@@ -72,12 +84,60 @@ class Pairs(Distances):
         first: Int[Tensor, " p"],
         second: Int[Tensor, " p"],
         delta: Float[Tensor, "p 3"],
+        num_real: int | None = None,
     ) -> None:
+        super().__init__()
         self.first, self.second = first, second
-        self.receiver = torch.cat([first, second])  # (2p,)
-        self.sender = torch.cat([second, first])  # (2p,)
-        super().__init__(torch.linalg.vector_norm(delta, dim=1))
         self.delta = delta
+        self.num_real = len(first) if num_real is None else num_real
+        self._rows: Rows | None = None
+        self._tables: dict[tuple[RadialShells, type[Cutoff], float], Table] = {}
+
+    def _lengths(self) -> Tensor:
+        return torch.linalg.vector_norm(self.delta, dim=1)
+
+    @cached_property
+    def receiver(self) -> Int[Tensor, " e"]:
+        """Atom at which each directed edge ends (2p,)."""
+        return torch.cat([self.first, self.second])
+
+    @cached_property
+    def sender(self) -> Int[Tensor, " e"]:
+        """Atom at which each directed edge begins (2p,)."""
+        return torch.cat([self.second, self.first])
+
+    def rows(self, num_atoms: int) -> Rows:
+        """Return the directed edges sorted by receiver."""
+        if self._rows is None or len(self._rows.start) != num_atoms + 1:
+            self._rows = sorted_rows(self.first, self.second, num_atoms)
+        return self._rows
+
+    def edges(
+        self,
+        num_atoms: int,
+        shells: RadialShells,
+        cutoff: Cutoff,
+        weights: Float[Tensor, "k t"],
+    ) -> Edges:
+        """Return rows of edges with the radial functions sum_t weights_kt c(r) phi_t.
+
+        Args:
+            num_atoms: Number of atoms.
+            shells: phi_t.
+            cutoff: c.
+            weights: Weights of the shells in each function.
+        """
+        key = (shells, type(cutoff), cutoff.cutoff)
+        if key not in self._tables:
+            self._tables[key] = shell_table(shells, cutoff, self.delta.dtype)
+        table = (self._tables[key] @ weights.double().T).to(self.delta.dtype)
+        delta = self.delta.contiguous()
+        return Edges(self.rows(num_atoms), delta, table.contiguous(), cutoff.cutoff)
+
+    def forget(self) -> None:
+        """Drop what was computed: parameters may have changed since."""
+        super().forget()
+        self._tables.clear()
 
     def in_slots(self, slot: Int[Tensor, " n"], multiple: int) -> "Pairs":
         """Return the same pairs of other numbers, filled up to a multiple.
@@ -93,4 +153,9 @@ class Pairs(Distances):
         pad = torch.nn.functional.pad
         delta = pad(self.delta, (0, 0, 0, missing), value=BEYOND)
         first, second = slot[self.first], slot[self.second]
-        return Pairs(pad(first, (0, missing)), pad(second, (0, missing)), delta)
+        return Pairs(
+            pad(first, (0, missing)),
+            pad(second, (0, missing)),
+            delta,
+            len(self.first),
+        )

@@ -1,0 +1,10 @@
+"""Small compiled loops over edges, built on first use; torch does the same without.
+
+| file | concept |
+|---|---|
+| build | find a compiler, build for given sizes, keep the result |
+| rows.cpp | edges sorted by receiver |
+| near.cpp | sums of near heads and their gradients |
+| filter.cpp | the embedding's sum over neighbours and its gradients |
+| splines.h | edges, and radial functions of their lengths |
+"""

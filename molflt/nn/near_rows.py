@@ -1,0 +1,231 @@
+"""Sums of near heads over rows of edges, and their gradients."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from molflt.nn.angular import COMPONENTS, directions
+from molflt.nn.kernels.build import over_rows
+from molflt.nn.rows import Edges, TableGradient
+from molflt.nn.spectrum import distance
+from molflt.nn.table import evaluate
+
+
+class HeadSizes(NamedTuple):
+    """Number of heads and widths of one; without vectors or matrices they are 0."""
+
+    heads: int
+    query: int
+    scalars: int
+    vectors: int = 0
+    matrices: int = 0
+
+    @property
+    def values(self) -> list[int]:
+        """Channels of v, v' and v'' that there are."""
+        return [size for size in self[2:] if size]
+
+    @property
+    def width(self) -> int:
+        """Numbers an atom has: q, k and all values of all heads."""
+        return self.heads * (2 * self.query + sum(self.values))
+
+
+Atoms = Float[Tensor, "n f"]
+"""q (query, heads), k (query, heads), v (heads, ·), v' and v'' side by side."""
+
+Vectors = Float[Tensor, "n 3 u"]
+
+
+class NearRows:
+    """Sums of near heads along rows: scalars, vectors and matrices of `NearAttention`.
+
+    Args:
+        edges: Edges with the table of all K_hl, heads fastest.
+        sizes: Sizes of the heads.
+    """
+
+    def __init__(self, edges: Edges, sizes: HeadSizes) -> None:
+        self.edges, self.sizes = edges, sizes
+        named = {name.upper(): size for name, size in sizes._asdict().items()}
+        self._compiled = edges.compiled("near", **named)
+
+    def sums(
+        self, atoms: Atoms, vectors: Vectors | None, begin: int, end: int
+    ) -> list[Tensor]:
+        """Return what rows begin to end receive: (r, h d), (r, 3, h e), (r, 5, h w)."""
+        if self._compiled is None:
+            parts = [
+                self.differentiable(atoms, vectors, *block)
+                for block in self.edges.blocks(begin, end)
+            ]
+            return [torch.cat(part) for part in zip(*parts, strict=True)]
+        out = self.empty(end - begin, atoms)
+        run = self._compiled("near_sums")
+        fixed = (*self.edges.plain(), atoms, vectors)
+
+        def block(first: int, last: int) -> None:
+            own = [part[first - begin : last - begin] for part in out]
+            run(first, last, *fixed, *own, *(None,) * (3 - len(own)))
+
+        over_rows(block, begin, end)
+        return out
+
+    def empty(self, rows: int, like: Tensor) -> list[Tensor]:
+        """Return arrays for what `rows` rows receive."""
+        h = self.sizes.heads
+        shapes: list[tuple[int, ...]] = [(rows, h * self.sizes.scalars)]
+        shapes += [
+            (rows, components, h * size)
+            for components, size in zip(
+                COMPONENTS[1:], self.sizes.values[1:], strict=False
+            )
+        ]
+        return [like.new_empty(shape) for shape in shapes]
+
+    def gradients(
+        self,
+        atoms: Atoms,
+        vectors: Vectors | None,
+        grads: Sequence[Tensor],
+        begin: int,
+        end: int,
+        grad_delta: Float[Tensor, "p 3"],
+        table: TableGradient | None,
+    ) -> tuple[Float[Tensor, "r f"], Float[Tensor, "r 3 u"] | None]:
+        """Return gradients of the numbers and vectors of rows begin to end.
+
+        Args:
+            atoms: Numbers of all atoms.
+            vectors: Vector values V of all atoms.
+            grads: Gradients of all sums of all atoms.
+            begin: First row.
+            end: Row after the last.
+            grad_delta: Takes the gradients of displacements; each pair is written once.
+            table: Takes what the rows add to the gradient of the table, or None.
+        """
+        if self._compiled is None:
+            parts = [
+                self._torch_gradients(atoms, vectors, grads, *block, grad_delta, table)
+                for block in self.edges.blocks(begin, end)
+            ]
+            first, second = zip(*parts, strict=True)
+            moved = None if vectors is None else torch.cat(second)
+            return torch.cat(first), moved
+        run = self._compiled("near_gradients")
+        out = atoms.new_empty(end - begin, atoms.shape[1])
+        moved = None
+        if vectors is not None:
+            moved = vectors.new_empty(end - begin, *vectors.shape[1:])
+        fixed = (*self.edges.plain(), atoms, vectors)
+        fixed += (*grads, *(None,) * (3 - len(grads)))
+
+        def block(first: int, last: int) -> None:
+            own = slice(first - begin, last - begin)
+            run(
+                *(first, last, *fixed, out[own]),
+                *(None if moved is None else moved[own], grad_delta),
+                None if table is None else table.own(),
+            )
+
+        over_rows(block, begin, end)
+        if table is not None:
+            table.collect()
+        return out, moved
+
+    def differentiable(
+        self, atoms: Atoms, vectors: Vectors | None, begin: int, end: int
+    ) -> list[Tensor]:
+        """Return what `sums` does, by operations that torch differentiates."""
+        part = self.edges.part(begin, end)
+        delta = self.edges.delta[part.pair] * part.sign.unsqueeze(1)
+        r = distance(delta)
+        messages = self._messages(
+            atoms[begin:end][part.receiver],
+            atoms[part.sender],
+            None if vectors is None else vectors[part.sender],
+            delta,
+            evaluate(self.edges.table, self.edges.cutoff, r),
+        )
+        rows = end - begin
+        return [
+            m.new_zeros(rows, *m.shape[1:]).index_add(0, part.receiver, m)
+            for m in messages
+        ]
+
+    def _torch_gradients(
+        self,
+        atoms: Atoms,
+        vectors: Vectors | None,
+        grads: Sequence[Tensor],
+        begin: int,
+        end: int,
+        grad_delta: Float[Tensor, "p 3"],
+        table: TableGradient | None,
+    ) -> tuple[Float[Tensor, "r f"], Float[Tensor, "r 3 u"] | None]:
+        """Differentiate the messages to these rows and those from them.
+
+        Both end in <gradient, message>. Of the first, what depends on the receivers is
+        of these rows, of the second what depends on the senders.
+        """
+        edges, part = self.edges, self.edges.part(begin, end)
+        with torch.enable_grad():
+            own = leaf(atoms[begin:end])
+            mine = None if vectors is None else leaf(vectors[begin:end])
+            delta = leaf(edges.delta[part.pair] * part.sign.unsqueeze(1))
+            knots = leaf(edges.table)
+            kernels = evaluate(knots, edges.cutoff, distance(delta))
+            here, there = part.receiver, part.sender
+            others = None if vectors is None else vectors[there]
+            to = self._messages(own[here], atoms[there], others, delta, kernels)
+            moved = None if mine is None else mine[here]
+            away = self._messages(atoms[there], own[here], moved, -delta, kernels)
+            # The other numbers of these atoms (k and v to them, q from them) are not
+            # theirs to count: those edges are met again in the other atom's row.
+            total = delta.new_zeros(())
+            for grad, one, two in zip(grads, to, away, strict=True):
+                total = total + (grad[begin:end][here] * one).sum()
+                total = total + (grad[there] * two).sum()
+            wanted = [own, delta, knots] + ([] if mine is None else [mine])
+            found = torch.autograd.grad(total, wanted, materialize_grads=True)
+        along = part.sign > 0
+        grad_delta[part.pair[along]] = found[1][along]
+        if table is not None:
+            table.total += found[2] / 2  # each edge is met in two rows
+        return found[0], (None if mine is None else found[3])
+
+    def _messages(
+        self,
+        receiver: Float[Tensor, "e f"],
+        sender: Float[Tensor, "e f"],
+        vectors: Float[Tensor, "e 3 u"] | None,
+        delta: Float[Tensor, "e 3"],
+        kernels: Float[Tensor, "e k"],
+    ) -> list[Tensor]:
+        """Return the message of each edge: scalars, vectors and matrices."""
+        h, query = self.sizes.heads, self.sizes.query
+        widths = [h * query, h * query, *(h * size for size in self.sizes.values)]
+        q = receiver[:, : h * query].unflatten(1, (query, h))
+        _, k, *values = sender.split(widths, dim=1)
+        weight = (q * k.unflatten(1, (query, h))).sum(1)  # (e, h)
+        radials = (kernels.unflatten(1, (-1, h)) * weight.unsqueeze(1)).unbind(1)
+        angles = directions(delta, distance(delta), len(values) - 1)
+        out = []
+        for order, (radial, angle, value) in enumerate(
+            zip(radials, angles, values, strict=True)
+        ):
+            message = radial.unsqueeze(2) * value.unflatten(1, (h, -1))
+            message = angle.T.unsqueeze(2) * message.flatten(1).unsqueeze(1)
+            if order == 1 and vectors is not None:
+                moved = radials[0].view(-1, 1, h, 1) * vectors.unflatten(2, (h, -1))
+                message = message + moved.flatten(2)
+            out.append(message.squeeze(1) if order == 0 else message)
+        return out
+
+
+def leaf(tensor: Tensor) -> Tensor:
+    """Return a tensor by which can be differentiated."""
+    return tensor.detach().requires_grad_(True)

@@ -1,0 +1,275 @@
+"""A layer for large systems: rows of edges and atoms in blocks, nothing kept for them.
+
+Forward, per layer: (1) what every atom sends, block by block; (2) for each block of
+receivers, sums over their edges and their update. Backward, from x and V alone: (1)
+again; (2) per block the sums again, gradients of the update and of the sums; (3) per
+block the gradients along the edges, of what atoms send, and of x and V. Memory is a
+constant per atom and per pair, whatever happens within a block.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from molflt.nn.geometry import Geometry
+from molflt.nn.heads import Path
+from molflt.nn.near_rows import NearRows, leaf
+from molflt.nn.rows import Edges, Rows, TableGradient
+from molflt.typing import NodeScalars, NodeVectors
+
+if TYPE_CHECKING:
+    from molflt.nn.block import FLTLayer
+
+ATOMS = 2048  # a block: some megabytes, which processors keep close by
+
+
+def stream_layer(
+    layer: "FLTLayer",
+    x: NodeScalars,
+    vec: NodeVectors | None,
+    geometry: Geometry,
+    path: Path,
+) -> tuple[NodeScalars, NodeVectors | None]:
+    """Return what `layer` does, block by block.
+
+    Args:
+        layer: A layer with near heads.
+        x: Scalar features (n, c).
+        vec: Vector features (n, 3, w), or None.
+        geometry: Places and neighbour pairs.
+        path: How far heads are evaluated.
+    """
+    heads = layer.masked
+    assert geometry.pairs is not None
+    kernel = layer.near.kernel
+    mixture = kernel.mixture
+    edges = geometry.pairs.edges(len(x), mixture.shells, kernel.cutoff, mixture.weights)
+    far: tuple[Tensor | None, ...] = (None, None)
+    if heads.far is not None:
+        far = tuple(heads.far(layer.norm(x), geometry, path))
+    fixed = (layer, edges.rows, edges.cutoff)
+    out = _Stream.apply(
+        *fixed, x, vec, *far, edges.delta, edges.table, *_parameters(layer)
+    )
+    return out[0], (None if vec is None else out[1])
+
+
+def _parameters(layer: "FLTLayer") -> list[nn.Parameter]:
+    """Return the parameters of all that happens within blocks."""
+    heads, near = layer.masked, layer.near
+    modules = [layer.norm, layer.update_norm, layer.mlp, layer.vector_pair]
+    modules += [heads.mix, heads.vector_in, heads.vector_mix]
+    modules += [near.project, near.contract]
+    return [p for module in modules if module is not None for p in module.parameters()]
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    for at in range(0, count, ATOMS):
+        yield slice(at, min(at + ATOMS, count))
+
+
+def _rows_of(tensors: Sequence[Tensor | None], rows: slice) -> list[Any]:
+    return [None if t is None else t[rows] for t in tensors]
+
+
+class _Stream(torch.autograd.Function):
+    """(x, V, far messages, displacements, table, parameters) -> (x, V)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        layer: "FLTLayer",
+        rows: Rows,
+        cutoff: float,
+        x: Tensor,
+        vec: Tensor | None,
+        far_scalars: Tensor | None,
+        far_vectors: Tensor | None,
+        delta: Tensor,
+        table: Tensor,
+        *parameters: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, vec, far_scalars, far_vectors, delta, table)
+        ctx.layer, ctx.rows, ctx.cutoff, ctx.parameters = (
+            layer,
+            rows,
+            cutoff,
+            parameters,
+        )
+        near = NearRows(Edges(rows, delta, table, cutoff), layer.near.sizes)
+        atoms, vectors = _send_all(layer, x, vec)
+        out, moved = torch.empty_like(x), x.new_empty(0)
+        if vec is not None:
+            moved = torch.empty_like(vec)
+        for own in _blocks(len(x)):
+            sums = near.sums(atoms, vectors, own.start, own.stop)
+            given = _rows_of([x, vec, far_scalars, far_vectors], own)
+            out[own], turned = layer.receive(*given, sums=sums)
+            if turned is not None:
+                moved[own] = turned
+        return out, moved
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, grad_vec: Tensor) -> tuple[Tensor | None, ...]:
+        saved = list(ctx.saved_tensors)
+        grads = [grad, None if saved[1] is None else grad_vec]
+        run = _twice if torch.is_grad_enabled() else _once
+        return (None, None, None, *run(ctx, saved, grads))
+
+
+def _send_all(
+    layer: "FLTLayer", x: Tensor, vec: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return what all atoms send (n, ·), and their vectors (n, 3, ·) or None."""
+    atoms, vectors = None, None
+    for own in _blocks(len(x)):
+        part, turned = layer.send(x[own], None if vec is None else vec[own])
+        if atoms is None:
+            atoms = part.new_empty(len(x), *part.shape[1:])
+            if turned is not None:
+                vectors = turned.new_empty(len(x), *turned.shape[1:])
+        atoms[own] = part
+        if vectors is not None and turned is not None:
+            vectors[own] = turned
+    assert atoms is not None
+    return atoms, vectors
+
+
+def _once(
+    ctx: Any, saved: list[Tensor | None], grads: list[Tensor | None]
+) -> list[Tensor | None]:
+    """Return gradients that are not differentiated themselves."""
+    x, vec, far_scalars, far_vectors, delta, table = saved
+    layer, parameters = ctx.layer, ctx.parameters
+    assert x is not None
+    assert delta is not None
+    assert table is not None
+    near = NearRows(Edges(ctx.rows, delta, table, ctx.cutoff), layer.near.sizes)
+    learned = _Parameters(parameters)
+    given = [x, vec, far_scalars, far_vectors]
+    found = [None if t is None else torch.empty_like(t) for t in given]
+    atoms, vectors = _send_all(layer, x, vec)
+    grad_sums = near.empty(len(x), x)
+    for own in _blocks(len(x)):
+        sums = near.sums(atoms, vectors, own.start, own.stop)
+        leaves = [None if t is None else leaf(t) for t in _rows_of(given, own)]
+        parts = [leaf(t) for t in sums]
+        with torch.enable_grad():
+            out = layer.receive(*leaves, sums=parts)
+        slopes = learned.differentiate(out, _rows_of(grads, own), [*leaves, *parts])
+        for target, value in zip([*found, *grad_sums], slopes, strict=True):
+            if target is not None:
+                target[own] = value
+    moved = torch.zeros_like(delta)
+    knots = TableGradient(table) if table.requires_grad else None
+    for own in _blocks(len(x)):
+        sent = near.gradients(
+            atoms, vectors, grad_sums, own.start, own.stop, moved, knots
+        )
+        leaves = [None if t is None else leaf(t) for t in _rows_of([x, vec], own)]
+        with torch.enable_grad():
+            out = layer.send(*leaves)
+        slopes = learned.differentiate(out, sent, leaves)
+        for target, value in zip(found[:2], slopes, strict=True):
+            if target is not None:
+                target[own] += value
+    total = None if knots is None else knots.total.to(table.dtype)
+    return [*found, moved, total, *learned.gradients]
+
+
+class _Parameters:
+    """Gradients of parameters, summed over blocks."""
+
+    def __init__(self, parameters: tuple[Tensor, ...]) -> None:
+        self._parameters = parameters
+        self.gradients: list[Tensor | None] = [None] * len(parameters)
+
+    def differentiate(
+        self, outputs: Any, grads: Any, leaves: list[Tensor | None]
+    ) -> list[Any]:
+        """Return gradients by the leaves; add those by the parameters."""
+        pairs = [
+            (out, grad)
+            for out, grad in zip(outputs, grads, strict=True)
+            if out is not None
+        ]
+        wanted: list[Any] = [t for t in [*leaves, *self._parameters] if _wants(t)]
+        found = iter(
+            torch.autograd.grad(
+                [out for out, _ in pairs],
+                wanted,
+                [grad for _, grad in pairs],
+                allow_unused=True,
+            )
+        )
+        slopes = [next(found) if _wants(t) else None for t in leaves]
+        for index, parameter in enumerate(self._parameters):
+            value = next(found) if _wants(parameter) else None
+            if value is not None:
+                known = self.gradients[index]
+                self.gradients[index] = value if known is None else known.add_(value)
+        return [
+            torch.zeros_like(leaf) if slope is None and leaf is not None else slope
+            for slope, leaf in zip(slopes, leaves, strict=True)
+        ]
+
+
+def _wants(tensor: Tensor | None) -> bool:
+    return tensor is not None and tensor.requires_grad
+
+
+def _twice(
+    ctx: Any, saved: list[Tensor | None], grads: list[Tensor | None]
+) -> list[Tensor | None]:
+    """Return gradients that can be differentiated; holds arrays of all edges."""
+    # Views: x is a function of displacements and parameters, too, but what is wanted
+    # here are derivatives of this layer alone.
+    own = [None if t is None else t.view_as(t) for t in saved]
+    learned = [p.view_as(p) for p in ctx.parameters]
+    known = {id(p): view for p, view in zip(ctx.parameters, learned, strict=True)}
+    whole = _Whole(ctx.layer, ctx.rows, ctx.cutoff)
+    named = {n: known[id(p)] for n, p in whole.named_parameters() if id(p) in known}
+    out = torch.func.functional_call(whole, named, tuple(own))
+    wanted: list[Any] = [t for t in [*own, *learned] if _wants(t)]
+    pairs = [(o, g) for o, g in zip(out, grads, strict=True) if o is not None]
+    found = iter(
+        torch.autograd.grad(
+            [o for o, _ in pairs],
+            wanted,
+            [g for _, g in pairs],
+            create_graph=True,
+            materialize_grads=True,
+        )
+    )
+    return [next(found) if _wants(t) else None for t in [*own, *learned]]
+
+
+class _Whole(nn.Module):
+    """A layer in one piece, by operations that torch differentiates.
+
+    Args:
+        layer: The layer.
+        rows: Its edges.
+        cutoff: Last knot of the table.
+    """
+
+    def __init__(self, layer: "FLTLayer", rows: Rows, cutoff: float) -> None:
+        super().__init__()
+        self.layer, self.rows, self.cutoff = layer, rows, cutoff
+
+    def forward(
+        self,
+        x: Tensor,
+        vec: Tensor | None,
+        far_scalars: Tensor | None,
+        far_vectors: Tensor | None,
+        delta: Tensor,
+        table: Tensor,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the features after the layer."""
+        edges = Edges(self.rows, delta, table, self.cutoff)
+        near = NearRows(edges, self.layer.near.sizes)
+        sums = near.differentiable(*self.layer.send(x, vec), 0, len(x))
+        return self.layer.receive(x, vec, far_scalars, far_vectors, sums)

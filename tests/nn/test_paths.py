@@ -1,0 +1,80 @@
+"""The path of near heads: the cheaper one, and the same numbers on both sides."""
+
+import pytest
+import torch
+from ase.build import molecule
+
+from molflt.model import FLTEncoder
+from molflt.nn import paths
+from molflt.nn.paths import can_stream, near_path
+
+from .conftest import make_geometry
+
+
+@pytest.fixture
+def costs(monkeypatch):
+    """Constants to be changed by a test."""
+    own = paths.Costs()
+    monkeypatch.setattr(paths, "COSTS", own)
+    return own
+
+
+def test_small_graphs_are_dense_and_large_ones_are_not():
+    small, _ = make_geometry([molecule("C6H6")] * 3)
+    assert near_path("auto", small) == "dense"
+    chain = molecule("H2O", vacuum=1.0) * (400, 1, 1)
+    chain.pbc = False
+    large, _ = make_geometry([chain])
+    assert near_path("auto", large) == "linear"
+
+
+def test_the_boundary_is_where_costs_are_equal(costs):
+    geometry, _ = make_geometry([molecule("C6H6"), molecule("H2O")])
+    edges, slots = 2 * len(geometry.pairs.first), 2 * 12**2
+    costs.dense_slot, costs.linear_edge = 1.0, slots / edges
+    assert near_path("auto", geometry) == "dense"
+    costs.linear_edge *= 0.99
+    assert near_path("auto", geometry) == "linear"
+    assert near_path("dense", geometry) == "dense"
+    costs.stream_edges = edges
+    assert near_path("linear", geometry) == "streamed"
+    costs.streamed_edge = costs.dense_slot * slots / edges
+    assert near_path("auto", geometry) == "dense"
+
+
+def test_padding_does_not_move_the_boundary(costs):
+    geometry, _ = make_geometry([molecule("C6H6"), molecule("CH3CH2OH")])
+    costs.dense_slot, costs.linear_edge = 1.0, 288 / (2 * len(geometry.pairs.first))
+    assert near_path("auto", geometry) == "dense"
+    assert near_path("auto", geometry.in_slots()) == "dense"
+    costs.linear_edge *= 0.99
+    assert near_path("auto", geometry.in_slots()) == "linear"
+
+
+def test_both_sides_of_every_boundary_agree(structures, costs):
+    encoder = FLTEncoder(
+        width=8, num_layers=2, num_near_heads=2, num_far_heads=0, near_components=6
+    ).double()
+    geometry, pos = make_geometry(structures, cutoff=5.0)
+    z = torch.tensor([n for atoms in structures for n in atoms.numbers])
+    found = []
+    for dense_slot, stream_edges in ((0.0001, 10**9), (1e9, 10**9), (1e9, 0)):
+        costs.dense_slot, costs.stream_edges = dense_slot, stream_edges
+        found.append(
+            (
+                near_path("auto", geometry),
+                *encoder(z, pos, geometry.batch, geometry=geometry),
+            )
+        )
+    assert [path for path, *_ in found] == ["dense", "linear", "streamed"]
+    for _, x, vec in found[1:]:
+        torch.testing.assert_close(x, found[0][1], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(vec, found[0][2], rtol=1e-10, atol=1e-10)
+
+
+def test_mixed_precision_is_not_streamed():
+    values = torch.zeros(1, dtype=torch.float32)
+    assert can_stream(values)
+    assert not can_stream(values.bfloat16())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not can_stream(values)

@@ -1,0 +1,183 @@
+"""Streamed layers and embedding: the same function and derivatives of any order."""
+
+import pytest
+import torch
+from ase.build import bulk
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from molflt.nn import paths, rows, streaming
+from molflt.nn.attention import FLTAttention
+from molflt.nn.block import FLTLayer
+from molflt.nn.embedding import AtomEmbedding
+from molflt.nn.shells import RadialShells
+
+from .conftest import assert_same_gradients, make_geometry
+
+KINDS = {
+    "scalars": {"vector_width": 0, "num_far_heads": 1},
+    "vectors": {"vector_width": 4, "num_far_heads": 0},
+    "matrices and far heads": {
+        "vector_width": 4,
+        "matrix_head_width": 2,
+        "num_far_heads": 1,
+    },
+}
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def backend(request, monkeypatch):
+    monkeypatch.setenv("MOLFLT_KERNELS", "1" if request.param == "compiled" else "0")
+    if request.param == "compiled" and rows.load("rows") is None:
+        pytest.skip("no C++ compiler")
+    # Several blocks even in systems of a few atoms.
+    monkeypatch.setattr(streaming, "ATOMS", 7)
+    monkeypatch.setattr(rows, "TORCH_EDGES", 60)
+
+
+class Network(torch.nn.Module):
+    """Embedding and a layer, with what they are evaluated on."""
+
+    def __init__(self, structures, options, near_heads=2):
+        super().__init__()
+        shells = RadialShells(6, 1.0, 0.02)
+        attention = FLTAttention(
+            8,
+            num_near_heads=near_heads,
+            cutoff=4.0,
+            near_shells=shells,
+            far_shells=RadialShells(4, 0.6, 0.1),
+            head_width=3,
+            vector_head_width=2,
+            **options,
+        )
+        self.embedding = AtomEmbedding(8, shells, cutoff=4.0)
+        self.layer = FLTLayer(8, attention)
+        self.structures = structures
+        self.z = torch.tensor([z for atoms in structures for z in atoms.numbers])
+        self.pos = make_geometry(structures)[1].requires_grad_(True)
+        self.vec = None
+        if attention.vector_width:
+            self.vec = torch.randn(len(self.z), 3, 4, requires_grad=True)
+
+    def run(self, monkeypatch, streamed):
+        limit = 0 if streamed else 10**12
+        monkeypatch.setattr(paths.COSTS, "stream_edges", limit)
+        geometry, _ = make_geometry(self.structures, pos=self.pos)
+        x = self.embedding(self.z, torch.zeros_like(self.z), geometry)
+        return x, *self.layer(x, self.vec, geometry, "linear")
+
+    @property
+    def inputs(self):
+        vectors = [] if self.vec is None else [self.vec]
+        return [self.pos, *vectors, *self.parameters()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streamed_equals_linear_in_value_and_gradient(
+    structures, kind, backend, monkeypatch
+):
+    network = Network(structures, KINDS[kind])
+    streamed = network.run(monkeypatch, True)
+    assert "Stream" in type(streamed[1].grad_fn).__name__
+    linear = network.run(monkeypatch, False)
+    for one, two in zip(streamed, linear, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
+    assert_same_gradients(streamed, linear, network.inputs)
+
+
+def test_streamed_equals_linear_in_second_derivatives(structures, monkeypatch):
+    """Training on forces differentiates the gradient by positions."""
+    network = Network(structures, KINDS["matrices and far heads"])
+    slopes = []
+    for streamed in (True, False):
+        out = network.run(monkeypatch, streamed)
+        total = sum(part.square().sum() for part in out if part is not None)
+        (slope,) = torch.autograd.grad(total, network.pos, create_graph=True)
+        slopes.append((slope,))
+    torch.testing.assert_close(slopes[0][0], slopes[1][0], rtol=1e-10, atol=1e-10)
+    assert_same_gradients(*slopes, network.inputs, rtol=1e-8, atol=1e-8)
+
+
+def test_gradient_is_that_of_finite_differences(structures, backend, monkeypatch):
+    network = Network(structures, KINDS["matrices and far heads"])
+
+    def energy(pos, *_):
+        network.pos = pos
+        return sum(part.square().sum() for part in network.run(monkeypatch, True))
+
+    assert torch.autograd.gradcheck(energy, (network.pos,), fast_mode=True)
+
+
+def test_threads_share_nothing_they_write(structures, monkeypatch):
+    """Rows in blocks of one on several threads: the same numbers, gradients too."""
+    network = Network(structures, KINDS["matrices and far heads"])
+    torch.set_num_threads(1)
+    alone = network.run(monkeypatch, True)
+    gradients = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        monkeypatch.setattr("molflt.nn.kernels.build.ROWS", 1)
+        out = network.run(monkeypatch, True)
+        for one, two in zip(alone, out, strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-13)
+        total = sum(part.square().sum() for part in out)
+        gradients.append(torch.autograd.grad(total, network.inputs, allow_unused=True))
+    for one, two in zip(*gradients, strict=True):
+        if one is not None:
+            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
+
+
+def test_float32_agrees_with_linear_to_1e_5(structures, backend, monkeypatch):
+    network = Network(structures, KINDS["matrices and far heads"]).float()
+    network.pos = network.pos.detach().float()
+    network.vec = network.vec.detach().float()
+    with torch.no_grad():
+        streamed = network.run(monkeypatch, True)
+        linear = network.run(monkeypatch, False)
+    for one, two in zip(streamed, linear, strict=True):
+        error = (one - two).abs().max() / two.abs().max()
+        assert error < 1e-5
+
+
+class Largest(TorchDispatchMode):
+    """Notes the largest tensor that any operation makes."""
+
+    size = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(tensor, torch.Tensor) and tensor._base is None:
+                self.size = max(self.size, tensor.numel())
+        return out
+
+
+@pytest.mark.parametrize("forces", [False, True])
+def test_no_array_of_pairs_times_channels(forces, backend, monkeypatch):
+    """Nothing is larger than what pairs themselves or all atoms' features take."""
+    monkeypatch.setattr(streaming, "ATOMS", 50)
+    monkeypatch.setattr(rows, "TORCH_EDGES", 500)
+    crystal = bulk("NaCl", "rocksalt", 5.6) * (7, 7, 7)
+    network = Network([crystal], KINDS["vectors"])
+    num_pairs = 9 * len(crystal)  # 18 neighbours each, within 4 Å
+    numbers = network.layer.masked.near.sizes.width * len(crystal)
+    with torch.set_grad_enabled(forces), Largest() as streamed:
+        out = network.run(monkeypatch, True)
+        if forces:
+            sum(part.square().sum() for part in out).backward()
+    assert num_pairs <= streamed.size <= max(3 * num_pairs, numbers)
+    with torch.no_grad(), Largest() as linear:
+        network.run(monkeypatch, False)
+    assert linear.size > 3 * streamed.size
+
+
+def test_hooks_on_the_attention_are_called_at_every_size(structures, monkeypatch):
+    network = Network(structures, KINDS["vectors"])
+    called = []
+    handle = network.layer.attention.register_forward_hook(
+        lambda *_: called.append(True)
+    )
+    network.run(monkeypatch, True)
+    handle.remove()
+    assert called
