@@ -80,11 +80,11 @@ class Nufft:
             for axis, m in enumerate(sizes)
         ]
 
-    def to_modes(self, values: Complex[Tensor, "c n"]) -> Complex[Tensor, "c k l m"]:
+    def to_modes(self, values: Complex[Tensor, "c n"]) -> Complex[Tensor, "c x y z"]:
         """Return F_m of each row of values."""
         return _ToModes.apply(self.points, values, self)
 
-    def to_points(self, modes: Complex[Tensor, "c k l m"]) -> Complex[Tensor, "c n"]:
+    def to_points(self, modes: Complex[Tensor, "c x y z"]) -> Complex[Tensor, "c n"]:
         """Return u_j of each row of modes."""
         return _ToPoints.apply(self.points, modes, self)
 
@@ -248,6 +248,6 @@ class _Waves:
         return out
 
 
-def wrapped(fraction: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-    """Return 2 pi times fractional coordinates, moved into [-pi, pi]."""
+def wrapped(fraction: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Return 2 pi times numbers of turns, moved into [-pi, pi]."""
     return 2 * math.pi * (fraction - torch.round(fraction).detach())
