@@ -46,7 +46,8 @@ class FarCosts(NamedTuple):
     `math.inf` to forbid a way.
 
     Args:
-        pair: A pair of atoms and one kernel, dense.
+        pair: A pair of atoms and one kernel, dense, in closed form.
+        entry: The same where modes are multiplied out, without the products.
         product: A multiplication and addition of a matrix product.
         wave: Cosine and sine of a mode at an atom.
         node: A node of the grid around an atom, in one transform.
@@ -54,12 +55,13 @@ class FarCosts(NamedTuple):
         transform: A transform of one graph, whatever its size.
     """
 
-    pair: float = 1e-8
-    product: float = 4e-11
-    wave: float = 1.5e-8
-    node: float = 6e-10
-    frequency: float = 5e-8
-    transform: float = 5e-5
+    pair: float = 5e-8
+    entry: float = 1e-8
+    product: float = 3e-11
+    wave: float = 2.5e-8
+    node: float = 4e-10
+    frequency: float = 3.5e-8
+    transform: float = 1e-4
 
     def seconds(self, way: Way, sizes: FarSizes) -> float:
         """Return the time of one way; infinite if it would not fit in memory."""
@@ -67,8 +69,10 @@ class FarCosts(NamedTuple):
         if way == "dense":
             if pairs * sizes.kernels > MAX_PAIRS:
                 return math.inf
-            depth = 2 * sizes.waves if sizes.periodic else 0
-            return pairs * sizes.kernels * (self.pair + depth * self.product)
+            one = self.pair
+            if sizes.periodic:
+                one = self.entry + 2 * sizes.waves * self.product
+            return pairs * sizes.kernels * one
         if way == "waves":
             phases = sizes.slots * sizes.waves
             if phases > MAX_PHASES:

@@ -44,12 +44,14 @@ def transformed(
     single = eps >= SINGLE_EPS and geometry.dtype != torch.float64
     dtype = torch.float32 if single else torch.float64
     heads = range(split[0].shape[1])
-    scalars, turned = [], []
+    scalars, turned, places = [], [], []
     for graph, rows in enumerate(geometry.rows):
         grid = lattice.grid(graph, rows, dtype, eps, engine)
         density = mixture.density(grid.vectors) * grid.weights  # (h or 2h, m)
         density = density.to(dtype)
-        q, k, *values = [part[rows].to(dtype).unbind(1) for part in split]
+        places.append(rows.start + grid.order)
+        mine = [part[rows].index_select(0, grid.order).to(dtype) for part in split]
+        q, k, *values = [part.unbind(1) for part in mine]
         out = [kernel_sum(grid, density[h], q[h], k[h], values[0][h]) for h in heads]
         scalars.append(torch.cat(out, dim=1))
         if vectors:
@@ -59,18 +61,14 @@ def transformed(
     q, k, v = split[:3]
     own = mixture.weights[: len(heads)].sum(1).view(-1, 1)  # f_h(0)
     itself = own * (q * k).sum(-1, keepdim=True) * v
-    rest = _rows(scalars, geometry).to(v.dtype) - itself.flatten(1)
-    return rest, _rows(turned, geometry).to(v.dtype) if vectors else None
-
-
-def _rows(graphs: list[Tensor], geometry: Geometry) -> Float[Tensor, "n *f"]:
-    """Return rows of all atoms from those of each graph; padding is 0."""
-    if len(graphs) == 1 and len(graphs[0]) == len(geometry.batch):
-        return graphs[0]
-    out = graphs[0].new_zeros(len(geometry.batch), *graphs[0].shape[1:])
-    index = torch.arange(len(out), device=out.device)
-    where = torch.cat([index[rows] for rows in geometry.rows])
-    return out.index_copy(0, where, torch.cat(graphs))
+    atoms = torch.cat(places)
+    blank = v.new_zeros(len(v), v[0].numel())  # padding stays 0
+    rest = blank.index_copy(0, atoms, torch.cat(scalars).to(v.dtype))
+    rest = rest - itself.flatten(1)
+    if not vectors:
+        return rest, None
+    blank = blank.unsqueeze(1).expand(-1, 3, -1)
+    return rest, blank.index_copy(0, atoms, torch.cat(turned).to(v.dtype))
 
 
 def kernel_sum(

@@ -12,6 +12,7 @@ from torch import Tensor
 from molflt.nn.lattice import Lattice, Modes
 from molflt.nn.nufft import wrapped
 from molflt.nn.pairs import AllPairs, Pairs
+from molflt.nn.shells import RadialShells
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
 PAIR_MULTIPLE = 512  # lists of pairs in slots have few different lengths
@@ -65,7 +66,7 @@ class Geometry:
         self.is_periodic = pbc is not None and bool(pbc.any())
         self.pairs: Pairs | None = None
         self._all_pairs: AllPairs | None = None
-        self._lattices: dict[tuple[float, float], Lattice] = {}
+        self._lattices: dict[tuple[RadialShells, float], Lattice] = {}
         self._modes: dict[tuple[float, float], Modes] = {}
 
     def set_pairs(self, first: Tensor, second: Tensor, shift: Tensor) -> None:
@@ -145,24 +146,23 @@ class Geometry:
             if distances is not None:
                 distances.forget()
 
-    def lattice(self, band: float, reach: float) -> Lattice:
-        """Return each graph's box and the reciprocal vectors within a band.
+    def lattice(self, shells: RadialShells, tolerance: float) -> Lattice:
+        """Return each graph's box and the frequencies that the shells need in it.
 
         Args:
-            band: Largest |G| kept [cycles/Å].
-            reach: Distance [Å] beyond which the kernel counts as zero.
+            shells: Shells of the kernel.
+            tolerance: Error of the kernel, `RadialShells.support`.
         """
-        if (band, reach) not in self._lattices:
-            self._lattices[band, reach] = Lattice(
+        if (shells, tolerance) not in self._lattices:
+            self._lattices[shells, tolerance] = Lattice(
                 self.centred,
                 self.batch,
                 self.num_graphs,
                 self.cell,
                 self.pbc,
-                band,
-                reach,
+                *shells.support(tolerance),
             )
-        return self._lattices[band, reach]
+        return self._lattices[shells, tolerance]
 
     def modes(self, lattice: Lattice) -> Modes:
         """Return the waves of all atoms written out: atoms x modes of memory."""

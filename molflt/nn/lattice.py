@@ -11,6 +11,9 @@ from molflt.errors import InputError
 from molflt.nn.nufft import Engine, Nufft, Shape, wrapped
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
+# Points of one block of 6^3 frequencies stand together: their surroundings on the grid
+# stay in the cache. A million atoms take half of the time.
+BLOCK = 6
 MAX_GRID = 2**27  # frequencies of one transform: 1 GiB in float32, several at once
 
 
@@ -51,6 +54,7 @@ class ModeGrid:
         weights: 1 / V [1/Å^3].
         steps: Integers (m, 3) with G = steps @ inverse box.
         sizes: Largest integer of each axis.
+        order: Row of each point of `nufft` among the atoms of the graph (n,).
     """
 
     def __init__(
@@ -60,8 +64,10 @@ class ModeGrid:
         weights: Float[Tensor, ""],
         steps: Int[Tensor, "m 3"],
         sizes: Shape,
+        order: Int[Tensor, " n"],
     ) -> None:
         self.nufft, self.vectors, self.weights = nufft, vectors, weights
+        self.order = order
         self.shape = [2 * m + 1 for m in sizes]
         stride = steps.new_tensor([self.shape[1] * self.shape[2], self.shape[2], 1])
         middle = (steps.new_tensor(sizes) * stride).sum()
@@ -192,12 +198,14 @@ class Lattice:
         vectors = steps.double() @ self.inverse[graph].T
         kept = torch.linalg.vector_norm(vectors.detach(), dim=1) <= self.band
         points = wrapped(self.fraction[rows]).to(dtype)
+        order = near_in_memory(points.detach(), sizes)
         return ModeGrid(
-            Nufft(points, sizes, eps, engine),
+            Nufft(points.index_select(0, order), sizes, eps, engine),
             vectors[kept].to(dtype),
             (1 / self.volume[graph]).to(dtype),
             steps[kept],
             sizes,
+            order,
         )
 
 
@@ -207,6 +215,14 @@ def _half_steps(sizes: Shape, device: torch.device) -> Int[Tensor, "m 3"]:
     steps = torch.cartesian_prod(axes[0][sizes[0] :], axes[1], axes[2])
     m0, m1, m2 = steps.unbind(1)
     return steps[(m0 > 0) | (m1 > 0) | ((m1 == 0) & (m2 >= 0))]
+
+
+def near_in_memory(points: Float[Tensor, "n 3"], sizes: Shape) -> Int[Tensor, " n"]:
+    """Return an order of points in [-pi, pi] by blocks of the grid."""
+    count = [(2 * m + 1) // BLOCK + 1 for m in sizes]
+    scale = points.new_tensor(count) / (2 * math.pi)
+    block = ((points + math.pi) * scale).long()
+    return ((block[:, 0] * count[1] + block[:, 1]) * count[2] + block[:, 2]).argsort()
 
 
 def _boxes(

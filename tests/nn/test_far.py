@@ -26,6 +26,7 @@ from .conftest import (
 )
 
 WAVES, NUFFT = FarCosts(node=math.inf), FarCosts(wave=math.inf)
+SMALL_GRID = (0.4, 0.07)  # band and least width, for tests of many transforms
 LINEAR = pytest.mark.parametrize("costs", [WAVES, NUFFT], ids=["waves", "nufft"])
 EVERY = pytest.mark.parametrize(
     ("path", "costs"),
@@ -95,7 +96,7 @@ def test_dense_and_waves_agree_to_rounding_on_a_lattice():
 def test_transforms_and_their_twin_are_one_function():
     geometry, pos = make_geometry(periodic_structures())
     module, x = far(), features(len(pos))
-    lattice = geometry.lattice(*module.mixture.shells.support(1e-4))
+    lattice = geometry.lattice(module.mixture.shells, 1e-4)
     split = module.project.split(x)
     fast, slow = (
         transformed(module.mixture, lattice, geometry, split, 1e-12, True, engine)
@@ -200,26 +201,27 @@ def test_error_of_forces_stress_and_what_trains_on_them(kind, costs):
     x = features(len(structure))
     for tolerance in (1e-3, 1e-5, 1e-8):
         torch.manual_seed(0)
-        module = far(True, tolerance, costs)
+        module = far(True, tolerance, costs, *SMALL_GRID)
         torch.manual_seed(0)
-        exact = far(True, 1e-12, WAVES)
+        exact = far(True, 1e-12, WAVES, *SMALL_GRID)
         path = "dense" if kind == "open" else "linear"
         fine = forces_and_stress(structure, x, path, exact)
         norm = norms(module, x, make_geometry([structure])[0])[0]
         scale = float(norm.detach().sum())
-        for one, two in zip(
-            forces_and_stress(structure, x, "linear", module), fine, strict=True
-        ):
-            assert float((one - two).abs().max()) < 2 * math.pi * tolerance * scale
+        rough = forces_and_stress(structure, x, "linear", module)
+        for one, two in zip(rough, fine, strict=True):
+            error = (one - two).detach().abs().max()
+            assert float(error) < 2 * math.pi * tolerance * scale
 
 
-@LINEAR
-@pytest.mark.parametrize("kept", [0, far_sums.KEPT])
-def test_forces_have_second_derivatives(kept, costs, monkeypatch):
+@pytest.mark.parametrize(
+    ("costs", "kept"), [(WAVES, 0), (NUFFT, 0), (NUFFT, far_sums.KEPT)]
+)
+def test_forces_have_second_derivatives(costs, kept, monkeypatch):
     """Also where a backward pass sums anew what it did not keep."""
     monkeypatch.setattr(far_sums, "KEPT", kept)
     structure = bulk("NaCl", "rocksalt", 5.6)
-    module = far(True, 1e-10, costs)
+    module = far(True, 1e-10, costs, *SMALL_GRID)
     pos = torch.tensor(structure.positions + [[0.1, 0.2, 0.3], [0, 0, 0]])
     inputs = (pos.requires_grad_(True), features(2))
 
@@ -227,7 +229,6 @@ def test_forces_have_second_derivatives(kept, costs, monkeypatch):
         geometry, _ = make_geometry([structure], pos=pos)
         return energy(module, x, geometry, "linear")
 
-    assert torch.autograd.gradcheck(run, inputs, atol=1e-6, fast_mode=True)
     assert torch.autograd.gradgradcheck(run, inputs, atol=1e-6, fast_mode=True)
 
 
@@ -265,6 +266,7 @@ def test_a_box_smaller_than_the_reach_aliases(monkeypatch):
     x = features(len(pos))
     exact = module(x, geometry, "dense")[0]
     monkeypatch.setattr(RadialShells, "support", lambda self, tolerance: (1.0, 1.0))
+    geometry.forget()
     aliased = module(x, geometry, "linear")[0]
     assert (aliased - exact).abs().max() > 1e-2 * exact.abs().max()
 
@@ -278,6 +280,7 @@ def test_a_lower_band_or_reach_breaks_the_tolerance(monkeypatch):
     assert max(relative_errors(module, x, geometry, exact)) < 1e-8
     for less in ((0.8 * band, reach), (band, 0.8 * reach)):
         monkeypatch.setattr(RadialShells, "support", lambda *_, less=less: less)
+        geometry.forget()
         assert max(relative_errors(module, x, geometry, exact)) > 1e-8
 
 
@@ -294,25 +297,26 @@ def test_float32_reaches_the_default_tolerance():
     got = module.float()(x.float(), geometry, "linear")
     for one, two, norm in zip(got, exact, (scalars, vectors[:, None]), strict=True):
         assert one.dtype == torch.float32
-        assert float(((one - two).abs() / norm).max()) < 1e-4
+        error = ((one.detach() - two).abs() / norm.detach()).max()
+        assert float(error) < 1e-4
 
 
 @pytest.mark.parametrize("periodic", [True, False])
 def test_costs_choose_and_both_sides_of_a_boundary_agree(periodic):
     """Dense below a size, transforms above; the values do not jump there."""
     module = far(True, 1e-6, FarCosts(wave=math.inf), band=0.3, min_width=0.05)
-    sizes = [12, 24, 48, 96, 192, 384]
+    sizes = [3, 12, 48, 96, 192]
     systems = []
     for size in sizes:
-        atoms = bulk("Cu", cubic=True) * (2, 2, size)
+        atoms = bulk("Cu", cubic=True) * (2, 4, size)
         atoms.pbc = periodic
-        systems.append(make_geometry([atoms], cutoff=2.0))
+        systems.append(make_geometry([atoms], cutoff=1.5))
     ways = [module.way(geometry) for geometry, _ in systems]
     assert ways[0] == "dense"
     assert ways[-1] == "nufft"
     boundary = ways.index("nufft")
     assert set(ways[boundary:]) == {"nufft"}
-    geometry, pos = make_geometry([bulk("Cu", cubic=True) * (2, 2, 12)], cutoff=2.0)
+    geometry, pos = make_geometry([bulk("Cu", cubic=True) * (2, 4, 3)], cutoff=1.5)
     x = features(len(pos))
     rows = [[y.detach() for y in module(x, geometry, "dense")]]
     for costs in (FarCosts(wave=math.inf, transform=0.0, node=0.0), WAVES):
