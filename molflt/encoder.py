@@ -63,6 +63,8 @@ class FLTEncoder(nn.Module):
         num_features: `additive`, "favor": random features of the softmax kernel.
         sampling: `additive`: how frequencies are drawn.
         seed: Seed of the random frequencies and features.
+        far_tolerance: Error of the far heads of `masked` where they are not evaluated
+            pair by pair, relative to the sum of absolute values.
 
     Raises:
         ValueError: Options that contradict each other.
@@ -95,6 +97,7 @@ class FLTEncoder(nn.Module):
         num_features: int = 64,
         sampling: Sampling = "sobol",
         seed: int = 0,
+        far_tolerance: float = 1e-4,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -131,6 +134,7 @@ class FLTEncoder(nn.Module):
                     num_features,
                     sampling,
                     seed + 2 * index,
+                    far_tolerance,
                 ),
                 expansion,
             )

@@ -48,6 +48,8 @@ class FLTAttention(nn.Module):
         num_features: `additive`: features of "favor".
         sampling: `additive`: how frequencies are drawn.
         seed: Seed of frequencies and features.
+        far_tolerance: `masked`: error of far heads relative to the sum of absolute
+            values, where they are not evaluated pair by pair.
 
     Raises:
         ValueError: Options that contradict each other.
@@ -75,6 +77,7 @@ class FLTAttention(nn.Module):
         num_features: int = 64,
         sampling: Sampling = "sobol",
         seed: int = 0,
+        far_tolerance: float = 1e-4,
     ) -> None:
         super().__init__()
         if form not in ("masked", "additive"):
@@ -99,6 +102,7 @@ class FLTAttention(nn.Module):
                 vector_head_width,
                 matrix_head_width,
                 far_head_width,
+                far_tolerance,
             )
             if vector_width:
                 self.num_contractions = num_near_heads * matrix_head_width

@@ -4,47 +4,19 @@ Built once per forward pass and shared by all layers.
 """
 
 import copy
-import math
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from molflt.errors import InputError
 from molflt.nn.displacements import PairIndex, displacements
+from molflt.nn.lattice import Lattice, Modes
+from molflt.nn.nufft import wrapped
 from molflt.nn.pairs import AllPairs, Pairs
+from molflt.nn.shells import RadialShells
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
 PAIR_MULTIPLE = 512  # lists of pairs in slots have few different lengths
-MAX_PHASES = 2**28  # atoms x modes: 6 GiB in float64 with cosines and sines
-
-
-class Modes:
-    """Reciprocal-lattice vectors G of each graph's box, half of them (G and -G pair).
-
-        sum over T of f(D + T) = (1 / V) sum over G of g(G) exp(2 pi i G.D)
-
-    so with weights 2 / V for every G kept and 1 / V for G = 0 the sum runs over
-    cos(2 pi G.D) alone. Padded to the graph with most modes; padding has weight 0.
-
-    Args:
-        vectors: G (g, m, 3) [cycles/Å].
-        weights: Weight of each G (g, m) [1/Å^3].
-        phase: 2 pi G.r of each atom, padded (g, a, m).
-        mask: 1 where a slot holds an atom, otherwise 0 (g, a).
-    """
-
-    def __init__(
-        self,
-        vectors: Float[Tensor, "g m 3"],
-        weights: Float[Tensor, "g m"],
-        phase: Float[Tensor, "g a m"],
-        mask: Float[Tensor, "g a"],
-    ) -> None:
-        self.vectors = vectors
-        self.weights = weights
-        self.cos = torch.cos(phase) * mask.unsqueeze(2)
-        self.sin = torch.sin(phase) * mask.unsqueeze(2)
 
 
 class Geometry:
@@ -95,6 +67,7 @@ class Geometry:
         self.is_periodic = pbc is not None and bool(pbc.any())
         self.pairs: Pairs | None = None
         self._all_pairs: AllPairs | None = None
+        self._lattices: dict[tuple[RadialShells, float], Lattice] = {}
         self._modes: dict[tuple[float, float], Modes] = {}
 
     def set_pairs(self, first: Tensor, second: Tensor, shift: Tensor) -> None:
@@ -124,7 +97,7 @@ class Geometry:
         padded.centred = self.pad(self.centred).flatten(0, 1)
         if self.pairs is not None:
             padded.pairs = self.pairs.in_slots(self.slot, PAIR_MULTIPLE)
-        padded._all_pairs = None
+        padded._all_pairs, padded._lattices = None, {}
         # Modes hold padded arrays already: they are the same, and shared.
         return padded
 
@@ -165,107 +138,52 @@ class Geometry:
         return self._all_pairs
 
     def forget(self) -> None:
-        """Drop functions of distances: parameters may have changed since."""
+        """Drop functions of distances and frequencies: parameters may have changed."""
+        self._lattices.clear()
+        self._modes.clear()
         for distances in (self.pairs, self._all_pairs):
             if distances is not None:
                 distances.forget()
 
-    def modes(self, band: float, reach: float) -> Modes:
-        """Frequencies that represent a band-limited kernel in each graph's box.
-
-        Periodic directions keep their lattice vectors, so periodicity is exact. In an
-        open direction the box is the extent of the atoms plus `reach`: images are then
-        farther than the kernel reaches.
+    def lattice(self, shells: RadialShells, tolerance: float) -> Lattice:
+        """Return each graph's box and the frequencies that the shells need in it.
 
         Args:
-            band: Largest |G| kept [cycles/Å].
-            reach: Distance [Å] beyond which the kernel counts as zero.
-
-        Raises:
-            InputError: Atoms times modes would not fit in memory.
+            shells: Shells of the kernel.
+            tolerance: Error of the kernel, `RadialShells.support`.
         """
-        if (band, reach) not in self._modes:
-            self._modes[band, reach] = self._find_modes(band, reach)
-        return self._modes[band, reach]
-
-    def _find_modes(self, band: float, reach: float) -> Modes:
-        box = self._boxes(reach)
-        inverse = torch.linalg.inv(box)  # columns: reciprocal vectors without 2 pi
-        # |m_i| = |G . a_i| <= band |a_i| for every G within the band.
-        limit = torch.ceil(band * torch.linalg.vector_norm(box, dim=2)).long()
-        top = limit.amax(dim=0).tolist()
-        self._refuse_too_many(math.prod(2 * m + 1 for m in top) // 2)
-        axes = [torch.arange(-m, m + 1, device=box.device) for m in top]
-        grid = torch.cartesian_prod(*axes)
-        m0, m1, m2 = grid.unbind(1)
-        half = (m0 > 0) | ((m0 == 0) & ((m1 > 0) | ((m1 == 0) & (m2 >= 0))))
-        grid = grid[half].double()  # (k, 3)
-        vectors = torch.einsum("kj,gxj->gkx", grid, inverse)
-        kept = torch.linalg.vector_norm(vectors, dim=2) <= band  # (g, k)
-        count = int(kept.sum(1).max())
-        self._refuse_too_many(self.size * count)
-        order = kept.int().argsort(dim=1, descending=True, stable=True)[:, :count]
-        vectors = vectors.gather(1, order[..., None].expand(-1, -1, 3))
-        twice = 2.0 - (grid.square().sum(1) == 0).double()  # 1 for G = 0
-        weights = (twice * kept).gather(1, order) / torch.linalg.det(box).abs()[:, None]
-        # Fractional coordinates first: the phase of an atom far out keeps its digits.
-        fraction = torch.einsum("nx,nxj->nj", self.centred, inverse[self.batch])
-        phase = torch.einsum("gaj,gkj->gak", self.pad(fraction), grid[order])
-        phase = 2 * math.pi * (phase - torch.round(phase).detach())
-        return Modes(
-            vectors.to(self.dtype),
-            weights.to(self.dtype),
-            phase.to(self.dtype),
-            self.mask.to(self.dtype),
-        )
-
-    def _refuse_too_many(self, numbers: int) -> None:
-        if self.num_graphs * numbers > MAX_PHASES:
-            raise InputError(
-                f"Far heads need {self.num_graphs * numbers:,} lattice phases for "
-                f"{self.size:,} atoms in a box of this size, more than fits in memory; "
-                "use a smaller batch, or a model without far heads."
+        if (shells, tolerance) not in self._lattices:
+            self._lattices[shells, tolerance] = Lattice(
+                self.centred,
+                self.batch,
+                self.num_graphs,
+                self.cell,
+                self.pbc,
+                *shells.support(tolerance),
             )
+        return self._lattices[shells, tolerance]
 
-    def _boxes(self, reach: float) -> Float[Tensor, "g 3 3"]:
-        """Lattice vectors; open directions orthogonal to them and long enough."""
-        identity = torch.eye(3, dtype=torch.float64, device=self.batch.device)
-        cell = (
-            self.cell
-            if self.cell is not None
-            else identity.new_zeros(self.num_graphs, 3, 3)
-        )
-        boxes = []
-        for index, periodic in enumerate(self.pbc.tolist()):
-            if all(periodic):
-                boxes.append(cell[index])
-                continue
-            inside = self.centred[self.batch == index].detach()
-            rows: list[Tensor | None] = [
-                cell[index, k] if periodic[k] else None for k in range(3)
-            ]
-            for k in range(3):
-                if rows[k] is None:
-                    rows[k] = _open_direction(
-                        [row for row in rows if row is not None],
-                        inside,
-                        reach,
-                        identity,
-                    )
-            boxes.append(torch.stack([row for row in rows if row is not None]))
-        return torch.stack(boxes)
+    def modes(self, lattice: Lattice) -> Modes:
+        """Return the waves of all atoms written out: atoms x modes of memory."""
+        key = lattice.band, lattice.reach
+        if key not in self._modes:
+            steps, vectors, weights = lattice.half()
+            # Fractional coordinates first: an atom far out keeps its digits.
+            fraction = self.pad(lattice.fraction)
+            phase = torch.einsum("gaj,gkj->gak", fraction, steps.double())
+            self._modes[key] = Modes(
+                vectors.to(self.dtype),
+                weights.to(self.dtype),
+                wrapped(phase).to(self.dtype),
+                self.mask.to(self.dtype),
+            )
+        return self._modes[key]
 
-
-def _open_direction(
-    rows: list[Tensor], inside: Tensor, reach: float, identity: Tensor
-) -> Float[Tensor, "3"]:
-    """A vector orthogonal to `rows`, as long as the atoms' extent along it + reach."""
-    if rows:
-        basis = torch.linalg.qr(torch.stack(rows).T.detach()).Q  # (3, k)
-        rest = identity - basis @ basis.T
-    else:
-        rest = identity
-    axis = rest[:, rest.norm(dim=0).argmax()]
-    axis = axis / axis.norm()
-    along = inside @ axis
-    return axis * (along.max() - along.min() + reach)
+    @property
+    def rows(self) -> list[slice]:
+        """Rows of each graph's atoms, padding left out."""
+        sizes = self.counts.tolist()
+        starts = (self.counts.cumsum(0) - self.counts).tolist()
+        if self.is_full:
+            starts = [graph * self.size for graph in range(self.num_graphs)]
+        return [slice(a, a + n) for a, n in zip(starts, sizes, strict=True)]

@@ -30,6 +30,7 @@ class MaskedAttention(nn.Module):
         vector_head_width: Vector value channels of a near head.
         matrix_head_width: Matrix value channels of a near head; 0: none.
         far_head_width: Value channels of a far head.
+        far_tolerance: Error of far heads where they are not evaluated pair by pair.
 
     Raises:
         ValueError: No heads at all.
@@ -48,6 +49,7 @@ class MaskedAttention(nn.Module):
         vector_head_width: int = 8,
         matrix_head_width: int = 0,
         far_head_width: int = 8,
+        far_tolerance: float = 1e-4,
     ) -> None:
         super().__init__()
         if num_near_heads + num_far_heads == 0:
@@ -76,6 +78,7 @@ class MaskedAttention(nn.Module):
                 query_width=2,
                 shells=far_shells,
                 vectors=self.vectors,
+                tolerance=far_tolerance,
             )
             scalars += num_far_heads * far_head_width
             far_vectors = num_far_heads * far_head_width

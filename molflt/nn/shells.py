@@ -89,6 +89,38 @@ class RadialShells(nn.Module):
         """Distance [Å] beyond which every |phi_t| is below 4e-6."""
         return 5 / (2 * math.pi * self.min_width)
 
+    @torch.no_grad()
+    def support(self, tolerance: float) -> tuple[float, float]:
+        r"""Return the band and the reach that a Fourier sum needs, from k_t and s_t.
+
+        With Q the tail of the normal distribution and q its density, the part of g_t
+        beyond |xi| = k_t + z s_t is::
+
+            P_t(z) = Q(z) + Q(z') + (s_t / k_t) (q(z) - q(z')),   z' = z + 2 k_t / s_t
+
+        band [cycles/Å] is the largest k_t + z_t s_t with P_t(z_t) = tolerance / 4.
+
+        On a lattice of images at least `reach` apart from every atom, each direction
+        adds at most 2 exp(-2 pi^2 s_t^2 reach^2) to phi_t <= 1, three of them hence
+        6 exp(-z^2 / 2) with reach = z / (2 pi min s_t), which is tolerance / 4.
+
+        Half of the tolerance is left for the transforms.
+
+        Args:
+            tolerance: Error of phi_t, which is 1 at r = 0.
+        """
+        k, s = self.radii.double().unsqueeze(1), self.widths.double().unsqueeze(1)
+        z = torch.linspace(0, 10, 401, dtype=torch.float64, device=k.device)
+        far = z + 2 * k / s
+        density = [torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi) for x in (z, far)]
+        tails = [torch.special.ndtr(-x) for x in (z, far)]
+        outside = tails[0] + tails[1] + s / k * (density[0] - density[1])  # (t, z)
+        enough = z[(outside > tolerance / 4).sum(1).clamp(max=len(z) - 1)].unsqueeze(1)
+        band = (k + enough * s).max()
+        reach = math.sqrt(2 * math.log(24 / tolerance)) / (2 * math.pi * s.min())
+        band, reach = torch.stack([band, reach]).tolist()
+        return band, reach
+
     def forward(self, r: Float[Tensor, " p"]) -> Float[Tensor, "t p"]:
         """Return phi_t(r) for distances r [Å]."""
         phase = 2 * math.pi * torch.outer(self.radii, r)

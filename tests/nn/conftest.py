@@ -6,6 +6,7 @@ import torch
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 
 from molflt.neighbors import neighbor_pairs
+from molflt.nn import reference
 from molflt.nn.geometry import Geometry
 
 
@@ -78,3 +79,20 @@ def assert_same_gradients(first, second, inputs, rtol=1e-9, atol=1e-11):
         one = torch.zeros_like(two) if one is None else one
         two = torch.zeros_like(one) if two is None else two
         torch.testing.assert_close(one, two, rtol=rtol, atol=atol)
+
+
+def per_graph(geometry, pos, structures, run):
+    """Run a slow twin graph by graph and stack its rows."""
+    rows = []
+    for index, atoms in enumerate(structures):
+        mine = geometry.batch == index
+        cell = torch.tensor(atoms.cell.array)
+        images = reference.lattice_images(cell, atoms.pbc.tolist(), 8.0)
+        rows.append(run(mine, pos[mine], images))
+    return [
+        None if part[0] is None else torch.cat(part) for part in zip(*rows, strict=True)
+    ]
+
+
+def inputs_of(module, *tensors):
+    return [t for t in tensors if t is not None] + list(module.parameters())

@@ -4,7 +4,6 @@ import pytest
 import torch
 from ase.build import bulk, fcc111, molecule
 
-from molflt.errors import InputError
 from molflt.nn import reference
 from molflt.nn.cutoff import CosineCutoff, PolynomialCutoff
 from molflt.nn.far import FarAttention
@@ -13,9 +12,10 @@ from molflt.nn.shells import RadialShells
 
 from .conftest import (
     assert_same_gradients,
+    inputs_of,
     make_geometry,
     open_structures,
-    periodic_structures,
+    per_graph,
 )
 
 CUTOFF = 4.0
@@ -40,23 +40,6 @@ def features(n, vectors):
     return x, vec
 
 
-def per_graph(geometry, pos, structures, run):
-    """Run a slow twin graph by graph and stack its rows."""
-    rows = []
-    for index, atoms in enumerate(structures):
-        mine = geometry.batch == index
-        cell = torch.tensor(atoms.cell.array)
-        images = reference.lattice_images(cell, atoms.pbc.tolist(), 8.0)
-        rows.append(run(mine, pos[mine], images))
-    return [
-        None if part[0] is None else torch.cat(part) for part in zip(*rows, strict=True)
-    ]
-
-
-def inputs_of(module, *tensors):
-    return [t for t in tensors if t is not None] + list(module.parameters())
-
-
 @pytest.mark.parametrize("vectors", [True, False])
 @pytest.mark.parametrize("path", ["dense", "linear"])
 def test_near_path_equals_slow_twin(structures, path, vectors):
@@ -77,73 +60,6 @@ def test_near_path_equals_slow_twin(structures, path, vectors):
         if one is not None:
             torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
     assert_same_gradients(fast, slow, inputs_of(module, x, vec, pos))
-
-
-@pytest.mark.parametrize("vectors", [True, False])
-def test_far_dense_path_equals_slow_twin_on_open_systems(vectors):
-    compare_far(open_structures(), "dense", vectors, tolerance=1e-10)
-
-
-@pytest.mark.parametrize("vectors", [True, False])
-def test_far_linear_path_equals_slow_twin_within_its_tail(vectors):
-    # 5 standard deviations of the spectrum lie within the band, 5 of f within reach.
-    compare_far(open_structures(), "linear", vectors, tolerance=5e-5)
-
-
-@pytest.mark.parametrize("path", ["dense", "linear"])
-def test_far_paths_equal_the_sum_over_images(path):
-    compare_far(periodic_structures(), path, True, tolerance=5e-5)
-
-
-def compare_far(structures, path, vectors, tolerance):
-    module = far(vectors)
-    pos = make_geometry(structures)[1].requires_grad_(True)
-    geometry, _ = make_geometry(structures, pos=pos)
-    x, _ = features(len(pos), False)
-    fast = module(x, geometry, path)
-    slow = per_graph(
-        geometry,
-        pos,
-        structures,
-        lambda mine, places, images: reference.far_attention(
-            module, x[mine], places, images
-        ),
-    )
-    for one, two in zip(fast, slow, strict=True):
-        if one is not None:
-            scale = float(two.detach().abs().max())
-            torch.testing.assert_close(
-                one, two, rtol=tolerance, atol=tolerance * max(scale, 1.0)
-            )
-    scaled = max(tolerance * 100, 1e-9)
-    assert_same_gradients(
-        fast, slow, inputs_of(module, x, pos), rtol=scaled, atol=scaled
-    )
-
-
-def test_far_dense_and_linear_agree_to_rounding_on_a_lattice():
-    geometry, pos = make_geometry(periodic_structures())
-    module = far(True)
-    x, _ = features(len(pos), False)
-    for one, two in zip(
-        module(x, geometry, "dense"), module(x, geometry, "linear"), strict=True
-    ):
-        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
-
-
-def test_a_box_smaller_than_the_reach_aliases():
-    """Negative test: images inside the reach of f spoil the Fourier path."""
-    geometry, pos = make_geometry(open_structures())
-    module = far(False)
-    with torch.no_grad():
-        module.mixture.coefficients.fill_(1.0)
-    x, _ = features(len(pos), False)
-    exact = module(x, geometry, "dense")[0]
-    shells = module.mixture.shells
-    # The same band with a box that leaves no room between images.
-    geometry._modes = {(shells.band, shells.reach): geometry._find_modes(0.8, 1.0)}
-    aliased = module(x, geometry, "linear")[0]
-    assert (aliased - exact).abs().max() > 1e-2 * exact.abs().max()
 
 
 def test_an_atom_does_not_attend_to_itself_but_to_its_images():
@@ -212,10 +128,3 @@ def test_messages_have_unit_scale_at_initialisation(kind):
         scalars, vectors = out[0].detach(), out[1].detach()
         assert 0.1 < float(scalars.std()) < 5
         assert 0.01 < float(vectors.std()) < 5
-
-
-def test_modes_beyond_memory_are_refused(monkeypatch):
-    geometry, pos = make_geometry(open_structures())
-    monkeypatch.setattr("molflt.nn.geometry.MAX_PHASES", 100)
-    with pytest.raises(InputError, match="lattice phases"):
-        far(False)(torch.randn(len(pos), 8), geometry, "linear")

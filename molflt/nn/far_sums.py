@@ -1,0 +1,166 @@
+"""Far heads by non-uniform Fourier transforms, graph by graph and head by head."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from molflt.nn.geometry import Geometry
+from molflt.nn.lattice import Lattice, ModeGrid
+from molflt.nn.nufft import SINGLE_EPS, Engine
+from molflt.nn.spectrum import RadialGaussianMixture
+from molflt.typing import HeadScalars, HeadVectors
+
+CHUNK = 2**26  # complex numbers at atoms and frequencies that are held at once
+KEPT = 2**22  # a backward pass sums anew what has more, instead of keeping it
+
+
+def transformed(
+    mixture: RadialGaussianMixture,
+    lattice: Lattice,
+    geometry: Geometry,
+    split: list[Tensor],
+    eps: float,
+    vectors: bool,
+    engine: Engine = "fast",
+) -> tuple[HeadScalars, HeadVectors | None]:
+    """Return the messages of far heads: scalars (n, h d), vectors (n, 3, h d) or None.
+
+    Graphs set apart in one box need as many frequencies as boxes of their own, and one
+    call instead of many, but longer transforms.
+
+    Args:
+        mixture: Spectra of f of each head and, with vectors, of p.
+        lattice: Frequencies.
+        geometry: Atoms of each graph.
+        split: q, k, v and, with vectors, v', each (n, h, ·).
+        eps: Error of the transforms.
+        vectors: Whether the vectors are wanted.
+        engine: How the transforms are evaluated.
+    """
+    single = eps >= SINGLE_EPS and geometry.dtype != torch.float64
+    dtype = torch.float32 if single else torch.float64
+    heads = range(split[0].shape[1])
+    scalars, turned, places = [], [], []
+    for graph, rows in enumerate(geometry.rows):
+        grid = lattice.grid(graph, rows, dtype, eps, engine)
+        density = mixture.density(grid.vectors) * grid.weights  # (h or 2h, m)
+        density = density.to(dtype)
+        places.append(rows.start + grid.order)
+        mine = [part[rows].index_select(0, grid.order).to(dtype) for part in split]
+        q, k, *values = [part.unbind(1) for part in mine]
+        out = [kernel_sum(grid, density[h], q[h], k[h], values[0][h]) for h in heads]
+        scalars.append(torch.cat(out, dim=1))
+        if vectors:
+            odd = density[len(heads) :]
+            out = [gradient_sum(grid, odd[h], q[h], k[h], values[1][h]) for h in heads]
+            turned.append(torch.cat(out, dim=2))
+    q, k, v = split[:3]
+    own = mixture.weights[: len(heads)].sum(1).view(-1, 1)  # f_h(0)
+    itself = own * (q * k).sum(-1, keepdim=True) * v
+    atoms = torch.cat(places)
+    blank = v.new_zeros(len(v), v[0].numel())  # padding stays 0
+    rest = blank.index_copy(0, atoms, torch.cat(scalars).to(v.dtype))
+    rest = rest - itself.flatten(1)
+    if not vectors:
+        return rest, None
+    blank = blank.unsqueeze(1).expand(-1, 3, -1)
+    return rest, blank.index_copy(0, atoms, torch.cat(turned).to(v.dtype))
+
+
+def kernel_sum(
+    grid: ModeGrid,
+    density: Float[Tensor, " m"],
+    q: Float[Tensor, "n e"],
+    k: Float[Tensor, "n e"],
+    v: Float[Tensor, "n d"],
+) -> Float[Tensor, "n d"]:
+    """Return s_i = sum_j (q_i.k_j) f(r_i - r_j) v_j, images and j = i included.
+
+    Args:
+        grid: Frequencies of the graph.
+        density: g(G) / V at `grid.vectors`.
+        q: Queries.
+        k: Keys.
+        v: Values.
+    """
+
+    def filters() -> list[Tensor]:
+        return [grid.spread(density, odd=False)]
+
+    return _in_chunks(grid, filters, q, k, v, density)[:, 0]
+
+
+def gradient_sum(
+    grid: ModeGrid,
+    density: Float[Tensor, " m"],
+    q: Float[Tensor, "n e"],
+    k: Float[Tensor, "n e"],
+    v: Float[Tensor, "n d"],
+) -> Float[Tensor, "n 3 d"]:
+    """Return S_i = sum_j (q_i.k_j) grad p(r_i - r_j) v_j: weights 2 pi i G g(G) / V."""
+
+    def filters() -> list[Tensor]:
+        slopes = 2 * math.pi * grid.vectors * density.unsqueeze(1)
+        return [1j * grid.spread(slopes[:, axis], odd=True) for axis in range(3)]
+
+    return _in_chunks(grid, filters, q, k, v, density)
+
+
+def _in_chunks(
+    grid: ModeGrid,
+    filters: Callable[[], list[Tensor]],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    density: Tensor,
+) -> Float[Tensor, "n f d"]:
+    """Return sum_e q_e (filter applied to k_e v_d) for each filter, few d at a time."""
+
+    def run(q: Tensor, k: Tensor, v: Tensor, _: Tensor) -> Tensor:
+        modes = grid.nufft.to_modes(_packed(k, v))
+        return torch.stack(
+            [
+                _unpacked(grid.nufft.to_points(modes * weight), q, v.shape[1])
+                for weight in filters()
+            ],
+            dim=1,
+        )
+
+    numbers = (len(v) + len(grid)) * k.shape[1]  # of two channels d
+    step = 2 * max(1, CHUNK // (4 * numbers))
+    parts = []
+    for part in v.split(step, dim=1):
+        if torch.is_grad_enabled() and numbers * part.shape[1] > 2 * KEPT:
+            out = checkpoint(
+                run, q, k, part, density, use_reentrant=False, preserve_rng_state=False
+            )
+        else:
+            out = run(q, k, part, density)
+        parts.append(out)
+    return torch.cat(parts, dim=2)
+
+
+def _packed(
+    k: Float[Tensor, "n e"], v: Float[Tensor, "n d"]
+) -> Complex[Tensor, "c n"]:
+    """Return k_e v_d, two channels d as real and imaginary part of one.
+
+    Filters are real in space, so both parts stay apart: half as many transforms.
+    """
+    v = torch.nn.functional.pad(v, (0, v.shape[1] % 2))
+    pairs = v.unflatten(1, (-1, 2)).transpose(0, 1)  # (d / 2, n, 2)
+    both = k.T[:, None, :, None] * pairs  # (e, d / 2, n, 2)
+    return torch.view_as_complex(both.contiguous()).flatten(0, 1)
+
+
+def _unpacked(
+    fields: Complex[Tensor, "c n"], q: Float[Tensor, "n e"], width: int
+) -> Float[Tensor, "n d"]:
+    """Return sum_e q_e u_ed from what `_packed` became."""
+    both = torch.view_as_real(fields).unflatten(0, (q.shape[1], -1))  # (e, d/2, n, 2)
+    summed = (q.T[:, None, :, None] * both).sum(0)  # (d / 2, n, 2)
+    return summed.transpose(0, 1).flatten(1)[:, :width]

@@ -1,0 +1,277 @@
+"""Boxes of graphs and their reciprocal lattices, which represent smooth kernels."""
+
+import math
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from molflt.errors import InputError
+from molflt.nn.nufft import Engine, Nufft, Shape, wrapped
+from molflt.typing import Cells, GraphIndex, Periodicity, Positions
+
+# Points of one block of 6^3 frequencies stand together: their surroundings on the grid
+# stay in the cache. A million atoms take half of the time.
+BLOCK = 6
+MAX_GRID = 2**27  # frequencies of one transform: 1 GiB in float32, several at once
+
+
+class Modes:
+    """Reciprocal-lattice vectors G of each graph's box, half of them (G and -G pair).
+
+        sum over T of f(D + T) = (1 / V) sum over G of g(G) exp(2 pi i G.D)
+
+    so with weights 2 / V for every G kept and 1 / V for G = 0 the sum runs over
+    cos(2 pi G.D) alone. Padded to the graph with most modes; padding has weight 0.
+
+    Args:
+        vectors: G (g, m, 3) [cycles/Å].
+        weights: Weight of each G (g, m) [1/Å^3].
+        phase: 2 pi G.r of each atom, padded (g, a, m).
+        mask: 1 where a slot holds an atom, otherwise 0 (g, a).
+    """
+
+    def __init__(
+        self,
+        vectors: Float[Tensor, "g m 3"],
+        weights: Float[Tensor, "g m"],
+        phase: Float[Tensor, "g a m"],
+        mask: Float[Tensor, "g a"],
+    ) -> None:
+        self.vectors = vectors
+        self.weights = weights
+        self.cos = torch.cos(phase) * mask.unsqueeze(2)
+        self.sin = torch.sin(phase) * mask.unsqueeze(2)
+
+
+class ModeGrid:
+    """Reciprocal-lattice vectors of one graph on the grid of a Fourier transform.
+
+    Args:
+        nufft: Transforms between the atoms and the grid.
+        vectors: The half of all G (m, 3) [cycles/Å] that `steps` names.
+        weights: 1 / V [1/Å^3].
+        steps: Integers (m, 3) with G = steps @ inverse box.
+        sizes: Largest integer of each axis.
+        order: Row of each point of `nufft` among the atoms of the graph (n,).
+    """
+
+    def __init__(
+        self,
+        nufft: Nufft,
+        vectors: Float[Tensor, "m 3"],
+        weights: Float[Tensor, ""],
+        steps: Int[Tensor, "m 3"],
+        sizes: Shape,
+        order: Int[Tensor, " n"],
+    ) -> None:
+        self.nufft, self.vectors, self.weights = nufft, vectors, weights
+        self.order = order
+        self.shape = [2 * m + 1 for m in sizes]
+        stride = steps.new_tensor([self.shape[1] * self.shape[2], self.shape[2], 1])
+        middle = (steps.new_tensor(sizes) * stride).sum()
+        offset = (steps * stride).sum(1)
+        # G = 0 is its own opposite; every other G of the half has one elsewhere.
+        self._paired = (steps != 0).any(1)
+        self._places = torch.cat([middle + offset, middle - offset[self._paired]])
+
+    def __len__(self) -> int:
+        """Return the number of frequencies of the grid."""
+        return math.prod(self.shape)
+
+    def spread(self, half: Float[Tensor, " m"], *, odd: bool) -> Float[Tensor, "x y z"]:
+        """Return a function of G on the grid, from its values on one half.
+
+        Args:
+            half: Values at `vectors`.
+            odd: Whether the value at -G is the negative; otherwise it is the same.
+        """
+        opposite = half[self._paired]
+        both = torch.cat([half, -opposite if odd else opposite])
+        grid = both.new_zeros(len(self)).index_copy(0, self._places, both)
+        return grid.view(self.shape)
+
+
+class Lattice:
+    """The box of each graph, reciprocal vectors within a band, and atoms' fractions.
+
+    Periodic directions keep their lattice vectors, so periodicity is exact. In an open
+    direction the box is the extent of the atoms plus `reach`: images are then farther
+    than the kernel reaches. Which G there are is fixed in derivatives; the G
+    themselves, 1 / V and fractional positions follow the cell.
+
+    Args:
+        pos: Positions (n, 3) [Å], float64.
+        batch: Graph of each atom (n,), ascending.
+        num_graphs: Number of graphs g.
+        cell: Lattice vectors as rows (g, 3, 3) [Å], float64, or None.
+        pbc: Periodic directions (g, 3).
+        band: Largest |G| kept [cycles/Å].
+        reach: Distance [Å] beyond which the kernel counts as zero.
+    """
+
+    def __init__(
+        self,
+        pos: Positions,
+        batch: GraphIndex,
+        num_graphs: int,
+        cell: Cells | None,
+        pbc: Periodicity,
+        band: float,
+        reach: float,
+    ) -> None:
+        self.band, self.reach = band, reach
+        self._pos, self._batch = pos, batch
+        self._grids: dict[tuple[int, torch.dtype, float, str], ModeGrid] = {}
+        self.box = _boxes(pos, batch, num_graphs, cell, pbc, reach)
+        # Columns: reciprocal vectors without 2 pi.
+        self.inverse = torch.linalg.inv(self.box)
+        self.volume = torch.linalg.det(self.box).abs()
+        # |m_i| = |G . a_i| <= band |a_i| for every G within the band.
+        lengths = torch.linalg.vector_norm(self.box.detach(), dim=2)
+        limits = torch.floor(band * lengths + 1e-9).long().tolist()
+        self.sizes: list[Shape] = [(k, m, n) for k, m, n in limits]
+        ball = 2 / 3 * math.pi * band**3 * self.volume.detach()
+        # One half of the ball |G| <= band, about; a small cell has G = 0 alone.
+        self.num_modes: list[float] = (ball + 1).tolist()
+
+    @cached_property
+    def fraction(self) -> Positions:
+        """Fractional coordinates of the atoms."""
+        return torch.einsum("nx,nxj->nj", self._pos, self.inverse[self._batch])
+
+    def half(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return steps (g, m, 3), vectors (g, m, 3), and weights (g, m) of `Modes`."""
+        top = [max(sizes) for sizes in zip(*self.sizes, strict=True)]
+        grid = _half_steps((top[0], top[1], top[2]), self.box.device)
+        vectors = torch.einsum("kj,gxj->gkx", grid.double(), self.inverse)
+        kept = torch.linalg.vector_norm(vectors.detach(), dim=2) <= self.band
+        count = int(kept.sum(1).max())
+        order = kept.int().argsort(dim=1, descending=True, stable=True)[:, :count]
+        vectors = vectors.gather(1, order[..., None].expand(-1, -1, 3))
+        twice = 2.0 - (grid == 0).all(1).double()  # 1 for G = 0
+        weights = (twice * kept).gather(1, order) / self.volume[:, None]
+        return grid[order], vectors, weights
+
+    def grid(
+        self,
+        graph: int,
+        rows: slice,
+        dtype: torch.dtype,
+        eps: float,
+        engine: Engine = "fast",
+    ) -> ModeGrid:
+        """Return the frequencies of one graph on the grid of a transform.
+
+        Made once, so that all layers share the sorted points.
+
+        Args:
+            graph: Number of the graph.
+            rows: Its atoms.
+            dtype: Type of points and vectors.
+            eps: Error of the transforms.
+            engine: How they are evaluated.
+
+        Raises:
+            InputError: The grid would not fit in memory.
+        """
+        key = (graph, dtype, eps, engine)
+        if key not in self._grids:
+            self._grids[key] = self._make_grid(graph, rows, dtype, eps, engine)
+        return self._grids[key]
+
+    def _make_grid(
+        self, graph: int, rows: slice, dtype: torch.dtype, eps: float, engine: Engine
+    ) -> ModeGrid:
+        sizes = self.sizes[graph]
+        shape = [2 * m + 1 for m in sizes]
+        if math.prod(shape) > MAX_GRID:
+            lengths = torch.linalg.vector_norm(self.box[graph].detach(), dim=1)
+            text = " x ".join(f"{length:,.0f}" for length in lengths.tolist())
+            raise InputError(
+                f"Far heads need {shape[0]} x {shape[1]} x {shape[2]} frequencies for "
+                f"a box of {text} Å, more than fits in memory; use a smaller or more "
+                "compact box, or train with a lower far_band or a higher far_tolerance."
+            )
+        steps = _half_steps(sizes, self.box.device)
+        vectors = steps.double() @ self.inverse[graph].T
+        kept = torch.linalg.vector_norm(vectors.detach(), dim=1) <= self.band
+        points = wrapped(self.fraction[rows]).to(dtype)
+        order = near_in_memory(points.detach(), sizes)
+        return ModeGrid(
+            Nufft(points.index_select(0, order), sizes, eps, engine),
+            vectors[kept].to(dtype),
+            (1 / self.volume[graph]).to(dtype),
+            steps[kept],
+            sizes,
+            order,
+        )
+
+
+def _half_steps(sizes: Shape, device: torch.device) -> Int[Tensor, "m 3"]:
+    """Return one of m and -m for every integer vector with |m_i| <= sizes[i]."""
+    axes = [torch.arange(-m, m + 1, device=device) for m in sizes]
+    steps = torch.cartesian_prod(axes[0][sizes[0] :], axes[1], axes[2])
+    m0, m1, m2 = steps.unbind(1)
+    return steps[(m0 > 0) | (m1 > 0) | ((m1 == 0) & (m2 >= 0))]
+
+
+def near_in_memory(points: Float[Tensor, "n 3"], sizes: Shape) -> Int[Tensor, " n"]:
+    """Return an order of points in [-pi, pi] by blocks of the grid."""
+    count = [(2 * m + 1) // BLOCK + 1 for m in sizes]
+    scale = points.new_tensor(count) / (2 * math.pi)
+    block = ((points + math.pi) * scale).long()
+    return ((block[:, 0] * count[1] + block[:, 1]) * count[2] + block[:, 2]).argsort()
+
+
+def _boxes(
+    pos: Positions,
+    batch: GraphIndex,
+    num_graphs: int,
+    cell: Cells | None,
+    pbc: Periodicity,
+    reach: float,
+) -> Cells:
+    """Lattice vectors; open directions orthogonal to them and long enough."""
+    inside = pos.detach()
+    identity = torch.eye(3, dtype=torch.float64, device=pos.device)
+    if cell is None or not bool(pbc.any()):
+        index = batch[:, None].expand(-1, 3)
+        ends = [
+            inside.new_zeros(num_graphs, 3).scatter_reduce(
+                0, index, inside, which, include_self=False
+            )
+            for which in ("amax", "amin")
+        ]
+        return torch.diag_embed(ends[0] - ends[1] + reach)
+    boxes = []
+    for index, periodic in enumerate(pbc.tolist()):
+        if all(periodic):
+            boxes.append(cell[index])
+            continue
+        rows: list[Tensor | None] = [
+            cell[index, k] if periodic[k] else None for k in range(3)
+        ]
+        for k in range(3):
+            if rows[k] is None:
+                known = [row for row in rows if row is not None]
+                mine = inside[batch == index]
+                rows[k] = _open_direction(known, mine, reach, identity)
+        boxes.append(torch.stack([row for row in rows if row is not None]))
+    return torch.stack(boxes)
+
+
+def _open_direction(
+    rows: list[Tensor], inside: Tensor, reach: float, identity: Tensor
+) -> Float[Tensor, "3"]:
+    """A vector orthogonal to `rows`, as long as the atoms' extent along it + reach."""
+    if rows:
+        basis = torch.linalg.qr(torch.stack(rows).T.detach()).Q  # (3, k)
+        rest = identity - basis @ basis.T
+    else:
+        rest = identity
+    axis = rest[:, rest.norm(dim=0).argmax()]
+    axis = axis / axis.norm()
+    along = inside @ axis
+    return axis * (along.max() - along.min() + reach)
