@@ -4,6 +4,7 @@ Built once per forward pass and shared by all layers.
 """
 
 import copy
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -114,6 +115,13 @@ class Geometry:
         if self.is_full:
             return padded.flatten(0, 1)
         return padded.reshape(-1, *padded.shape[2:]).index_select(0, self.slot)
+
+    @cached_property
+    def extent(self) -> float:
+        """Largest distance [Å] of an atom from the centre of its graph."""
+        if not len(self.centred):
+            return 0.0
+        return float(torch.linalg.vector_norm(self.centred.detach(), dim=1).max())
 
     @property
     def mask(self) -> Bool[Tensor, "g a"]:

@@ -1,9 +1,12 @@
 """Near heads: attention whose f has compact support, exact on neighbour pairs."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from molflt.nn import moments
 from molflt.nn.angular import COMPONENTS, PARITY, directions
 from molflt.nn.cutoff import Cutoff
 from molflt.nn.geometry import Geometry
@@ -50,11 +53,7 @@ class NearKernel(nn.Module):
 
         Rows are the 1, 3 and 5 components of l = 0, 1 and 2.
         """
-        components = pairs.cached(self.mixture.shells)  # (t, p)
-        values = self.mixture.weights @ components * self.cutoff(pairs.r)
-        # Views by split, here and below: the backward of a slice fills a whole array
-        # with zeros, that of a split joins its parts.
-        radials = values.split(self.num_heads)  # of each order (h, p)
+        radials = self.radials(pairs)
         angles = directions(pairs.delta, pairs.r, self.order)
         forward, back = [], []
         for radial, angle, sign in zip(radials, angles, PARITY, strict=False):
@@ -62,6 +61,25 @@ class NearKernel(nn.Module):
             forward.append(kernel)
             back.append(kernel if sign > 0 else -kernel)
         return torch.cat([torch.cat(forward), torch.cat(back)], dim=-1)
+
+    def undirected(self, pairs: Pairs) -> Float[Tensor, "l h e"]:
+        """Return K_hl without directions, over sqrt(r^2 + 1)^l: factors of D's moments.
+
+        Of each order one row, both directions of every pair.
+        """
+        scale = (pairs.r.square() + 1).rsqrt()
+        rows = [
+            radial * scale**order for order, radial in enumerate(self.radials(pairs))
+        ]
+        return torch.stack(rows).repeat(1, 1, 2)
+
+    def radials(self, pairs: Pairs) -> Sequence[Float[Tensor, "h p"]]:
+        """Return c(r) sum_t w_hlt phi_t(r) of each order l."""
+        components = pairs.cached(self.mixture.shells)  # (t, p)
+        values = self.mixture.weights @ components * self.cutoff(pairs.r)
+        # Views by split, here and below: the backward of a slice fills a whole array
+        # with zeros, that of a split joins its parts.
+        return values.split(self.num_heads)
 
 
 class NearAttention(nn.Module):
@@ -195,7 +213,10 @@ class NearAttention(nn.Module):
         assert pairs is not None
         h, d, e = self.num_heads, self.head_width, self.vector_head_width
         g, a = geometry.num_graphs, geometry.size
-        kernels = self.kernel(pairs).flatten(0, 1)  # (m h, e)
+        # Fewer tables, unless displacements are not differences of places, or large.
+        compact = not geometry.is_periodic and geometry.extent <= moments.REACH
+        kernels = (self.kernel.undirected if compact else self.kernel)(pairs)
+        kernels = kernels.flatten(0, 1)  # (m h, e)
         # Images of one pair of atoms add up in its slot: periodic sums come for free.
         table = kernels.new_zeros(len(kernels), g * a * a)
         table = table.index_add(1, geometry.pair_slot(), kernels)
@@ -205,22 +226,33 @@ class NearAttention(nn.Module):
             part.permute(2, 0, 1, 3)
             for part in map(geometry.pad, self.project.split(x))
         )
-        weights = ((q @ k.transpose(-1, -2)) * table).split(COMPONENTS[: len(values)])
+        weights = (q @ k.transpose(-1, -2)) * table
         if vec is None:
-            out = weights[0].squeeze(0) @ values[0]
+            out = weights.squeeze(0) @ values[0]
             return geometry.unpad(out.permute(1, 2, 0, 3)).flatten(1), None, None
+        if compact:
+            even, *rest = weights.unbind()
+            places = geometry.pad(geometry.centred.to(x.dtype))
+            sums = (moments.first_moments, moments.second_moments)
+            turned = [
+                run(weight, value, places)  # (h, g, a, 3 or 5, ·)
+                for run, weight, value in zip(sums, rest, values[1:], strict=False)
+            ]
+        else:
+            whole, *parts = weights.split(COMPONENTS[: len(values)])
+            even = whole.squeeze(0)
+            turned = [
+                (part @ value).permute(1, 2, 3, 0, 4)
+                for part, value in zip(parts, values[1:], strict=True)
+            ]
         vec = geometry.pad(vec.view(len(x), 3, h, e))  # (g, a, 3, h, e)
         vec = vec.permute(3, 0, 1, 2, 4).flatten(3)  # (h, g, a, 3e)
-        both = weights[0].squeeze(0) @ torch.cat([values[0], vec], dim=3)
+        both = even @ torch.cat([values[0], vec], dim=3)
         scalars, moved = both.split([d, 3 * e], dim=3)
-        moved = moved.unflatten(3, (3, e)).permute(1, 2, 3, 0, 4)  # (g, a, 3, h, e)
-        turned = [
-            (weight @ value).permute(2, 3, 0, 1, 4)  # (g, a, 3 or 5, h, ·)
-            for weight, value in zip(weights[1:], values[1:], strict=True)
-        ]
-        turned[0] = turned[0] + moved
+        turned[0] = turned[0] + moved.unflatten(3, (3, e))
         out = geometry.unpad(scalars.permute(1, 2, 0, 3)).flatten(1)
-        return self._parts([out, *(geometry.unpad(part).flatten(2) for part in turned)])
+        rows = (geometry.unpad(part.permute(1, 2, 3, 0, 4)) for part in turned)
+        return self._parts([out, *(row.flatten(2) for row in rows)])
 
     @staticmethod
     def _parts(parts: list[Tensor]) -> tuple[Tensor, Tensor | None, Tensor | None]:
