@@ -8,6 +8,10 @@
 | heads, near, far, masked | the masked form: compact and long-ranged heads |
 | angular | directions of pairs as vectors and matrices |
 | geometry, pairs | pairs, padding and lattice modes of a batch of graphs |
+| displacements | D of all pairs as a linear map of positions and cell |
+| paths, streaming | how near heads are evaluated; layers of large systems in blocks |
+| rows, near_rows, filter_rows | sums along rows of edges, compiled (`kernels`) or not |
+| table | radial functions as splines |
 | embedding, block | first features; attention and update of one layer |
 | readout, readout_* | from features to a target: sums, means, dipole, extent, ... |
 | gradients | forces and stress: derivatives of an energy |

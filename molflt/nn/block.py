@@ -110,20 +110,20 @@ class FLTLayer(nn.Module):
 
     def receive(
         self,
-        x: NodeScalars,
-        vec: NodeVectors | None,
-        far_scalars: HeadScalars | None,
-        far_vectors: HeadVectors | None,
         sums: Sequence[Tensor],
+        x: NodeScalars,
+        vec: NodeVectors | None = None,
+        far_scalars: HeadScalars | None = None,
+        far_vectors: HeadVectors | None = None,
     ) -> tuple[NodeScalars, NodeVectors | None]:
         """Return the features after the layer, from what near and far heads sum.
 
         Args:
+            sums: Scalars, vectors and matrices of the near heads.
             x: Scalar features (n, c).
             vec: Vector features (n, 3, w), or None.
             far_scalars: Scalars of the far heads (n, ·), or None.
             far_vectors: Vectors of the far heads (n, 3, ·), or None.
-            sums: Scalars, vectors and matrices of the near heads.
         """
         far = None if far_scalars is None else Messages(far_scalars, far_vectors)
         near = self.near.contracted(*sums)

@@ -106,7 +106,7 @@ class _Stream(torch.autograd.Function):
         for own in _blocks(len(x)):
             sums = near.sums(atoms, vectors, own.start, own.stop)
             given = _rows_of([x, vec, far_scalars, far_vectors], own)
-            out[own], turned = layer.receive(*given, sums=sums)
+            out[own], turned = layer.receive(sums, *given)
             if turned is not None:
                 moved[own] = turned
         return out, moved
@@ -157,7 +157,7 @@ def _once(
         leaves = [None if t is None else leaf(t) for t in _rows_of(given, own)]
         parts = [leaf(t) for t in sums]
         with torch.enable_grad():
-            out = layer.receive(*leaves, sums=parts)
+            out = layer.receive(parts, *leaves)
         slopes = learned.differentiate(out, _rows_of(grads, own), [*leaves, *parts])
         for target, value in zip([*found, *grad_sums], slopes, strict=True):
             if target is not None:
@@ -272,4 +272,4 @@ class _Whole(nn.Module):
         edges = Edges(self.rows, delta, table, self.cutoff)
         near = NearRows(edges, self.layer.near.sizes)
         sums = near.differentiable(*self.layer.send(x, vec), 0, len(x))
-        return self.layer.receive(x, vec, far_scalars, far_vectors, sums)
+        return self.layer.receive(sums, x, vec, far_scalars, far_vectors)

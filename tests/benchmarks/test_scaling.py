@@ -1,0 +1,146 @@
+"""Scaling: systems of the right size, limits that hold, runs that resume."""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import record
+import scaling
+import scaling_figure
+import torch
+from efa import EuclideanFastAttention
+from systems import water
+
+
+@pytest.fixture
+def options():
+    return argparse.Namespace(
+        max=300, memory=20.0, seconds=60.0, threads=1, box=None, modes=["energy"]
+    )
+
+
+@pytest.mark.parametrize("atoms", [3, 99, 3000])
+def test_water_has_its_density_and_whole_molecules(atoms):
+    z, pos, cell = water(atoms)
+    assert (len(z), pos.shape, cell) == (atoms, (atoms, 3), None)
+    bonds = np.linalg.norm(pos.reshape(-1, 3, 3)[:, 1:] - pos[::3][:, None], axis=2)
+    np.testing.assert_allclose(bonds, 0.97, atol=0.01)
+    if atoms > 1000:
+        volume = np.prod(np.ptp(pos[::3], axis=0) + 3.1)
+        assert atoms / volume == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_box_is_cut_or_repeated(tmp_path):
+    z, pos, _ = water(81)
+    cell = 9.4 * np.eye(3)
+    np.savez(tmp_path / "box.npz", z=z, pos=pos, cell=cell)
+    cut = water(30, tmp_path / "box.npz")
+    assert (len(cut.z), cut.cell) == (30, None)
+    np.testing.assert_array_equal(cut.z[:3], [8, 1, 1])
+    whole = water(160, tmp_path / "box.npz")
+    assert len(whole.z) == 162
+    np.testing.assert_allclose(whole.cell, np.diag([18.8, 9.4, 9.4]))
+    np.testing.assert_allclose(whole.pos[81:] - whole.pos[:81], cell[[0] * 81])
+
+
+def test_a_run_is_recorded_and_not_repeated(results, options, monkeypatch, capsys):
+    options.max = 100
+    scaling.run_sizes("Performer", "energy", options)
+    path = record.RESULTS / "scaling" / "performer-energy-100.json"
+    result = json.loads(path.read_text())
+    assert result["status"] == "done"
+    assert result["atoms"] == 99
+    assert result["peak_bytes"] > result["bytes_before"] > 1e8
+    assert 0 < result["seconds"] < 60
+    monkeypatch.setattr(scaling, "run_one", lambda *_: pytest.fail("repeated"))
+    scaling.run_sizes("Performer", "energy", options)
+
+
+def test_larger_sizes_are_left_out_after_a_failure(results, options, monkeypatch):
+    asked = []
+
+    def fails(name, mode, atoms, options):
+        asked.append(atoms)
+        status = "done" if atoms < 1000 else "memory"
+        return {"model": name, "mode": mode, "status": status, "asked_atoms": atoms}
+
+    monkeypatch.setattr(scaling, "run_one", fails)
+    options.max = 10**6
+    scaling.run_sizes("ET", "forces", options)
+    assert asked == [100, 300, 1000]
+
+
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        ("x = bytearray(10**9); import time; time.sleep(30)", "memory"),
+        ("import time; time.sleep(30)", "time"),
+        ("pass", "done"),
+    ],
+)
+def test_limits_end_a_process(program, status):
+    start = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        seconds = 1.0 if status == "time" else 20.0
+        assert scaling.watch(process, 5e8, seconds) == status
+    assert time.monotonic() - start < 25
+
+
+def results_of(power):
+    sizes = (10_000, 100_000, 1_000_000)
+    return [
+        {
+            "model": "one",
+            "mode": "energy",
+            "status": "done",
+            "asked_atoms": n,
+            "atoms": n,
+            "seconds": 1e-4 * n**power,
+            "peak_bytes": 5000 * n + 3e8,
+            "bytes_before": 3e8,
+        }
+        for n in sizes
+    ]
+
+
+def test_growth_is_the_power_of_the_numbers_put_in():
+    failed = {"status": "memory", "asked_atoms": 3_000_000}
+    runs = {("one", "energy"): [*results_of(1.3), failed]}
+    (row,) = scaling_figure.growth(runs)
+    assert row["time_power"] == pytest.approx(1.3)
+    assert row["memory_power"] == pytest.approx(1.0)
+    assert row["bytes_per_atom"] == pytest.approx([5000] * 3)
+    assert scaling_figure.table(runs)[-1].count("memory at 3,000,000") == 1
+
+
+def test_figure_and_table_are_written(results, capsys):
+    folder = record.RESULTS / "scaling"
+    folder.mkdir()
+    for index, result in enumerate(results_of(1.0)):
+        (folder / f"{index}.json").write_text(json.dumps(result))
+    scaling_figure.main()
+    assert (record.RESULTS / "scaling.svg").stat().st_size > 5000
+    assert "n^1.00" in capsys.readouterr().out
+
+
+def test_closed_frequencies_average_to_sinc():
+    """What makes the layer invariant: the mean of cos(w u.r) is sin(w r) / (w r)."""
+    layer = EuclideanFastAttention(8, query_width=4, degree=31)
+    r = torch.tensor([3.0, -4.0, 5.0])
+    cosines = torch.cos(torch.outer(layer.directions @ r, layer.frequencies))
+    mean = layer.weights @ cosines
+    expected = torch.sinc(layer.frequencies * r.norm() / torch.pi)
+    torch.testing.assert_close(mean, expected, rtol=0, atol=1e-5)
+
+
+def test_closed_frequencies_do_not_depend_on_the_turn_of_a_system():
+    layer = EuclideanFastAttention(8, query_width=4, degree=31)
+    x, pos = torch.randn(6, 8), 3 * torch.randn(6, 3)
+    turn = torch.linalg.qr(torch.randn(3, 3))[0]
+    torch.testing.assert_close(
+        layer(x, pos), layer(x, pos @ turn), rtol=1e-4, atol=1e-4
+    )
