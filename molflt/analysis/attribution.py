@@ -26,6 +26,7 @@ from molflt.analysis.attention_rows import additive_rows, far_message_rows
 from molflt.analysis.contributions import one_target
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
+from molflt.nn.attention import FLTAttention
 from molflt.nn.geometry import Geometry
 from molflt.nn.masked import MaskedAttention
 
@@ -91,7 +92,7 @@ def message_attribution(
     spec = one_target(model, target)
     wanted = chosen_layers(model, layers)
     index = picked(len(graph.z), atoms, "atoms")
-    taps = [_Tap(attentions(model)[k].heads) for k in wanted]
+    taps = [_Tap(attentions(model)[k]) for k in wanted]
     with torch.inference_mode(False), torch.enable_grad():
         try:
             for tap in taps:
@@ -133,16 +134,20 @@ class _Tap:
     times each message is the effect of that message, as sums are linear.
     """
 
-    heads: MaskedAttention | AdditiveAttention
+    attention: FLTAttention
     leaves: list[Tensor] = field(default_factory=list)
     handles: list[RemovableHandle] = field(default_factory=list)
     received: tuple[Tensor, Geometry] | None = None
 
+    @property
+    def heads(self) -> MaskedAttention | AdditiveAttention:
+        """The attention's heads."""
+        return self.attention.heads
+
     def open(self) -> None:
         """Hook the layer's modules, for one forward pass."""
         heads = self.heads
-        keep = heads.register_forward_pre_hook(self._keep)
-        self.handles.append(keep)
+        self.handles.append(self.attention.register_forward_pre_hook(self._keep))
         if isinstance(heads, AdditiveAttention):
             self.handles.append(heads.mix.register_forward_pre_hook(self._before))
             return
@@ -158,8 +163,7 @@ class _Tap:
             handle.remove()
 
     def _keep(self, _: torch.nn.Module, args: tuple[Any, ...]) -> None:
-        geometry = next(each for each in args if isinstance(each, Geometry))
-        self.received = (args[0].detach(), geometry)
+        self.received = (args[0].detach(), args[2])
 
     def _leaf(self, value: Tensor) -> Tensor:
         self.leaves.append(value.detach().clone().requires_grad_(True))

@@ -102,7 +102,7 @@ def test_frozen_models_and_inference_mode():
         np.testing.assert_allclose(one.effects, two.effects)
     for layer in model.encoder.layers:
         heads = layer.attention.heads
-        assert not heads._forward_pre_hooks
+        assert not layer.attention._forward_pre_hooks
         assert not heads.near.kernel._forward_hooks
         assert not heads.far._forward_hooks
 
