@@ -92,7 +92,7 @@ def _encoding(
     if not geometry.is_periodic:
         delta = _deltas(geometry, atoms)
         return mixture.kernel(delta.view(-1, 3)).view(-1, *delta.shape[:2])
-    modes = geometry.modes(mixture.shells.band, mixture.shells.reach)
+    modes = geometry.modes(mixture.shells)
     density = mixture.density(modes.vectors) * modes.weights  # (h, 1, modes)
     cos, sin = modes.cos[0], modes.sin[0]  # (n, modes)
     left = cat([cos[atoms] * density, sin[atoms] * density], dim=2)

@@ -27,8 +27,9 @@ def test_transforms_are_their_sums(engine):
     x, c, modes = points(), random_complex(2, 6), random_complex(2, *SHAPE)
     transform = Nufft(x, SIZES, 1e-13, engine)
     axes = [torch.arange(-m, m + 1.0) for m in SIZES]
-    phase = torch.einsum("klmx,nx->klmn", torch.stack(torch.meshgrid(
-        *axes, indexing="ij"), dim=3), x)
+    phase = torch.einsum(
+        "klmx,nx->klmn", torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=3), x
+    )
     forth = torch.einsum("cn,klmn->cklm", c, torch.exp(-1j * phase))
     back = torch.einsum("cklm,klmn->cn", modes, torch.exp(1j * phase))
     torch.testing.assert_close(transform.to_modes(c), forth, rtol=0, atol=1e-11)
