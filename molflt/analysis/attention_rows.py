@@ -154,7 +154,7 @@ def _gradient(module: FarAttention, geometry: Geometry, atoms: Tensor) -> Tensor
 
 def _modes(mixture: RadialGaussianMixture, geometry: Geometry) -> Modes:
     """Return the lattice modes that represent the mixture in a periodic system."""
-    return geometry.modes(mixture.shells.band, mixture.shells.reach)
+    return geometry.modes(mixture.shells)
 
 
 def _deltas(geometry: Geometry, atoms: Tensor) -> Tensor:

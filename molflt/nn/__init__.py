@@ -7,11 +7,13 @@
 | favor, additive | the paper's softmax form, exact or by positive random features |
 | heads, near, far, masked | the masked form: compact and long-ranged heads |
 | angular | directions of pairs as vectors and matrices |
-| geometry, pairs | pairs, padding and lattice modes of a batch of graphs |
 | displacements | D of all pairs as a linear map of positions and cell |
 | paths, streaming | how near heads are evaluated; layers of large systems in blocks |
 | rows, near_rows, filter_rows | sums along rows of edges, compiled (`kernels`) or not |
 | table | radial functions as splines |
+| far_sums, far_cost | far heads by Fourier transforms; the choice among their ways |
+| geometry, pairs | pairs and padding of a batch of graphs |
+| lattice, nufft | boxes and frequencies; transforms from atoms to them and back |
 | embedding, block | first features; attention and update of one layer |
 | readout, readout_* | from features to a target: sums, means, dipole, extent, ... |
 | gradients | forces and stress: derivatives of an energy |

@@ -104,7 +104,7 @@ class AdditiveAttention(nn.Module):
                     f"{type(spectrum).__name__} has no band limit, so its sum over "
                     "periodic images is not available; use a RadialGaussianMixture."
                 )
-            modes = geometry.modes(spectrum.shells.band, spectrum.shells.reach)
+            modes = geometry.modes(spectrum.shells)
             density = (spectrum.density(modes.vectors) * modes.weights).unsqueeze(2)
             left = torch.cat([modes.cos * density, modes.sin * density], dim=3)
             return left @ torch.cat([modes.cos, modes.sin], dim=2).transpose(1, 2)

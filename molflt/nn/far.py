@@ -132,9 +132,10 @@ class FarAttention(nn.Module):
         split = self.project.split(x)
         if way == "nufft":
             lattice = self._lattice(geometry)
-            return transformed(
-                self.mixture, lattice, geometry, split, self._eps, self.vectors
-            )
+            with torch.autocast(x.device.type, enabled=False):
+                return transformed(
+                    self.mixture, lattice, geometry, split, self._eps, self.vectors
+                )
         run = self._dense if way == "dense" else self._waves
         parts = [geometry.pad(part).permute(2, 0, 1, 3) for part in split]
         out = run(parts, geometry)  # (1 or 4, h, g, a, d)
@@ -217,7 +218,7 @@ class FarAttention(nn.Module):
         return torch.cat([f, slope * pairs.delta.permute(3, 0, 1, 2).unsqueeze(1)])
 
     def _mode_table(self, geometry: Geometry) -> Float[Tensor, "k h g a a"]:
-        modes = geometry.modes(self._lattice(geometry))
+        modes = geometry.modes(self.mixture.shells, self._strict)
         h = self.num_heads
         density = self.mixture.density(modes.vectors) * modes.weights  # (h or 2h, g, m)
         right = torch.cat([modes.cos, modes.sin], dim=2).transpose(1, 2)  # (g, 2m, a)
@@ -239,7 +240,7 @@ class FarAttention(nn.Module):
         self, parts: list[Tensor], geometry: Geometry
     ) -> Float[Tensor, "k h g a d"]:
         q, k, *values = parts
-        modes = geometry.modes(self._lattice(geometry))
+        modes = geometry.modes(self.mixture.shells, self._strict)
         h = self.num_heads
         density = self.mixture.density(modes.vectors) * modes.weights  # (h or 2h, g, m)
         waves = torch.cat([modes.cos, modes.sin], dim=2)  # (g, a, 2m)

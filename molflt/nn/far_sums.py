@@ -44,31 +44,41 @@ def transformed(
     single = eps >= SINGLE_EPS and geometry.dtype != torch.float64
     dtype = torch.float32 if single else torch.float64
     heads = range(split[0].shape[1])
-    scalars, turned, places = [], [], []
+    scalars, turned = [], []
     for graph, rows in enumerate(geometry.rows):
         grid = lattice.grid(graph, rows, dtype, eps, engine)
         density = mixture.density(grid.vectors) * grid.weights  # (h or 2h, m)
         density = density.to(dtype)
-        places.append(rows.start + grid.order)
         mine = [part[rows].index_select(0, grid.order).to(dtype) for part in split]
         q, k, *values = [part.unbind(1) for part in mine]
-        out = [kernel_sum(grid, density[h], q[h], k[h], values[0][h]) for h in heads]
+        out = [
+            kernel_sum(grid, density[h], q[h], k[h], values[0][h])[grid.rank]
+            for h in heads
+        ]
         scalars.append(torch.cat(out, dim=1))
         if vectors:
             odd = density[len(heads) :]
-            out = [gradient_sum(grid, odd[h], q[h], k[h], values[1][h]) for h in heads]
+            out = [
+                gradient_sum(grid, odd[h], q[h], k[h], values[1][h])[grid.rank]
+                for h in heads
+            ]
             turned.append(torch.cat(out, dim=2))
-    q, k, v = split[:3]
+    query, key, value = split[:3]
     own = mixture.weights[: len(heads)].sum(1).view(-1, 1)  # f_h(0)
-    itself = own * (q * k).sum(-1, keepdim=True) * v
-    atoms = torch.cat(places)
-    blank = v.new_zeros(len(v), v[0].numel())  # padding stays 0
-    rest = blank.index_copy(0, atoms, torch.cat(scalars).to(v.dtype))
-    rest = rest - itself.flatten(1)
-    if not vectors:
-        return rest, None
-    blank = blank.unsqueeze(1).expand(-1, 3, -1)
-    return rest, blank.index_copy(0, atoms, torch.cat(turned).to(v.dtype))
+    itself = own * (query * key).sum(-1, keepdim=True) * value
+    rest = _rows(scalars, geometry).to(value.dtype) - itself.flatten(1)
+    return rest, _rows(turned, geometry).to(value.dtype) if vectors else None
+
+
+def _rows(graphs: list[Tensor], geometry: Geometry) -> Float[Tensor, " n *f"]:
+    """Return rows of all atoms from those of each graph; padding is 0."""
+    rows = graphs[0] if len(graphs) == 1 else torch.cat(graphs)
+    if len(rows) == len(geometry.batch):
+        return rows
+    where = torch.cat([geometry.slot[part] for part in geometry.rows])
+    return rows.new_zeros(len(geometry.batch), *rows.shape[1:]).index_copy(
+        0, where, rows
+    )
 
 
 def kernel_sum(
@@ -144,9 +154,7 @@ def _in_chunks(
     return torch.cat(parts, dim=2)
 
 
-def _packed(
-    k: Float[Tensor, "n e"], v: Float[Tensor, "n d"]
-) -> Complex[Tensor, "c n"]:
+def _packed(k: Float[Tensor, "n e"], v: Float[Tensor, "n d"]) -> Complex[Tensor, "c n"]:
     """Return k_e v_d, two channels d as real and imaginary part of one.
 
     Filters are real in space, so both parts stay apart: half as many transforms.

@@ -69,7 +69,7 @@ class Geometry:
         self.pairs: Pairs | None = None
         self._all_pairs: AllPairs | None = None
         self._lattices: dict[tuple[RadialShells, float], Lattice] = {}
-        self._modes: dict[tuple[float, float], Modes] = {}
+        self._modes: dict[tuple[RadialShells, float], Modes] = {}
 
     def set_pairs(self, first: Tensor, second: Tensor, shift: Tensor) -> None:
         """Hold the neighbour pairs (i, j, shift), each unordered pair once.
@@ -171,9 +171,10 @@ class Geometry:
             )
         return self._lattices[shells, tolerance]
 
-    def modes(self, lattice: Lattice) -> Modes:
-        """Return the waves of all atoms written out: atoms x modes of memory."""
-        key = lattice.band, lattice.reach
+    def modes(self, shells: RadialShells, tolerance: float = 1e-5) -> Modes:
+        """Return the waves of `lattice` at all atoms: atoms x modes of memory."""
+        lattice = self.lattice(shells, tolerance)
+        key = shells, tolerance
         if key not in self._modes:
             steps, vectors, weights = lattice.half()
             # Fractional coordinates first: an atom far out keeps its digits.

@@ -68,6 +68,9 @@ class ModeGrid:
     ) -> None:
         self.nufft, self.vectors, self.weights = nufft, vectors, weights
         self.order = order
+        # Place of each atom among the points.
+        self.rank = torch.empty_like(order)
+        self.rank[order] = torch.arange(len(order), device=order.device)
         self.shape = [2 * m + 1 for m in sizes]
         stride = steps.new_tensor([self.shape[1] * self.shape[2], self.shape[2], 1])
         middle = (steps.new_tensor(sizes) * stride).sum()
@@ -121,7 +124,7 @@ class Lattice:
         band: float,
         reach: float,
     ) -> None:
-        self.band, self.reach = band, reach
+        self.band = band
         self._pos, self._batch = pos, batch
         self._grids: dict[tuple[int, torch.dtype, float, str], ModeGrid] = {}
         self.box = _boxes(pos, batch, num_graphs, cell, pbc, reach)
@@ -246,17 +249,17 @@ def _boxes(
         ]
         return torch.diag_embed(ends[0] - ends[1] + reach)
     boxes = []
-    for index, periodic in enumerate(pbc.tolist()):
+    for graph, periodic in enumerate(pbc.tolist()):
         if all(periodic):
-            boxes.append(cell[index])
+            boxes.append(cell[graph])
             continue
         rows: list[Tensor | None] = [
-            cell[index, k] if periodic[k] else None for k in range(3)
+            cell[graph, k] if periodic[k] else None for k in range(3)
         ]
         for k in range(3):
             if rows[k] is None:
                 known = [row for row in rows if row is not None]
-                mine = inside[batch == index]
+                mine = inside[batch == graph]
                 rows[k] = _open_direction(known, mine, reach, identity)
         boxes.append(torch.stack([row for row in rows if row is not None]))
     return torch.stack(boxes)

@@ -50,8 +50,7 @@ def second_moments(
     r = places
     products = {pair: r[..., pair[0]] * r[..., pair[1]] for pair in _PAIRS}
     powers = [torch.ones_like(r[..., 0]), *r.unbind(-1), *products.values()]
-    powers = torch.stack(powers, dim=-1)[None, ..., None]  # (1, g, a, 10, 1)
-    columns = powers * values.unsqueeze(3)
+    columns = torch.stack(powers, dim=-1)[None, ..., None] * values.unsqueeze(3)
     summed = (weights @ columns.flatten(3)).unflatten(3, columns.shape[3:])
     total, *rest = summed.unbind(3)
     linear, square = rest[:3], dict(zip(_PAIRS, rest[3:], strict=True))

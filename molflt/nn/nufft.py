@@ -5,6 +5,7 @@ The only file that imports `finufft`, and `cufinufft` for tensors on a GPU.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -70,7 +71,9 @@ class Nufft:
         engine: Engine = "fast",
     ) -> None:
         self.points = points
-        plans = _Waves if engine == "waves" else _plans_for(points)
+        plans: Callable[..., Any] = _Waves
+        if engine == "fast":
+            plans = _plans_for(points)
         self._plans = plans(points.detach(), sizes, eps)
         # Shapes (2M+1, 1, 1), (1, 2M+1, 1), (1, 1, 2M+1).
         self.frequencies = [
@@ -152,7 +155,7 @@ class _Plans:
         eps: float,
         library: Any,
         array: Callable[[Tensor], Any],
-        options: dict[str, Any],
+        **options: int,
     ) -> None:
         self.shape = tuple(2 * m + 1 for m in sizes)
         self.coordinates = [part.contiguous() for part in points.unbind(1)]
@@ -194,12 +197,12 @@ class _Plans:
         return self._plans[kind, rows]
 
 
-def _plans_for(points: Tensor) -> Callable[[Tensor, Shape, float], _Plans]:
+def _plans_for(points: Tensor) -> Callable[..., Any]:
     """Return what makes plans on the device of the points."""
     if points.is_cuda and find_spec("cufinufft") is not None:
         import cufinufft
 
-        return lambda *args: _Plans(*args, cufinufft, lambda tensor: tensor, {})
+        return partial(_Plans, library=cufinufft, array=lambda tensor: tensor)
     if not has_finufft():
         raise InputError(
             "Fourier sums of this size need the package finufft; install it with "
@@ -207,16 +210,19 @@ def _plans_for(points: Tensor) -> Callable[[Tensor, Shape, float], _Plans]:
         )
     import finufft
 
-    options = {"nthreads": torch.get_num_threads()}
-    kind = _HostPlans if points.is_cuda else _Plans
-    return lambda *args: kind(*args, finufft, lambda tensor: tensor.numpy(), options)
+    return partial(
+        _HostPlans if points.is_cuda else _Plans,
+        library=finufft,
+        array=lambda tensor: tensor.numpy(),
+        nthreads=torch.get_num_threads(),
+    )
 
 
 class _HostPlans(_Plans):
     """Transforms on the CPU for tensors of a GPU, where cufinufft is not installed."""
 
-    def __init__(self, points: Tensor, *args: Any) -> None:
-        super().__init__(points.cpu(), *args)
+    def __init__(self, points: Tensor, *args: Any, **options: Any) -> None:
+        super().__init__(points.cpu(), *args, **options)
 
     def run(self, kind: Kind, values: Tensor) -> Tensor:
         return super().run(kind, values.cpu()).to(values.device)

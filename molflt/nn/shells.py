@@ -112,7 +112,9 @@ class RadialShells(nn.Module):
         k, s = self.radii.double().unsqueeze(1), self.widths.double().unsqueeze(1)
         z = torch.linspace(0, 10, 401, dtype=torch.float64, device=k.device)
         far = z + 2 * k / s
-        density = [torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi) for x in (z, far)]
+        density = [
+            torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi) for x in (z, far)
+        ]
         tails = [torch.special.ndtr(-x) for x in (z, far)]
         outside = tails[0] + tails[1] + s / k * (density[0] - density[1])  # (t, z)
         enough = z[(outside > tolerance / 4).sum(1).clamp(max=len(z) - 1)].unsqueeze(1)

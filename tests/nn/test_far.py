@@ -222,7 +222,8 @@ def test_forces_have_second_derivatives(costs, kept, monkeypatch):
     monkeypatch.setattr(far_sums, "KEPT", kept)
     structure = bulk("NaCl", "rocksalt", 5.6)
     module = far(True, 1e-10, costs, *SMALL_GRID)
-    pos = torch.tensor(structure.positions + [[0.1, 0.2, 0.3], [0, 0, 0]])
+    pos = torch.tensor(structure.positions)
+    pos[0] += torch.tensor([0.1, 0.2, 0.3])
     inputs = (pos.requires_grad_(True), features(2))
 
     def run(pos, x):
@@ -299,6 +300,18 @@ def test_float32_reaches_the_default_tolerance():
         assert one.dtype == torch.float32
         error = ((one.detach() - two).abs() / norm.detach()).max()
         assert float(error) < 1e-4
+
+
+def test_sums_survive_mixed_precision():
+    geometry, pos = make_geometry([bulk("Cu", cubic=True) * (4, 4, 4)])
+    geometry.dtype = torch.float32
+    module, x = far(costs=NUFFT).float(), torch.randn(len(pos), 8)
+    exact = module(x, geometry, "linear")
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = module(x, geometry, "linear")
+    for one, two in zip(rough, exact, strict=True):
+        scale = float(two.detach().abs().max())
+        assert float((one.float() - two).detach().abs().max()) < 0.02 * scale
 
 
 @pytest.mark.parametrize("periodic", [True, False])
