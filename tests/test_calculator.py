@@ -16,6 +16,7 @@ from ase.units import kcal as ASE_KCAL
 from ase.units import mol as ASE_MOL
 
 import molflt
+from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.molecule import atoms_to_graph
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder, FLTModel
@@ -284,6 +285,15 @@ def test_charge_and_spin_are_refused(change, words):
     neutral.set_initial_charges([-0.8, 0.4, 0.4])
     neutral.calc = atoms.calc
     assert neutral.get_potential_energy() == before
+
+
+def test_starting_moments_of_a_metal_are_no_spin_state():
+    iron = bulk("Fe")
+    assert iron.get_initial_magnetic_moments().any()
+    refuse_charge_and_spin(iron)
+    iron.info["spin"] = 3
+    with pytest.raises(InputError, match="multiplicity 3"):
+        refuse_charge_and_spin(iron)
 
 
 def test_what_training_has_not_seen_is_said_once():

@@ -18,8 +18,9 @@ def refuse_charge_and_spin(atoms: Atoms, where: str = "The structure") -> None:
     """Refuse a structure that is said to have a charge or unpaired electrons.
 
     Looked at are the names above in `info` (and in the key-value pairs of a database),
-    the sum of the initial charges and that of the initial magnetic moments. Partial
-    charges that add up to zero are no charge.
+    the sum of the initial charges and, of molecules, that of the initial magnetic
+    moments: `ase.build.bulk` gives them to metals, as a guess for electronic-structure
+    codes. Partial charges that add up to zero are no charge.
 
     Args:
         atoms: The structure.
@@ -37,7 +38,8 @@ def refuse_charge_and_spin(atoms: Atoms, where: str = "The structure") -> None:
         ("initial_charges", "the charge", "set_initial_charges"),
         ("initial_magmoms", "the magnetic moment", "set_initial_magnetic_moments"),
     ):
-        if name in atoms.arrays:
+        guess = name == "initial_magmoms" and atoms.pbc.any()
+        if name in atoms.arrays and not guess:
             # Of collinear or non-collinear moments: the sum of each component.
             total = np.asarray(atoms.arrays[name], dtype=np.float64).sum(axis=0)
             largest = float(np.abs(total).max())

@@ -48,12 +48,20 @@ class NearKernel(nn.Module):
         """Return f_h(r) for distances r [Å]."""
         return (self.mixture.radial(r) * self.cutoff(r))[: self.num_heads]
 
-    def forward(self, pairs: Pairs) -> Float[Tensor, "m h e"]:
-        """Return the components of all K_hl, both directions of every pair.
+    def forward(self, pairs: Pairs, *, directed: bool = True) -> Float[Tensor, "m h e"]:
+        """Return all K_hl, both directions of every pair.
 
-        Rows are the 1, 3 and 5 components of l = 0, 1 and 2.
+        Args:
+            pairs: Pairs of neighbours.
+            directed: Return 1, 3 and 5 components of l = 0, 1 and 2. Otherwise one row
+                of each: what the moments of D are multiplied by (`molflt.nn.moments`),
+                K_hl without its direction, over sqrt(r^2 + 1)^l.
         """
         radials = self.radials(pairs)
+        if not directed:
+            scale = (pairs.r.square() + 1).rsqrt()
+            rows = [radial * scale**order for order, radial in enumerate(radials)]
+            return torch.stack(rows).repeat(1, 1, 2)
         angles = directions(pairs.delta, pairs.r, self.order)
         forward, back = [], []
         for radial, angle, sign in zip(radials, angles, PARITY, strict=False):
@@ -61,17 +69,6 @@ class NearKernel(nn.Module):
             forward.append(kernel)
             back.append(kernel if sign > 0 else -kernel)
         return torch.cat([torch.cat(forward), torch.cat(back)], dim=-1)
-
-    def undirected(self, pairs: Pairs) -> Float[Tensor, "l h e"]:
-        """Return K_hl without directions, over sqrt(r^2 + 1)^l: factors of D's moments.
-
-        Of each order one row, both directions of every pair.
-        """
-        scale = (pairs.r.square() + 1).rsqrt()
-        rows = [
-            radial * scale**order for order, radial in enumerate(self.radials(pairs))
-        ]
-        return torch.stack(rows).repeat(1, 1, 2)
 
     def radials(self, pairs: Pairs) -> Sequence[Float[Tensor, "h p"]]:
         """Return c(r) sum_t w_hlt phi_t(r) of each order l."""
@@ -215,8 +212,7 @@ class NearAttention(nn.Module):
         g, a = geometry.num_graphs, geometry.size
         # Fewer tables, unless displacements are not differences of places, or large.
         compact = not geometry.is_periodic and geometry.extent <= moments.REACH
-        kernels = (self.kernel.undirected if compact else self.kernel)(pairs)
-        kernels = kernels.flatten(0, 1)  # (m h, e)
+        kernels = self.kernel(pairs, directed=not compact).flatten(0, 1)  # (m h, e)
         # Images of one pair of atoms add up in its slot: periodic sums come for free.
         table = kernels.new_zeros(len(kernels), g * a * a)
         table = table.index_add(1, geometry.pair_slot(), kernels)

@@ -1,4 +1,5 @@
 import signal
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -65,10 +66,19 @@ def test_first_signal_waits_for_the_batch_and_the_second_does_not():
     before = signal.getsignal(signal.SIGINT)
     callback = StopBetweenBatches()
     callback.on_fit_start(None, None)
-    callback.on_train_batch_end()
+    progress = SimpleNamespace(is_last_batch=False)
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    trainer = SimpleNamespace(fit_loop=loop, val_check_batch=5)
+    callback.on_train_batch_end(trainer, None, None, None, 0)
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        callback.on_train_batch_end()
+        callback.on_train_batch_end(trainer, None, None, None, 1)
+    # Validation is due: it comes first.
+    signal.raise_signal(signal.SIGINT)
+    callback.on_train_batch_end(trainer, None, None, None, 4)
+    callback.on_validation_batch_end()
+    with pytest.raises(KeyboardInterrupt):
+        callback.on_train_batch_start()
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
