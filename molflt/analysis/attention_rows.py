@@ -10,7 +10,8 @@ from torch import Tensor, cat, einsum
 
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.far import FarAttention
-from molflt.nn.geometry import Geometry, Modes
+from molflt.nn.geometry import Geometry
+from molflt.nn.lattice import LATTICE_TOLERANCE
 from molflt.nn.near import NearAttention
 from molflt.nn.spectrum import RadialGaussianMixture, distance
 
@@ -55,7 +56,8 @@ def far_rows(
     """
     q, k, *_ = module.project.split(x)
     heads = module.num_heads
-    f = _encoding(module.mixture, geometry, atoms)[:heads]
+    tolerance = module.kernel_tolerance
+    f = _encoding(module.mixture, geometry, atoms, tolerance)[:heads]
     own = f[:, _count(atoms), atoms]
     # Of an atom itself only its images are left; in an open system there are none.
     images = own - module.mixture.weights[:heads].sum(1, keepdim=True)  # less f_h(0)
@@ -121,13 +123,16 @@ def additive_rows(
 
 
 def _encoding(
-    mixture: RadialGaussianMixture, geometry: Geometry, atoms: Tensor
+    mixture: RadialGaussianMixture,
+    geometry: Geometry,
+    atoms: Tensor,
+    tolerance: float = LATTICE_TOLERANCE,
 ) -> Tensor:
     """Return f of every head (h, m, n), images included, the pair j = i too."""
     if not geometry.is_periodic:
         delta = _deltas(geometry, atoms)
         return mixture.kernel(delta.view(-1, 3)).unflatten(1, delta.shape[:2])
-    modes = _modes(mixture, geometry)
+    modes = geometry.modes(mixture.shells, tolerance)
     density = mixture.density(modes.vectors) * modes.weights  # (h, 1, modes)
     cos, sin = modes.cos[0], modes.sin[0]  # (n, modes)
     left = cat([cos[atoms] * density, sin[atoms] * density], dim=2)
@@ -143,18 +148,13 @@ def _gradient(module: FarAttention, geometry: Geometry, atoms: Tensor) -> Tensor
         return (
             slope.unflatten(1, delta.shape[:2])[None] * delta.permute(2, 0, 1)[:, None]
         )
-    modes = _modes(mixture, geometry)
+    modes = geometry.modes(mixture.shells, module.kernel_tolerance)
     density = (mixture.density(modes.vectors) * modes.weights)[heads:]  # (h, 1, modes)
     # d/dD cos(2 pi G.D) = -2 pi G sin(2 pi G.D)
     tilt = -2 * math.pi * modes.vectors[0].T[:, None, None]  # (3, 1, 1, modes)
     cos, sin = modes.cos[0], modes.sin[0]  # (n, modes)
     left = cat([sin[atoms], -cos[atoms]], dim=1) * cat([tilt * density] * 2, dim=3)
     return left @ cat([cos, sin], dim=1).T
-
-
-def _modes(mixture: RadialGaussianMixture, geometry: Geometry) -> Modes:
-    """Return the lattice modes that represent the mixture in a periodic system."""
-    return geometry.modes(mixture.shells)
 
 
 def _deltas(geometry: Geometry, atoms: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from molflt.errors import UsageError
 from molflt.nn.favor import PositiveFeatures
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.geometry import Geometry
+from molflt.nn.lattice import LATTICE_TOLERANCE
 from molflt.nn.spectrum import RadialGaussianMixture
 from molflt.typing import NodeScalars
 
@@ -104,7 +105,7 @@ class AdditiveAttention(nn.Module):
                     f"{type(spectrum).__name__} has no band limit, so its sum over "
                     "periodic images is not available; use a RadialGaussianMixture."
                 )
-            modes = geometry.modes(spectrum.shells)
+            modes = geometry.modes(spectrum.shells, LATTICE_TOLERANCE)
             density = (spectrum.density(modes.vectors) * modes.weights).unsqueeze(2)
             left = torch.cat([modes.cos * density, modes.sin * density], dim=3)
             return left @ torch.cat([modes.cos, modes.sin], dim=2).transpose(1, 2)

@@ -172,7 +172,7 @@ class FarAttention(nn.Module):
         )
 
     @property
-    def _strict(self) -> float:
+    def kernel_tolerance(self) -> float:
         """The tolerance of f that keeps the errors of f and 1 Å x grad p below it."""
         slope = 2 * math.pi * self.mixture.shells.band * self.vectors
         return self.tolerance / max(1.0, slope)
@@ -184,11 +184,11 @@ class FarAttention(nn.Module):
         On a fine grid of 1.25 frequencies, errors of single waves cancel in sums over
         a smooth density: f misses by a fifth to a fiftieth of eps (measured).
         """
-        eps = 2 * self._strict
-        return eps if eps > SMALL_GRID_EPS else self._strict / 2
+        eps = 2 * self.kernel_tolerance
+        return eps if eps > SMALL_GRID_EPS else self.kernel_tolerance / 2
 
     def _lattice(self, geometry: Geometry) -> Lattice:
-        return geometry.lattice(self.mixture.shells, self._strict)
+        return geometry.lattice(self.mixture.shells, self.kernel_tolerance)
 
     def _dense(
         self, parts: list[Tensor], geometry: Geometry
@@ -218,7 +218,7 @@ class FarAttention(nn.Module):
         return torch.cat([f, slope * pairs.delta.permute(3, 0, 1, 2).unsqueeze(1)])
 
     def _mode_table(self, geometry: Geometry) -> Float[Tensor, "k h g a a"]:
-        modes = geometry.modes(self.mixture.shells, self._strict)
+        modes = geometry.modes(self.mixture.shells, self.kernel_tolerance)
         h = self.num_heads
         density = self.mixture.density(modes.vectors) * modes.weights  # (h or 2h, g, m)
         right = torch.cat([modes.cos, modes.sin], dim=2).transpose(1, 2)  # (g, 2m, a)
@@ -240,7 +240,7 @@ class FarAttention(nn.Module):
         self, parts: list[Tensor], geometry: Geometry
     ) -> Float[Tensor, "k h g a d"]:
         q, k, *values = parts
-        modes = geometry.modes(self.mixture.shells, self._strict)
+        modes = geometry.modes(self.mixture.shells, self.kernel_tolerance)
         h = self.num_heads
         density = self.mixture.density(modes.vectors) * modes.weights  # (h or 2h, g, m)
         waves = torch.cat([modes.cos, modes.sin], dim=2)  # (g, a, 2m)

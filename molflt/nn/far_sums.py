@@ -47,8 +47,9 @@ def transformed(
     scalars, turned = [], []
     for graph, rows in enumerate(geometry.rows):
         grid = lattice.grid(graph, rows, dtype, eps, engine)
-        density = mixture.density(grid.vectors) * grid.weights  # (h or 2h, m)
-        density = density.to(dtype)
+        # Parameters may have fewer digits than the sums.
+        density = mixture.density(grid.vectors.to(mixture.weights.dtype))
+        density = density.to(dtype) * grid.weights  # (h or 2h, m)
         mine = [part[rows].index_select(0, grid.order).to(dtype) for part in split]
         q, k, *values = [part.unbind(1) for part in mine]
         out = [

@@ -171,7 +171,7 @@ class Geometry:
             )
         return self._lattices[shells, tolerance]
 
-    def modes(self, shells: RadialShells, tolerance: float = 1e-5) -> Modes:
+    def modes(self, shells: RadialShells, tolerance: float) -> Modes:
         """Return the waves of `lattice` at all atoms: atoms x modes of memory."""
         lattice = self.lattice(shells, tolerance)
         key = shells, tolerance

@@ -11,6 +11,7 @@ from molflt.errors import InputError
 from molflt.nn.nufft import Engine, Nufft, Shape, wrapped
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
+LATTICE_TOLERANCE = 1e-5  # error of a kernel that names none of its own
 # Points of one block of 6^3 frequencies stand together: their surroundings on the grid
 # stay in the cache. A million atoms take half of the time.
 BLOCK = 6
