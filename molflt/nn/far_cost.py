@@ -44,8 +44,8 @@ class FarSizes(NamedTuple):
 class FarCosts(NamedTuple):
     """Seconds of the steps of each way on one CPU core.
 
-    Fitted by hand to `benchmarks/far_paths.py`, to a factor of about two; replace what differs on another machine,
-    `math.inf` to forbid a way.
+    Fitted by hand to `benchmarks/far_paths.py`, to a factor of about two; replace what
+    differs on another machine, `math.inf` to forbid a way.
 
     Args:
         pair: A pair of atoms and one kernel, dense, in closed form.
