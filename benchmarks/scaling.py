@@ -43,14 +43,15 @@ def main(arguments: list[str] | None = None) -> None:
         name, mode, atoms = options.one
         print(json.dumps(measure(name, mode, int(atoms), options.box, options.threads)))
         return
-    from scaling_models import MODELS
+    from scaling_models import MODELS, WITHOUT_POSITIONS
 
     unknown = set(options.models or ()) - set(MODELS)
     if unknown:
         parser.error(f"unknown {sorted(unknown)}; there are {', '.join(MODELS)}")
     for name in options.models or MODELS:
         for mode in options.modes:
-            run_sizes(name, mode, options)
+            if mode == "energy" or name not in WITHOUT_POSITIONS:
+                run_sizes(name, mode, options)
 
 
 def run_sizes(name: str, mode: str, options: argparse.Namespace) -> None:

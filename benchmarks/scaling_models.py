@@ -132,3 +132,6 @@ MODELS: dict[str, Callable[[], Energy]] = {
     "ET": lambda: peer(EquivariantTransformer, heads=HEADS, rbf=50),
 }
 """Name: how to build it. "FLT" chooses its path; near heads only unless it says so."""
+
+WITHOUT_POSITIONS = ("Performer",)
+"""Models that have no forces."""

@@ -35,7 +35,8 @@ def nav_files(nav):
 
 def test_every_page_is_in_the_navigation(repository, pages):
     config = yaml.safe_load((repository / "mkdocs.yml").read_text())
-    assert sorted(nav_files(config["nav"])) == sorted(pages)
+    notebooks = [f"notebooks/{p.name}" for p in repository.glob("notebooks/*.ipynb")]
+    assert sorted(nav_files(config["nav"])) == sorted([*pages, *notebooks])
 
 
 def test_every_documented_object_exists(pages):

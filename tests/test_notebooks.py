@@ -1,5 +1,6 @@
 """Every notebook runs from top to bottom, and is kept without its outputs."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -12,29 +13,42 @@ from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
-FIRST = NOTEBOOKS[0]
 
 every = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
+# What the text printed by each must contain, as a pattern, and its pictures.
+PRINTED = {
+    "01_train_and_predict": (r"val_id: a sum over elements alone has MAE 0\.\d+ eV", 3),
+    "02_your_own_structures": (r"NH3: .*\bN\b.*\n.*charge -1", 1),
+    "03_attention": (r"3  far 2 +\d+% +\d+% +\d+%\n", 4),
+    "04_spectral_rpe": (r"radial +largest change on turning: \d\.\de-0[5-9] eV", 7),
+    "05_large_systems": (r"difference of the energy \de-\d+, of the forces \de-\d+", 1),
+    "06_bring_your_data": (r"no 'E_DFT'; the keys there are: E_dft, F_dft", 3),
+}
+
 
 @pytest.fixture
-def execute(tmp_path, monkeypatch):
-    """Run a notebook in a folder of its own, so that nothing of yours is read."""
+def checkout(tmp_path, repository):
+    """A folder in which nothing but what git has lies beside the notebooks."""
+    folder = tmp_path / "checkout"
+    (folder / "notebooks").mkdir(parents=True)
+    for name in ("configs", "data"):
+        (folder / name).symlink_to(repository / name)
+    return folder
+
+
+@pytest.fixture
+def execute(checkout, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    folder = tmp_path / "checkout" / "notebooks"
-    folder.mkdir(parents=True)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
 
-    def run(path, first=""):
-        notebook = nbformat.read(path, as_version=4)
-        if first:
-            notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
-        metadata = {"path": str(folder)}
+    def run(path):
         client = NotebookClient(
-            notebook,
-            timeout=300,
+            nbformat.read(path, as_version=4),
+            timeout=600,
             kernel_name="python3",
-            resources={"metadata": metadata},
+            resources={"metadata": {"path": str(checkout / "notebooks")}},
         )
         return client.execute()
 
@@ -63,28 +77,32 @@ def test_outputs_are_not_kept(path):
 
 
 @every
-def test_notebook_runs_on_a_fresh_clone(path, execute):
+def test_notebook_runs_on_a_fresh_clone(path, execute, checkout):
     text, shown, errors = outputs(execute(path))
-    assert shown.count("image/png") >= 2
-    assert "[eV]" in text
-    assert errors == ""
+    pattern, pictures = PRINTED[path.stem]
+    assert re.search(pattern, text), text
+    assert shown.count("image/png") == pictures
+    # Training reports with the time in front; anything else would be a warning.
+    for line in errors.splitlines():
+        assert re.match(r"\d\d:\d\d:\d\d ", line), errors
+    assert not list((checkout / "notebooks").iterdir()), "it wrote beside itself"
 
 
-def test_first_look_takes_the_model_of_the_demo(execute, tmp_path):
+def test_links_between_notebooks_lead_somewhere(repository):
+    text = "".join(path.read_text() for path in NOTEBOOKS)
+    linked = set(re.findall(r"\]\((\d\d_\w+\.ipynb)\)", text))
+    assert len(linked) >= 4
+    assert linked <= {path.name for path in NOTEBOOKS}
+
+
+def test_attention_takes_the_model_of_the_demo(execute, checkout):
     torch.manual_seed(0)
-    model = FLTModel(FLTEncoder(width=16, num_layers=3), [TargetSpec("energy")])
-    folder = tmp_path / "checkout" / "demo"
-    folder.mkdir(parents=True)
-    save_model(model, folder / "demo.ckpt")
-    text, shown, _ = outputs(execute(FIRST))
-    assert "from ../demo/demo.ckpt\n3 layers" in text
-    assert "layer 3, O: near 1" in text
-    assert shown.count("image/png") == 3
-
-
-@pytest.mark.slow
-def test_first_look_without_the_sample(execute):
-    hide = "import pathlib, molflt.data.emt\nmolflt.data.emt.SAMPLE = pathlib.Path('x')"
-    text, shown, _ = outputs(execute(FIRST, first=hide))
-    assert "trained on 40 structures, just now" in text
-    assert shown.count("image/png") == 3
+    model = FLTModel(FLTEncoder(width=16, num_layers=2), [TargetSpec("energy")])
+    (checkout / "demo").mkdir()
+    save_model(model, checkout / "demo" / "demo.ckpt")
+    (path,) = [path for path in NOTEBOOKS if path.stem == "03_attention"]
+    text, shown, errors = outputs(execute(path))
+    assert "2  near 6" in text
+    assert "3  near 1" not in text
+    assert errors == ""
+    assert "application/vnd.plotly.v1+json" in shown
