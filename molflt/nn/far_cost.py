@@ -5,8 +5,10 @@ from typing import Literal, NamedTuple
 
 Way = Literal["dense", "waves", "nufft"]
 
-MAX_PAIRS = 2**28  # pairs of atoms x kernels
-MAX_PHASES = 2**27  # atoms x modes; cosines, sines and what holds them
+# More is never chosen: some arrays of this size are held at once, and kept for
+# derivatives in each layer.
+MAX_PAIRS = 2**26  # pairs of atoms x kernels
+MAX_PHASES = 2**25  # atoms x modes
 
 
 class FarSizes(NamedTuple):
@@ -42,8 +44,8 @@ class FarSizes(NamedTuple):
 class FarCosts(NamedTuple):
     """Seconds of the steps of each way on one CPU core.
 
-    Fitted to `benchmarks/far_paths.py`; replace what differs on another machine,
-    `math.inf` to forbid a way.
+    Fitted by hand to `benchmarks/far_paths.py`, to a factor of about two; replace what
+    differs on another machine, `math.inf` to forbid a way.
 
     Args:
         pair: A pair of atoms and one kernel, dense, in closed form.

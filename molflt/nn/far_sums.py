@@ -29,8 +29,9 @@ def transformed(
 ) -> tuple[HeadScalars, HeadVectors | None]:
     """Return the messages of far heads: scalars (n, h d), vectors (n, 3, h d) or None.
 
-    Graphs set apart in one box need as many frequencies as boxes of their own, and one
-    call instead of many, but longer transforms.
+    One transform for each graph: set apart in one box, graphs need as many frequencies
+    and fewer calls. That measured faster at 100 atoms each, where other ways are
+    cheaper still, and slower from 500 on.
 
     Args:
         mixture: Spectra of f of each head and, with vectors, of p.
