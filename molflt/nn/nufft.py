@@ -85,11 +85,11 @@ class Nufft:
 
     def to_modes(self, values: Complex[Tensor, "c n"]) -> Complex[Tensor, "c x y z"]:
         """Return F_m of each row of values."""
-        return _ToModes.apply(self.points, values, self)
+        return _Transform.apply(self.points, values, self, 1)
 
     def to_points(self, modes: Complex[Tensor, "c x y z"]) -> Complex[Tensor, "c n"]:
         """Return u_j of each row of modes."""
-        return _ToPoints.apply(self.points, modes, self)
+        return _Transform.apply(self.points, modes, self, 2)
 
     def sum_up(self, kind: Kind, values: Tensor) -> Tensor:
         """Return the transform of type 1 or 2 itself, without derivatives."""
@@ -101,45 +101,32 @@ class Nufft:
         """Return sum over rows of Re conj(weights) to_points(i m modes)."""
         parts = []
         for frequency in self.frequencies:
-            turned = _ToPoints.apply(points, modes * (1j * frequency), self)
+            turned = _Transform.apply(points, modes * (1j * frequency), self, 2)
             parts.append((weights.conj() * turned).real.sum(dim=0))
         return torch.stack(parts, dim=1)
 
 
-class _ToModes(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, values: Tensor, nufft: Nufft) -> Tensor:
-        ctx.save_for_backward(points, values)
-        ctx.nufft = nufft
-        return nufft.sum_up(1, values)
+class _Transform(torch.autograd.Function):
+    """The transform of one kind; that of the other kind is its transpose."""
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        points, values = ctx.saved_tensors
-        by_points = by_values = None
+    def forward(
+        ctx: Any, points: Tensor, data: Tensor, nufft: Nufft, kind: Kind
+    ) -> Tensor:
+        ctx.save_for_backward(points, data)
+        ctx.nufft, ctx.kind = nufft, kind
+        return nufft.sum_up(kind, data)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        points, data = ctx.saved_tensors
+        by_points = by_data = None
         if ctx.needs_input_grad[0]:
-            by_points = ctx.nufft.slope(points, values, grad)
+            at_points, at_modes = (data, grad) if ctx.kind == 1 else (grad, data)
+            by_points = ctx.nufft.slope(points, at_points, at_modes)
         if ctx.needs_input_grad[1]:
-            by_values = _ToPoints.apply(points, grad, ctx.nufft)
-        return by_points, by_values, None
-
-
-class _ToPoints(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, points: Tensor, modes: Tensor, nufft: Nufft) -> Tensor:
-        ctx.save_for_backward(points, modes)
-        ctx.nufft = nufft
-        return nufft.sum_up(2, modes)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        points, modes = ctx.saved_tensors
-        by_points = by_modes = None
-        if ctx.needs_input_grad[0]:
-            by_points = ctx.nufft.slope(points, grad, modes)
-        if ctx.needs_input_grad[1]:
-            by_modes = _ToModes.apply(points, grad, ctx.nufft)
-        return by_points, by_modes, None
+            by_data = _Transform.apply(points, grad, ctx.nufft, 3 - ctx.kind)
+        return by_points, by_data, None, None
 
 
 class _Plans:
