@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
-from molflt.neighbors import neighbor_pairs
+from molflt.neighbors import NeighborPairs, neighbor_pairs
 from molflt.nn.additive import Estimator
 from molflt.nn.attention import NEAR_MIN_WIDTH, FLTAttention, Form
 from molflt.nn.block import FLTLayer
@@ -142,14 +142,20 @@ class FLTEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def geometry(self, data: Data) -> Geometry:
-        """Return places, neighbour pairs and padding of a graph or batch of graphs."""
+    def geometry(self, data: Data, pairs: NeighborPairs | None = None) -> Geometry:
+        """Return places, neighbour pairs and padding of a graph or batch of graphs.
+
+        Args:
+            data: The graph or batch.
+            pairs: Its pairs within the cutoff, if they are at hand; None: search.
+        """
         batch, num_graphs = graph_index(data)
         cell, pbc = data.get("cell"), data.get("pbc")
         geometry = Geometry(
             data.pos, batch, num_graphs, cell, pbc, self.norm.weight.dtype
         )
-        pairs = neighbor_pairs(data.pos, batch, num_graphs, self.cutoff, cell, pbc)
+        if pairs is None:
+            pairs = neighbor_pairs(data.pos, batch, num_graphs, self.cutoff, cell, pbc)
         geometry.set_pairs(*pairs)
         return geometry
 

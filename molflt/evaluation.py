@@ -17,7 +17,7 @@ from molflt.gradients import deformable
 from molflt.model import FLTModel, sites_of
 from molflt.nn.gradients import Deformation
 from molflt.nn.readout_dipole import DipoleReadout
-from molflt.skin import SkinList, geometry_with
+from molflt.skin import SkinList
 from molflt.targets import TargetSpec
 
 Source = FLTModel | str | Path
@@ -151,7 +151,7 @@ def _pass(
 ) -> Evaluation:
     geometry = None
     if skin is not None:
-        geometry = geometry_with(model.encoder, data, skin(data))
+        geometry = model.encoder.geometry(data, skin(data))
     x, vec = model.encoder(data, geometry=geometry)
     out = Evaluation()
 

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from molflt.encoder import FLTEncoder, graph_index
+from molflt.encoder import graph_index
 from molflt.neighbors import NeighborPairs, neighbor_pairs
-from molflt.nn.geometry import Geometry
 
 MIN_ATOMS = 32
 """Below, finding the pairs anew costs about as much as sorting out those of a list (on
@@ -79,14 +78,3 @@ class SkinList:
                 return False
         moved = (state["pos"] - before["pos"]).square().sum(1).max()
         return bool(moved < (self.skin / 2) ** 2)
-
-
-def geometry_with(encoder: FLTEncoder, data: Data, pairs: NeighborPairs) -> Geometry:
-    """Return what ``encoder.geometry(data)`` does, with pairs that are at hand."""
-    batch, num_graphs = graph_index(data)
-    dtype = encoder.norm.weight.dtype
-    geometry = Geometry(
-        data.pos, batch, num_graphs, data.get("cell"), data.get("pbc"), dtype
-    )
-    geometry.set_pairs(*pairs)
-    return geometry
