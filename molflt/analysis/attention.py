@@ -105,7 +105,7 @@ def attention_row_blocks(
     wanted = chosen_layers(model, layers)
     everything = np.arange(len(graph.z))
     index = picked(len(graph.z), everything if atoms is None else atoms, "atoms")
-    inputs = _attention_inputs(model, graph)
+    inputs = [(args[0], args[2]) for _, args in received_by(model, graph)]
     # One block of no atoms, where none are asked for.
     for start in range(0, max(1, len(index)), block):
         part = index[start : start + block]
@@ -171,12 +171,13 @@ def picked(size: int, chosen: ArrayLike, name: str) -> NDArray[np.int64]:
         ) from error
 
 
-def _attention_inputs(model: FLTModel, graph: Data) -> list[tuple[Tensor, Geometry]]:
-    """Run the encoder; return features and geometry as each attention received them."""
-    received: list[tuple[Tensor, Geometry]] = []
+def received_by(model: FLTModel, graph: Data) -> list[tuple[FLTAttention, Any]]:
+    """Run the encoder; return each attention with the arguments that it received."""
+    received: list[tuple[FLTAttention, Any]] = []
 
-    def keep(_: torch.nn.Module, args: tuple[Any, ...]) -> None:
-        received.append((args[0], args[2]))
+    def keep(module: torch.nn.Module, args: tuple[Any, ...]) -> None:
+        assert isinstance(module, FLTAttention)
+        received.append((module, args))
 
     hooks = [module.register_forward_pre_hook(keep) for module in attentions(model)]
     try:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,11 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
-from molflt.analysis.attention import attentions, one_graph
+from molflt.analysis.attention import attentions, one_graph, received_by
 from molflt.errors import UsageError
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
-from molflt.nn.attention import FLTAttention
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.frequencies import Sampling
 
@@ -70,7 +68,7 @@ def path_errors(model: FLTModel, graph: Data) -> list[PathErrors]:
             "the two."
         )
     out = []
-    received = _received(model, one_graph(model, graph))
+    received = received_by(model, one_graph(model, graph))
     for layer, (attention, args) in enumerate(received):
         dense, linear = (attention(*args[:3], path) for path in ("dense", "linear"))
         vectors = None
@@ -112,7 +110,7 @@ def feature_errors(
     """
     out = []
     for layer, (attention, args) in enumerate(
-        _received(model, one_graph(model, graph))
+        received_by(model, one_graph(model, graph))
     ):
         heads = attention.heads
         if not isinstance(heads, AdditiveAttention):
@@ -149,23 +147,6 @@ def _twin(
         twin = AdditiveAttention(width, rpe, "softmax")
     twin.project, twin.mix = heads.project, heads.mix
     return twin
-
-
-def _received(model: FLTModel, graph: Data) -> list[tuple[FLTAttention, Any]]:
-    """Run the encoder; return what each attention received."""
-    kept: list[tuple[FLTAttention, Any]] = []
-
-    def keep(module: torch.nn.Module, args: tuple[Any, ...]) -> None:
-        assert isinstance(module, FLTAttention)
-        kept.append((module, args))
-
-    hooks = [module.register_forward_pre_hook(keep) for module in attentions(model)]
-    try:
-        model.encoder(graph)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return kept
 
 
 def _distance(value: Tensor, expected: Tensor) -> float:
