@@ -83,7 +83,7 @@ class StopBetweenBatches(Callback):
 
     def _raise_if_requested(self) -> None:
         if self._requested:
-            self._requested = False
+            self._requested = self._announced = False
             raise KeyboardInterrupt
 
     def _announce(self) -> None:
