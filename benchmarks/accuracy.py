@@ -1,5 +1,6 @@
 """Errors of our model and of its peers: same loop, data, thread and CPU time.
 
+    python benchmarks/accuracy.py --time                     first, on an idle machine
     python benchmarks/accuracy.py --list                     what is done, what is open
     python benchmarks/accuracy.py                            the whole plan, in order
     python benchmarks/accuracy.py --task qm9 --model PaiNN   a part of it
@@ -7,25 +8,29 @@
 `make bench-setup` installs the peers. Each finished run is one file in
 results/accuracy/ and is not made again; several processes may work on the plan at once.
 What all models share is written in `loop.py` (training) and `tasks.py` (data, loss,
-errors); `plan.py` has the runs, `variants.py` our model, `peers.py` the others. The
-test molecules are evaluated once, after the last step of a run.
+errors); `plan.py` has the runs, `variants.py` our model, `peers.py` the others,
+`speed.py` the CPU time of their steps, by which a budget of CPU time becomes a number
+of steps. The test molecules are evaluated once, after the last step of a run.
 """
 
 import argparse
 import os
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 import torch
 from finished import claim, claimed_by, path_of, read
-from loop import SETTINGS, one_thread, say, train
+from loop import SETTINGS, Stepper, endless, one_thread, say, train
 from peers import PACKAGES, PEERS, build_peer
-from plan import FAMILIES, Run, choose, options_of, plan
+from plan import FAMILIES, Run, choose, first_runs, options_of, plan
 from record import write_result
+from speed import measure, steps_of
 from tasks import Model, Roots, Task, evaluate, open_task
+from torch_geometric.data import Batch
 from variants import FLT
 
 from molflt.model import FLTEncoder, FLTModel
@@ -43,10 +48,14 @@ def main(argv: list[str] | None = None) -> None:
         show([run for run in plan(read) if wanted(run, arguments)])
         return
     one_thread()
+    if arguments.time:
+        runs = [run for run in (*first_runs(), *plan(read)) if wanted(run, arguments)]
+        measure(runs, lambda run: start(run, roots))
+        return
     if arguments.trial:
         for run in filter(lambda run: wanted(run, arguments), plan(read)):
             print(run.name, flush=True)
-            perform(replace(run, seconds=arguments.trial), roots)
+            perform(run, roots, arguments.trial)
         return
     failed: set[Run] = set()
     while work(arguments, roots, failed):
@@ -66,11 +75,16 @@ def work(arguments: argparse.Namespace, roots: Roots, failed: set[Run]) -> bool:
     for run in plan(read):
         if not wanted(run, arguments) or run in failed or read(run) is not None:
             continue
+        steps = steps_of(run)
+        if steps is None:
+            print(f"{run.name} waits for --time")
+            failed.add(run)
+            return True
         with claim(run) as free:
             if free and read(run) is None:
                 print(run.name, flush=True)
                 try:
-                    write_result(f"accuracy/{run.name}", perform(run, roots))
+                    write_result(f"accuracy/{run.name}", perform(run, roots, steps))
                 except Exception:  # one model's error must not stop the others
                     traceback.print_exc()
                     failed.add(run)
@@ -78,13 +92,19 @@ def work(arguments: argparse.Namespace, roots: Roots, failed: set[Run]) -> bool:
     return False
 
 
-def perform(run: Run, roots: Roots) -> dict[str, Any]:
+def start(run: Run, roots: Roots) -> tuple[Stepper, Iterator[Batch]]:
+    """Return what takes the steps of a run, and its batches."""
+    task = open_task(run, roots)
+    return Stepper(build(run, task), task.loss, run.lr / 1e3), endless(task.data)
+
+
+def perform(run: Run, roots: Roots, steps: int) -> dict[str, Any]:
     """Train and evaluate; return the content of the result file."""
     begin, load = time.time(), os.getloadavg()
     task = open_task(run, roots)
     torch.manual_seed(run.seed)
     model = build(run, task)
-    training = train(model, task.data, task.loss, run.lr, run.seconds)
+    training = train(model, task.data, task.loss, run.lr, steps)
     data = task.data
     val = evaluate(training.model, task.errors, data.val_names, data.val_dataloader())
     test = val  # a task without other sets
@@ -99,6 +119,7 @@ def perform(run: Run, roots: Roots) -> dict[str, Any]:
         "packages": {name: version(name) for name in PACKAGES if run.model in PEERS},
         "parameters": model.num_parameters,
         **training.plain(),
+        "molecules_per_second": round(steps * run.batch_size / run.seconds, 2),
         "val": val,
         "test": test,
         "unit": task.data.targets[0].unit,
@@ -113,6 +134,8 @@ def perform(run: Run, roots: Roots) -> dict[str, Any]:
 def build(run: Run, task: Task) -> Model:
     """Return a model with random weights and the offset and scale of the task."""
     (spec,) = task.data.targets
+    if run.task == "emt" and run.model not in PEERS:
+        spec = replace(spec, readout="tags")
     if run.model in PEERS:
         cutoff = EMT_CUTOFF if run.task == "emt" else None
         return build_peer(run.model, spec, task.statistics, cutoff)
@@ -165,7 +188,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="show the runs, make none")
     parser.add_argument(
-        "--trial", type=int, metavar="SECONDS", help="this budget, and write nothing"
+        "--time", action="store_true", help="time steps: once, on an idle machine"
+    )
+    parser.add_argument(
+        "--trial", type=int, metavar="STEPS", help="so many steps, and write nothing"
     )
     for name, kind in (
         ("task", str),

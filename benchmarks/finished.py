@@ -10,6 +10,7 @@ from typing import Any
 
 from plan import Run, options_of
 from record import RESULTS
+from speed import steps_of
 
 FOLDER = RESULTS / "accuracy"
 
@@ -20,14 +21,17 @@ def path_of(run: Run, suffix: str = ".json") -> Path:
 
 
 def read(run: Run) -> dict[str, Any] | None:
-    """Return a finished run; None: there is none of these options of the model."""
+    """Return a finished run; None: none of these options and so many steps."""
     path = path_of(run)
     if not path.exists():
         return None
     result: dict[str, Any] = json.loads(path.read_text())
     # Options that came later have defaults that change nothing.
     now, then = options_of(run.model), result["options"]
-    return result if all(now.get(name) == then[name] for name in then) else None
+    if any(now.get(name) != then[name] for name in then):
+        return None
+    steps = steps_of(run)
+    return result if steps is None or result["steps"] == steps else None
 
 
 @contextmanager

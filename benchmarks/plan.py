@@ -30,6 +30,10 @@ FAMILIES = {
     "ET": ("ET", "ET 256"),
 }
 """Models by family: the one of about our size, and the published configuration."""
+LIKELY = {family: models[0] for family, models in FAMILIES.items()} | {
+    "PaiNN": "PaiNN Bessel"
+}
+"""Models that are timed before a family has chosen."""
 
 SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
 CURVE = (1_000, 3_000, 10_000, 30_000)
@@ -146,6 +150,18 @@ def plan(read: Read) -> list[Run]:
     for stage in (targets, seeds, adsorption, long, forces, curves, ablations):
         runs.extend(stage(known))
     return list(dict.fromkeys(runs))
+
+
+def first_runs() -> list[Run]:
+    """Return a run of each workload that the choices are made from or will lead to."""
+    runs = [run for family in FAMILIES for run in grid(family, lambda run: None)]
+    for batch_size in dict.fromkeys(size for size, _ in GRID):
+        likely = {
+            family: Run("qm9", "u0", model, batch_size=batch_size)
+            for family, model in LIKELY.items()
+        }
+        runs += [*adsorption(likely), *forces(likely)]
+    return runs
 
 
 def targets(chosen: dict[str, Run]) -> Iterator[Run]:

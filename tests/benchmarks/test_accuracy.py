@@ -1,6 +1,7 @@
 import json
 
 import accuracy
+import finished
 import numpy as np
 import plan as planning
 import pytest
@@ -15,8 +16,10 @@ SMALL = {"width": 16, "num_layers": 1, "num_near_heads": 2, "num_far_heads": 1}
 
 @pytest.fixture
 def small(results, monkeypatch):
-    """A plan of two runs of half a second on a few clusters."""
+    """A plan of two runs of ten steps on a few clusters."""
     monkeypatch.setitem(accuracy.FLT, "FLT", SMALL)
+    monkeypatch.setattr(accuracy, "steps_of", lambda run: 10)
+    monkeypatch.setattr(finished, "steps_of", lambda run: 10)
     monkeypatch.setattr(accuracy, "one_thread", lambda: None)
 
     def few_clusters(run, roots):
@@ -27,8 +30,8 @@ def small(results, monkeypatch):
     monkeypatch.setattr(tasks, "qm9", few_clusters)
     monkeypatch.setattr(tasks, "emt", few_clusters)
     runs = [
-        Run("qm9", "energy", "FLT", seconds=0.5, batch_size=4, train=20),
-        Run("emt", "energy", "FLT", seconds=0.5, batch_size=4, train=20),
+        Run("qm9", "energy", "FLT", seconds=1, batch_size=4, train=20),
+        Run("emt", "energy", "FLT", seconds=1, batch_size=4, train=20),
     ]
     monkeypatch.setattr(accuracy, "plan", lambda read: runs)
     return runs
@@ -42,7 +45,8 @@ def test_runs_are_made_once(small, results, capsys):
     assert set(content["val"]) == {"val_near_mae", "val_far_mae"}
     assert set(content["test"]) == {"test_near_mae"}
     assert content["parameters"] > 0
-    assert content["steps"] > 0
+    assert content["steps"] == 10
+    assert content["molecules_per_second"] == 40
     assert content["options"]["width"] == 16
     assert content["commit"]
     stamp = path.stat().st_mtime_ns
@@ -77,6 +81,14 @@ def test_a_failing_run_leaves_nothing_and_stops_no_other(
     with pytest.raises(SystemExit, match="failed: qm9-energy-flt"):
         accuracy.main([])
     assert [p.name for p in results.iterdir()] == [f"{small[1].name}.json"]
+
+
+def test_runs_wait_until_their_steps_are_timed(small, results, monkeypatch, capsys):
+    monkeypatch.setattr(accuracy, "steps_of", lambda run: None)
+    with pytest.raises(SystemExit, match="failed: qm9-energy-flt"):
+        accuracy.main(["--task", "qm9"])
+    assert "waits for --time" in capsys.readouterr().out
+    assert list(results.iterdir()) == []
 
 
 def test_trial_writes_nothing(small, results):

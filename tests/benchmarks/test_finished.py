@@ -24,6 +24,16 @@ def test_a_run_of_other_options_does_not_count(results):
     assert read(RUN) is None
 
 
+def test_a_run_of_another_number_of_steps_does_not_count(results, monkeypatch):
+    write(RUN)
+    content = json.loads(path_of(RUN).read_text())
+    path_of(RUN).write_text(json.dumps(content | {"steps": 100}))
+    monkeypatch.setattr("finished.steps_of", lambda run: 100)
+    assert read(RUN) is not None
+    monkeypatch.setattr("finished.steps_of", lambda run: 101)
+    assert read(RUN) is None
+
+
 def test_options_that_came_later_change_nothing(results, monkeypatch):
     write(RUN)
     monkeypatch.setattr(
