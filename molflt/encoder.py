@@ -204,7 +204,7 @@ class FLTEncoder(nn.Module):
         if self.vector_width:
             vec = x.new_zeros(len(x), 3, self.vector_width)
         for layer in self.layers:
-            x, vec = layer(x, vec, geometry, path)
+            x, vec = layer(*geometry.refreshed(x, vec), geometry, path)
         if slot is not None:
             x = x.index_select(0, slot)
             vec = None if vec is None else vec.index_select(0, slot)

@@ -62,7 +62,7 @@ def neighbor_pairs(
     return _listed_pairs(pos, counts, cutoff, cell, pbc, periodic)
 
 
-def _usable_box(box: np.ndarray, directions: list[bool], cutoff: float) -> np.ndarray:
+def usable_box(box: np.ndarray, directions: list[bool], cutoff: float) -> np.ndarray:
     """Return a box whose vectors along open directions are there and not huge.
 
     Raises:
@@ -120,7 +120,7 @@ def _listed_pairs(
             assert boxes is not None
             assert pbc is not None
             directions = pbc[index].tolist()
-            box = _usable_box(boxes[index], directions, cutoff)
+            box = usable_box(boxes[index], directions, cutoff)
         # Views of vesin's memory, copied once: lists of large systems are gigabytes.
         found, moved = finder.compute(
             part, box, directions, quantities="PS", copy=False

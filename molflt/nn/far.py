@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from molflt.nn.exchange import Ranks
 from molflt.nn.far_cost import FarCosts, FarSizes, Way
 from molflt.nn.far_sums import transformed
 from molflt.nn.geometry import Geometry
@@ -158,9 +159,9 @@ class FarAttention(nn.Module):
         lattice = self._lattice(geometry)
         channels = self.num_heads * self.query_width * self.head_width
         return FarSizes(
-            slots=geometry.num_graphs * geometry.size,
-            atoms=len(geometry.batch),
-            largest=geometry.size,
+            slots=geometry.num_graphs * geometry.largest,
+            atoms=geometry.num_atoms,
+            largest=geometry.largest,
             graphs=geometry.num_graphs,
             waves=max(lattice.num_modes, default=0.0),
             grid=sum(math.prod(2 * m + 1 for m in sizes) for sizes in lattice.sizes),
@@ -244,7 +245,8 @@ class FarAttention(nn.Module):
         h = self.num_heads
         density = self.mixture.density(modes.vectors) * modes.weights  # (h or 2h, g, m)
         waves = torch.cat([modes.cos, modes.sin], dim=2)  # (g, a, 2m)
-        out = self._sum_modes(waves, waves, density[:h], q, k, values[0])
+        ranks = geometry.ranks
+        out = self._sum_modes(waves, waves, density[:h], q, k, values[0], ranks)
         own = self.mixture.weights[:h].sum(1).view(h, 1, 1, 1)
         out = out - own * (q * k).sum(-1, keepdim=True) * values[0]
         if not self.vectors:
@@ -258,6 +260,7 @@ class FarAttention(nn.Module):
                 q,
                 k,
                 values[1],
+                ranks,
             )
             for axis in range(3)
         ]
@@ -271,10 +274,13 @@ class FarAttention(nn.Module):
         q: Float[Tensor, "h g a e"],
         k: Float[Tensor, "h g a e"],
         v: Float[Tensor, "h g a d"],
+        ranks: Ranks | None,
     ) -> Float[Tensor, "h g a d"]:
         """Return sum over modes of left_i density right_j w_ij v_j, sum_j first."""
         outer = (k.unsqueeze(4) * v.unsqueeze(3)).flatten(3)  # (h, g, a, e d)
         state = right.transpose(1, 2) @ outer  # (h, g, 2m, e d)
+        if ranks is not None:
+            state = ranks.total(state)
         state = state * torch.cat([density, density], dim=2).unsqueeze(3)
         read = (left @ state).unflatten(3, (q.shape[3], v.shape[3]))
         return (q.unsqueeze(4) * read).sum(3)

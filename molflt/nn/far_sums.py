@@ -133,7 +133,7 @@ def _in_chunks(
     """Return sum_e q_e (filter applied to k_e v_d) for each filter, few d at a time."""
 
     def run(q: Tensor, k: Tensor, v: Tensor, _: Tensor) -> Tensor:
-        modes = grid.nufft.to_modes(_packed(k, v))
+        modes = grid.to_modes(_packed(k, v))
         return torch.stack(
             [
                 _unpacked(grid.nufft.to_points(modes * weight), q, v.shape[1])
@@ -142,7 +142,7 @@ def _in_chunks(
             dim=1,
         )
 
-    numbers = (len(v) + len(grid)) * k.shape[1]  # of two channels d
+    numbers = (grid.num_points + len(grid)) * k.shape[1]  # of two channels d
     step = 2 * max(1, CHUNK // (4 * numbers))
     parts = []
     for part in v.split(step, dim=1):

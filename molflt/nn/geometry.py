@@ -11,11 +11,19 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molflt.nn.displacements import PairIndex, displacements
-from molflt.nn.lattice import Lattice, Modes
+from molflt.nn.exchange import Ranks
+from molflt.nn.lattice import Lattice, Modes, boxes
 from molflt.nn.nufft import wrapped
 from molflt.nn.pairs import AllPairs, Pairs
 from molflt.nn.shells import RadialShells
-from molflt.typing import Cells, GraphIndex, Periodicity, Positions
+from molflt.typing import (
+    Cells,
+    GraphIndex,
+    NodeScalars,
+    NodeVectors,
+    Periodicity,
+    Positions,
+)
 
 PAIR_MULTIPLE = 512  # lists of pairs in slots have few different lengths
 
@@ -50,6 +58,8 @@ class Geometry:
         counts = torch.bincount(batch, minlength=num_graphs)
         self.counts = counts
         self.size = int(counts.max()) if len(batch) else 0  # atoms of the largest graph
+        # Of the systems themselves, whatever rows there are: costs follow from these.
+        self.num_atoms, self.largest = len(batch), self.size
         # Graphs of one size need no padding, and rows and slots are the same memory.
         self.is_full = num_graphs * self.size == len(batch)
         starts = counts.cumsum(0) - counts
@@ -59,6 +69,8 @@ class Geometry:
         centre = wide.new_zeros(num_graphs, 3).index_add(0, batch, wide)
         centre = centre / counts.clamp(min=1).unsqueeze(1)
         self.centred = wide - centre[batch]
+        self.inside = self.centred.detach(), batch  # what boxes must hold
+        self.ranks: Ranks | None = None  # processes that hold the other atoms
         self.cell = None if cell is None else cell.double()
         self.pbc = (
             pbc
@@ -161,13 +173,10 @@ class Geometry:
             tolerance: Error of the kernel, `RadialShells.support`.
         """
         if (shells, tolerance) not in self._lattices:
+            band, reach = shells.support(tolerance)
+            box = boxes(*self.inside, self.num_graphs, self.cell, self.pbc, reach)
             self._lattices[shells, tolerance] = Lattice(
-                self.centred,
-                self.batch,
-                self.num_graphs,
-                self.cell,
-                self.pbc,
-                *shells.support(tolerance),
+                self.centred, self.batch, box, band, self.ranks
             )
         return self._lattices[shells, tolerance]
 
@@ -187,6 +196,17 @@ class Geometry:
                 self.mask.to(self.dtype),
             )
         return self._modes[key]
+
+    def refreshed(
+        self, x: NodeScalars, vec: NodeVectors | None
+    ) -> tuple[NodeScalars, NodeVectors | None]:
+        """Return features that are up to date at all atoms, before a layer needs them.
+
+        Args:
+            x: Scalar features (n, c).
+            vec: Vector features (n, 3, w), or None.
+        """
+        return x, vec
 
     @property
     def rows(self) -> list[slice]:

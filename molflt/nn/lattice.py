@@ -4,10 +4,11 @@ import math
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from molflt.errors import InputError
+from molflt.nn.exchange import Ranks
 from molflt.nn.nufft import Engine, Nufft, Shape, wrapped
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
@@ -56,6 +57,7 @@ class ModeGrid:
         steps: Integers (m, 3) with G = steps @ inverse box.
         sizes: Largest integer of each axis.
         order: Row of each point of `nufft` among the atoms of the graph (n,).
+        ranks: Processes that hold other atoms of the graph, or None.
     """
 
     def __init__(
@@ -66,9 +68,12 @@ class ModeGrid:
         steps: Int[Tensor, "m 3"],
         sizes: Shape,
         order: Int[Tensor, " n"],
+        ranks: Ranks | None = None,
     ) -> None:
         self.nufft, self.vectors, self.weights = nufft, vectors, weights
-        self.order = order
+        self.order, self._ranks = order, ranks
+        # The same on all processes: it decides how many sums they have in common.
+        self.num_points = len(order) if ranks is None else ranks.most
         # Place of each atom among the points.
         self.rank = torch.empty_like(order)
         self.rank[order] = torch.arange(len(order), device=order.device)
@@ -83,6 +88,11 @@ class ModeGrid:
     def __len__(self) -> int:
         """Return the number of frequencies of the grid."""
         return math.prod(self.shape)
+
+    def to_modes(self, values: Complex[Tensor, "c n"]) -> Complex[Tensor, "c x y z"]:
+        """Return the sums over all atoms of the graph at each frequency."""
+        modes = self.nufft.to_modes(values)
+        return modes if self._ranks is None else self._ranks.total(modes)
 
     def spread(self, half: Float[Tensor, " m"], *, odd: bool) -> Float[Tensor, "x y z"]:
         """Return a function of G on the grid, from its values on one half.
@@ -108,27 +118,22 @@ class Lattice:
     Args:
         pos: Positions (n, 3) [Å], float64.
         batch: Graph of each atom (n,), ascending.
-        num_graphs: Number of graphs g.
-        cell: Lattice vectors as rows (g, 3, 3) [Å], float64, or None.
-        pbc: Periodic directions (g, 3).
+        box: Lattice vectors of the boxes as rows (g, 3, 3) [Å], of `boxes`.
         band: Largest |G| kept [cycles/Å].
-        reach: Distance [Å] beyond which the kernel counts as zero.
+        ranks: Processes that hold other atoms of the graphs, or None.
     """
 
     def __init__(
         self,
         pos: Positions,
         batch: GraphIndex,
-        num_graphs: int,
-        cell: Cells | None,
-        pbc: Periodicity,
+        box: Cells,
         band: float,
-        reach: float,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.band = band
+        self.band, self.box, self._ranks = band, box, ranks
         self._pos, self._batch = pos, batch
         self._grids: dict[tuple[int, torch.dtype, float, str], ModeGrid] = {}
-        self.box = _boxes(pos, batch, num_graphs, cell, pbc, reach)
         # Columns: reciprocal vectors without 2 pi.
         self.inverse = torch.linalg.inv(self.box)
         self.volume = torch.linalg.det(self.box).abs()
@@ -210,6 +215,7 @@ class Lattice:
             steps[kept],
             sizes,
             order,
+            self._ranks,
         )
 
 
@@ -229,7 +235,7 @@ def near_in_memory(points: Float[Tensor, "n 3"], sizes: Shape) -> Int[Tensor, " 
     return ((block[:, 0] * count[1] + block[:, 1]) * count[2] + block[:, 2]).argsort()
 
 
-def _boxes(
+def boxes(
     pos: Positions,
     batch: GraphIndex,
     num_graphs: int,
@@ -237,7 +243,16 @@ def _boxes(
     pbc: Periodicity,
     reach: float,
 ) -> Cells:
-    """Lattice vectors; open directions orthogonal to them and long enough."""
+    """Return lattice vectors; open directions orthogonal to them and long enough.
+
+    Args:
+        pos: Positions (n, 3) [Å], float64.
+        batch: Graph of each atom (n,), ascending.
+        num_graphs: Number of graphs g.
+        cell: Lattice vectors as rows (g, 3, 3) [Å], float64, or None.
+        pbc: Periodic directions (g, 3).
+        reach: Distance [Å] beyond which a kernel counts as zero.
+    """
     inside = pos.detach()
     identity = torch.eye(3, dtype=torch.float64, device=pos.device)
     if cell is None or not bool(pbc.any()):

@@ -159,7 +159,7 @@ class _Plans:
         values = values.to(self.type)
         shape = self.shape if kind == 1 else (len(self.coordinates[0]),)
         out = values.new_zeros(rows, *shape)
-        if not values.numel():
+        if not (values.numel() and out.numel()):
             return out
         plan = self._plan(kind, rows)
         # One transform has no axis for rows.
