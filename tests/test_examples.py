@@ -1,12 +1,15 @@
 """The examples and the script of the shipped models run, on the smallest of models."""
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 
 import ase.io
 import numpy as np
 import pytest
-from ase.build import molecule
+from ase.build import bulk, molecule
 
 import molflt
 from molflt.calculator import FLTCalculator
@@ -70,6 +73,32 @@ def test_co_on_copper(script, tmp_path, capsys):
     molflt.save_model(make_model("potential"), tmp_path / "pes.ckpt")
     with pytest.raises(SystemExit):
         example.main([str(tmp_path / "pes.ckpt")])
+
+
+def test_large_system_on_two_processes(repository, tmp_path):
+    """As a user starts it; the result is that of the calculator, on one process."""
+    model = make_model("potential")
+    molflt.save_model(model, tmp_path / "forces.ckpt")
+    atoms = bulk("Cu", "fcc", 3.8, cubic=True) * (4, 2, 2)
+    atoms.rattle(0.1, seed=0)
+    ase.io.write(tmp_path / "copper.extxyz", atoms)
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    words += ["--nproc-per-node=2", str(repository / "examples/large_system.py")]
+    words += ["forces.ckpt", "copper.extxyz", "--out=found.extxyz"]
+    done = subprocess.run(
+        words,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("64 atoms on 2 processes: energy ")
+    found = ase.io.read(tmp_path / "found.extxyz")
+    atoms.calc = FLTCalculator(model)
+    assert found.get_potential_energy() == pytest.approx(atoms.get_potential_energy())
+    assert found.get_forces() == pytest.approx(atoms.get_forces(), abs=1e-5)
 
 
 def test_shipped_models_are_trained_and_small(script, tmp_path, monkeypatch, capsys):
