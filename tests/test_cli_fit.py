@@ -177,6 +177,41 @@ def test_two_processes_count_every_structure_once(folder):
     assert tables[0] == tables[1]
 
 
+MIDDLE = """  max_steps: 9
+  callbacks:
+  - class_path: ModelCheckpoint
+    init_args: {dirpath: middle, filename: "{step}", every_n_train_steps: 7}
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_batches_twice_the_size(folder):
+    """And go on within an epoch: seven steps, of five an epoch, and then two."""
+    rate = "lr: 0.003\n  schedule: constant\n  warmup_steps: 1"
+    config = CONFIG.replace("lr: 0.003", rate) + MIDDLE
+    two = ["--data.batch_size=2", "--trainer.devices=2"]
+    runs = {
+        "one": ["--data.batch_size=4", "--trainer.devices=1"],
+        "two": two,
+        "resumed": [*two, "--ckpt_path=two/step=7.ckpt"],
+    }
+    found = {}
+    for name, words in runs.items():
+        # Also of one process, whose random start is then the same.
+        Path(f"{name}.yaml").write_text(config.replace("middle", name))
+        words += [f"--name={name}", "--trainer.strategy=ddp"]
+        process = molflt_process("fit", f"--config={name}.yaml", *words)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        path = f"runs/{name}/version_0/checkpoints/last.ckpt"
+        found[name] = torch.load(path, weights_only=True)
+        assert found[name]["global_step"] == 9
+    for name, value in found["one"]["molflt"]["state"].items():
+        two, resumed = (found[n]["molflt"]["state"][name] for n in ("two", "resumed"))
+        torch.testing.assert_close(two, value, rtol=1e-5, atol=1e-5, msg=name)
+        assert torch.equal(resumed, two), name
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_full_disk_while_training_keeps_the_last_checkpoint(
     folder, capsys, monkeypatch

@@ -21,7 +21,7 @@ class GraphDataModule(pl.LightningDataModule):
     """Loaders of named splits; a subclass says what the splits and the targets are.
 
     Args:
-        batch_size: Structures of a training batch.
+        batch_size: Structures of a training batch; of each process, if there are more.
         eval_batch_size: Structures of a validation or test batch; None: `batch_size`.
         num_workers: Loader processes.
         seed: Seed of the order of training structures, and of `max_train`.
@@ -154,6 +154,13 @@ class GraphDataModule(pl.LightningDataModule):
     def _sampler(self, dataset: GraphDataset, batch_size: int) -> Sampler[int]:
         """Return the order of training structures; the hook for another batching."""
         (epoch, num_seen), self._resume = self._resume, (0, 0)
+        trainer = self.trainer
         return SizeBucketSampler(
-            dataset.num_atoms, batch_size, self.seed, epoch=epoch, skip=num_seen
+            dataset.num_atoms,
+            batch_size,
+            self.seed,
+            epoch=epoch,
+            skip=num_seen,
+            rank=trainer.global_rank if trainer is not None else 0,
+            num_ranks=trainer.world_size if trainer is not None else 1,
         )

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import BatchSampler
 
 from molflt.data.batching import SizeBucketSampler
 from molflt.data.datamodule import GraphDataModule
@@ -111,6 +112,51 @@ def test_an_incomplete_batch_comes_last():
     assert len(order) == 23
     for start in (0, 5, 10, 15):
         assert np.ptp(sorted(order[start : start + 5])) < 23
+
+
+@pytest.mark.parametrize("count", [96, 101, 97, 3, 2])
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+def test_processes_together_take_the_steps_of_one(count, num_ranks):
+    """Every structure comes once an epoch; twice only if a process had none."""
+    sizes = np.random.default_rng(0).integers(1, 200, count)
+    size = 4
+
+    def dealt(epoch, **options):
+        samplers = [
+            SizeBucketSampler(
+                sizes, size, epoch=epoch, rank=r, num_ranks=num_ranks, **options
+            )
+            for r in range(num_ranks)
+        ]
+        orders = [list(sampler) for sampler in samplers]
+        if not options:
+            assert [len(sampler) for sampler in samplers] == [*map(len, orders)]
+        batches = [list(BatchSampler(order, size, False)) for order in orders]
+        # All processes take equally many steps.
+        steps = list(zip(*batches, strict=True))
+        return [sorted(i for batch in step for i in batch) for step in steps]
+
+    for epoch in (0, 1):
+        steps = dealt(epoch)
+        seen = [index for step in steps for index in step]
+        rest = count % (size * num_ranks)
+        repeated = num_ranks - rest if 0 < rest < num_ranks else 0
+        assert len(seen) == count + repeated
+        assert sorted(set(seen)) == list(range(count))
+        one = SizeBucketSampler(sizes, size * num_ranks, epoch=epoch)
+        together = BatchSampler(one, size * num_ranks, False)
+        assert [sorted(set(step)) for step in steps] == [*map(sorted, together)]
+        # Resumed after two steps.
+        assert dealt(epoch, skip=2 * size * num_ranks) == steps[2:]
+
+
+def test_processes_have_about_the_same_work():
+    sizes = np.random.default_rng(0).integers(1, 200, 1000)
+    work = []
+    for rank in range(2):
+        order = list(SizeBucketSampler(sizes, 10, rank=rank, num_ranks=2))
+        work.append(sizes[order].reshape(-1, 10).max(axis=1))
+    assert np.abs(work[0] - work[1]).mean() < 0.05 * np.ptp(sizes)
 
 
 def test_cached_graphs_are_read_once():

@@ -33,8 +33,8 @@ def _forces(pos: np.ndarray) -> np.ndarray:
 class Clusters(GraphDataModule):
     """20 training clusters in 5 batches, two validation splits."""
 
-    def __init__(self, num_targets: int = 1, **options):
-        super().__init__(batch_size=4, **options)
+    def __init__(self, num_targets: int = 1, batch_size: int = 4, **options):
+        super().__init__(batch_size=batch_size, **options)
         self._targets = (
             TargetSpec("energy", kind="potential"),
             TargetSpec("spread", unit="A", kind="property", extensive=False),
