@@ -108,7 +108,8 @@ def rotation_error(
                 label=name,
             )
         ax.locator_params(axis="x", nbins=6, integer=True)
-        ax.locator_params(axis="y", nbins=5)
+        # Round steps: one digit is enough to write them.
+        ax.locator_params(axis="y", nbins=5, steps=[1, 2, 5, 10])
         ax.ticklabel_format(axis="y", style="plain", useOffset=False)
         span = float(np.abs(errors).max(initial=0.0))
         if 0 < span < 1e-3:

@@ -152,6 +152,13 @@ def test_numbers_are_those_of_the_model(page):
         expected = np.linalg.norm(pos[i] - pos[j] + shifts, axis=1).min()
         got = page.evaluate(f"Report.distance({i}, {j})")
         assert got == pytest.approx(expected, abs=1e-4)
+    for i, j in ((0, 3), (5, 1), (4, 2), (0, 1)):
+        apart = page.evaluate(f"Report.nearest({i}, {j})")
+        images = pos[i] - pos[j] + shifts
+        assert np.linalg.norm(images - apart, axis=1).min() < 1e-4  # one of them
+        drawn = pos[i] - pos[j]
+        if np.linalg.norm(drawn) < np.linalg.norm(apart) + 1e-3:
+            np.testing.assert_allclose(apart, drawn, atol=1e-4)
     sums = page.evaluate(
         "[0, 1, 2, 3, 4, 5].map((i) => Report.shares([0, 1, 9], i)"
         ".reduce((a, b) => a + b))"
