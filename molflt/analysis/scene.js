@@ -7,7 +7,7 @@ function repeated(values) {
   return values.flatMap((value) => Array(corners).fill(value));
 }
 
-// Lines with two barbs from the atoms read most to the one that reads, as in scene.py.
+// Lines with two barbs from the atoms read most to the one that reads, as in scene_lines.py.
 function arrows(share) {
   const reader = atoms[state.row], end = places[reader];
   const start = (j) => images[state.row][j] || places[j];

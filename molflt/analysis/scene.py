@@ -6,18 +6,24 @@ import numpy as np
 import plotly.graph_objects as go
 from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
-from ase.geometry import find_mic
 from numpy.typing import ArrayLike, NDArray
 from plotly.colors import get_colorscale
 
 from molflt.analysis.attention import AttentionRows
 from molflt.analysis.bonds import bonds
+from molflt.analysis.scene_lines import (
+    ARROWS,
+    arrow_lines,
+    cell_edges,
+    line_trace,
+    nearest_images,
+    segments,
+)
 from molflt.analysis.spheres import sphere_mesh
-from molflt.analysis.style import OKABE_ITO, SEQUENTIAL
+from molflt.analysis.style import SEQUENTIAL
 
 Array = NDArray[np.float64]
 
-ARROWS = 8  # strongest atoms that get an arrow
 SHADING = {"ambient": 0.75, "diffuse": 0.45, "specular": 0.05, "roughness": 0.9}
 LIGHT = {"x": -4e4, "y": 1e5, "z": -6e4}  # above a shoulder: right, up, away
 OFF = ("showgrid", "zeroline", "showbackground", "showspikes")
@@ -67,8 +73,8 @@ def attention_scene(
     names = [f"{chemical_symbols[each]}{index}" for index, each in enumerate(z)]
     radii = 0.5 * covalent_radii[z] + 0.12
     vertices, triangles, corners = sphere_mesh(places, radii)
-    images = {int(i): _images(places, int(i), box, periodic) for i in atoms}
-    edges = _box(box, periodic, places)
+    images = {int(i): nearest_images(places, int(i), box, periodic) for i in atoms}
+    edges = cell_edges(box, periodic, places)
     mine = weights[:, int(np.flatnonzero(atoms == atom)[0])]
 
     def view(row: Array) -> tuple[go.Mesh3d, go.Scatter3d]:
@@ -79,7 +85,7 @@ def attention_scene(
                 customdata=np.repeat(row, corners).astype(np.float32),
                 cmax=float(share.max()) or 1.0,
             ),
-            _arrows(places, radii, images[atom], share, atom),
+            arrow_lines(places, radii, images[atom], share, atom),
         )
 
     ball = {
@@ -109,8 +115,8 @@ def attention_scene(
     ).update(first)
     figure = go.Figure(
         [
-            _lines("bonds", _segments(places, *bonds(z, places)), "#999999", 5),
-            _lines("cell", edges, "#333333", 2),
+            line_trace("bonds", segments(places, *bonds(z, places)), "#999999", 5),
+            line_trace("cell", edges, "#333333", 2),
             coloured,
             arrows.update(name=f"most read by {names[atom]}", showlegend=True),
             go.Mesh3d(
@@ -221,56 +227,6 @@ def _layout(labels: Sequence[str], extent: Array) -> dict[str, object]:
     }
 
 
-def _arrows(
-    places: Array, radii: Array, starts: Array, share: Array, atom: int
-) -> go.Scatter3d:
-    """Return lines with barbs to an atom; a ring where one starts at an image."""
-    order = [int(j) for j in np.argsort(-share, kind="stable") if share[j] > 0]
-    strongest = [j for j in order if np.any(starts[j] != places[atom])][:ARROWS]
-    start, end = starts[strongest], places[[atom] * len(strongest)]
-    lines = np.full((1, 3), np.nan)
-    rings = np.zeros(1)
-    if strongest:
-        along = end - start
-        length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-        unit = along / length
-        tip = end - radii[atom] * unit
-        side = np.cross(unit, np.eye(3)[np.abs(unit).argmin(axis=1)])
-        barbs = [tip - 0.3 * unit + sign * 0.15 * side for sign in (1, -1)]
-        gap = np.full_like(start, np.nan)
-        lines = np.stack([start, tip, barbs[0], tip, barbs[1], gap], axis=1)
-        lines = lines.reshape(-1, 3)
-        image = np.any(starts[strongest] != places[strongest], axis=1)
-        rings = np.zeros((len(strongest), 6))
-        rings[:, 0] = 9 * image
-    orange = OKABE_ITO["vermillion"]
-    return go.Scatter3d(
-        **dict(zip("xyz", lines.T, strict=True)),
-        mode="lines+markers",
-        line={"color": orange, "width": 4},
-        marker={
-            "size": rings.ravel(),
-            "color": orange,
-            "symbol": "circle-open",
-            "opacity": 1.0,
-        },
-        hoverinfo="skip",
-    )
-
-
-def _images(
-    places: Array, atom: int, box: Array | None, periodic: NDArray[np.bool_]
-) -> Array:
-    """Return for each atom its periodic image that is nearest to `atom` (n, 3)."""
-    if box is None or not periodic.any():
-        return places
-    apart = places - places[atom]
-    nearest, length = find_mic(apart, box, periodic)
-    # Of equally near images the one that is drawn.
-    moved = length < np.linalg.norm(apart, axis=1) - 1e-6
-    return np.where(moved[:, None], places[atom] + nearest, places)
-
-
 def _differing(places: Array, images: Array) -> dict[int, list[float]]:
     """Return where images stand, of those atoms that have a nearer one."""
     other = np.flatnonzero(np.any(images != places, axis=1))
@@ -282,41 +238,6 @@ def _short(weights: Array) -> list[list[list[float]]]:
     return [
         [[float(f"{value:.3g}") for value in row] for row in rows] for rows in weights
     ]
-
-
-def _segments(places: Array, first: ArrayLike, second: ArrayLike) -> Array:
-    one, two = places[np.asarray(first)], places[np.asarray(second)]
-    return np.stack([one, two, np.full_like(one, np.nan)], axis=1).reshape(-1, 3)
-
-
-def _lines(name: str, points: Array, colour: str, width: int) -> go.Scatter3d:
-    return go.Scatter3d(
-        **dict(zip("xyz", points.T, strict=True)),
-        mode="lines",
-        name=name,
-        line={"color": colour, "width": width},
-        hoverinfo="skip",
-        showlegend=False,
-    )
-
-
-def _box(box: Array | None, periodic: NDArray[np.bool_], places: Array) -> Array:
-    """Return the edges of the cell, as tall as the atoms in open directions."""
-    if box is None or not periodic.any() or abs(np.linalg.det(box)) < 1e-9:
-        return np.full((1, 3), np.nan)
-    fraction = places @ np.linalg.inv(box)
-    low = np.where(periodic, 0.0, fraction.min(axis=0))
-    high = np.where(periodic, 1.0, fraction.max(axis=0))
-    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    ends = [
-        [corner, corner + unit]
-        for corner in corners
-        for unit in np.eye(3, dtype=int)
-        if not (corner & unit).any()
-    ]
-    edges = (low + np.array(ends) * (high - low)) @ box  # (12, 2, 3)
-    gap = np.full((len(edges), 1, 3), np.nan)
-    return np.concatenate([edges, gap], axis=1).reshape(-1, 3)
 
 
 def _colour(z: int) -> str:
