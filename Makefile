@@ -8,6 +8,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 SETUP_ARGS ?=
 DEMO_ARGS ?=
+RUN_NOTEBOOKS ?= true
 PEERS := schnetpack==2.1.1 torchmd-net==3.1.0
 STAMP := $(VENV)/.set-up
 BIN := $(VENV)/bin
@@ -50,9 +51,10 @@ format: $(STAMP) ## Reformat the code
 notebooks: $(STAMP) ## Run every notebook from top to bottom
 	$(PYTEST) -o addopts= -W default --nbmake --nbmake-timeout=1800 notebooks
 
+# Its notebooks are run, which takes minutes; RUN_NOTEBOOKS=false leaves them empty.
 docs: $(STAMP) ## Build the documentation into site/ (opens without a server)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	RUN_NOTEBOOKS=$(RUN_NOTEBOOKS) OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo "Open site/index.html"
 
 benchmarks: $(STAMP) ## List the scripts behind the numbers in the README

@@ -7,11 +7,21 @@ import subprocess
 import sys
 
 import pytest
+import torch
 import yaml
+from ase.build import molecule
 
+import molflt
+from molflt.checkpoint import save_model
 from molflt.cli import main
+from molflt.data.molecule import atoms_to_graph
 from molflt.encoder import FLTEncoder
+from molflt.model import FLTModel
+from molflt.targets import TargetSpec
 from molflt.testing import assert_translation_invariant
+from tests.browser import CHROMIUM, chromium, watched
+from tests.test_predict import make_model
+from tests.training.clusters import cluster
 
 PAGES = "docs/**/*.md"
 
@@ -34,7 +44,12 @@ def nav_files(nav):
 
 
 def test_every_page_is_in_the_navigation(repository, pages):
-    config = yaml.safe_load((repository / "mkdocs.yml").read_text())
+
+    class Loader(yaml.SafeLoader):
+        """Takes the variables of the environment that mkdocs looks up for text."""
+
+    Loader.add_constructor("!ENV", lambda loader, node: loader.construct_sequence(node))
+    config = yaml.load((repository / "mkdocs.yml").read_text(), Loader)
     notebooks = [f"notebooks/{p.name}" for p in repository.glob("notebooks/*.ipynb")]
     assert sorted(nav_files(config["nav"])) == sorted([*pages, *notebooks])
 
@@ -93,28 +108,73 @@ def test_the_example_of_laws_runs(pages, make_graph_and_model):
         assert_translation_invariant(broken, graph)
 
 
+@pytest.mark.parametrize(
+    "page", ["how-to/look.md", "how-to/large.md", "how-to/simulate.md"]
+)
+def test_examples_run_in_order(pages, page, tmp_path, monkeypatch):
+    """On a small molecule, with small models under the names of the pages."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    target = TargetSpec("energy", kind="potential")
+    for name in ("model", "forces", "a", "b", "c"):
+        model = make_model(target)
+        model.statistics["energy"]["pbc_seen"] = [[False, False, False]]
+        save_model(model, tmp_path / f"{name}.ckpt")
+    atoms = molecule("CH3OH")
+    names = {"atoms": atoms, "molflt": molflt, "graph": atoms_to_graph(atoms)}
+    names["model"] = model.eval()
+    blocks = re.findall(r"```python\n(.*?)```", pages[page], re.DOTALL)
+    assert len(blocks) >= 2
+    for code in blocks:
+        exec(compile(code, page, "exec"), names)
+    if page == "how-to/look.md":
+        assert (tmp_path / "attention.pdf").read_bytes().startswith(b"%PDF")
+        assert (tmp_path / "attention.html").stat().st_size > 1e6
+
+
 @pytest.fixture
 def make_graph_and_model():
-    import torch
-
-    from molflt.model import FLTModel
-    from molflt.targets import TargetSpec
-    from tests.training.clusters import cluster
-
     torch.manual_seed(0)
     model = FLTModel(FLTEncoder(width=16, num_layers=1), [TargetSpec("energy")])
     return cluster(1), model
 
 
-@pytest.mark.slow
-def test_the_site_is_built_without_warnings(repository, tmp_path):
+@pytest.fixture(scope="module")
+def site(repository, tmp_path_factory):
     pytest.importorskip("mkdocs")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", tmp_path]
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", folder]
     done = subprocess.run(
         command, cwd=repository, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "reference" / "models.html").read_text()
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_warnings(site):
+    page = (site / "reference" / "models.html").read_text()
     assert "scalar features (n, c)" in page
-    for html in tmp_path.rglob("*.html"):
+    for html in site.rglob("*.html"):
         assert 'src="http' not in html.read_text(), html  # opens offline
+    theory = (site / "theory.html").read_text()
+    assert theory.count('display="block"') > 12
+    assert "arithmatex" not in theory  # every formula is drawn
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("name", ["theory", "how-to/look", "notebooks/03_attention"])
+def test_pages_open_from_the_disk(site, name):
+    pytest.importorskip("playwright.sync_api")
+    with chromium("--disable-gpu") as browser:
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        said, asked = watched(page)
+        page.goto((site / f"{name}.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.click(".md-search__input")
+        page.keyboard.type("tolerance")
+        page.wait_for_selector(".md-search-result__link", timeout=30_000)
+        assert not said
+        assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)

@@ -7,12 +7,13 @@
 | attribution | effect of each message on the energy |
 | contributions | per-atom terms of a prediction, forces |
 | kernels, kernel_slices | f_h(r), f_h(dx, dy, dz) and g_h(q) of every head |
-| path_errors | linear paths against dense ones |
+| path_errors, far_errors | linear paths against dense ones |
 | rotation | what turning a structure changes |
 | species | which elements are alike |
 | metrics_file | curves of a training run |
-| plots, attention_plot, map_plots, model_plots | pictures of arrays, on given axes |
-| scene, bonds | atoms and attention in three dimensions, with plotly |
+| plots, attention_plot, map_plots, model_plots, error_plots | pictures of arrays |
+| scene, scene_lines, spheres, bonds | atoms and attention in three dimensions |
+| scene_page | the same as a page or in a notebook, to be clicked |
 | style | how pictures look, and how they are written |
 """
 
@@ -27,6 +28,7 @@ from molflt.analysis.contributions import (
     atom_contributions,
     energy_contributions,
 )
+from molflt.analysis.far_errors import FarErrors, far_errors
 from molflt.analysis.kernel_slices import HeadSlices, head_slices
 from molflt.analysis.kernels import (
     HeadDensities,
@@ -50,6 +52,7 @@ __all__ = [
     "AttentionRows",
     "Attribution",
     "Contributions",
+    "FarErrors",
     "FeatureErrors",
     "HeadDensities",
     "HeadKernels",
@@ -62,6 +65,7 @@ __all__ = [
     "attention_row_blocks",
     "attention_rows",
     "energy_contributions",
+    "far_errors",
     "feature_errors",
     "head_densities",
     "head_kernels",

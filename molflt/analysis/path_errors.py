@@ -73,8 +73,10 @@ def path_errors(model: FLTModel, graph: Data) -> list[PathErrors]:
         dense, linear = (attention(*args[:3], path) for path in ("dense", "linear"))
         vectors = None
         if dense.vectors is not None:
-            vectors = _distance(linear.vectors, dense.vectors)
-        out.append(PathErrors(layer, _distance(linear.scalars, dense.scalars), vectors))
+            vectors = relative_distance(linear.vectors, dense.vectors)
+        out.append(
+            PathErrors(layer, relative_distance(linear.scalars, dense.scalars), vectors)
+        )
     return out
 
 
@@ -131,7 +133,7 @@ def feature_errors(
             ).to(x)
             for row, count in enumerate(num_features):
                 estimate = _twin(heads, rpe, count, first + 1).to(x)(x, geometry)
-                errors[row, draw] = _distance(estimate, exact)
+                errors[row, draw] = relative_distance(estimate, exact)
         out.append(FeatureErrors(layer, np.asarray(num_features), errors))
     return out
 
@@ -149,7 +151,12 @@ def _twin(
     return twin
 
 
-def _distance(value: Tensor, expected: Tensor) -> float:
-    """Return |value - expected| / |expected|; 0 where both are 0."""
+def relative_distance(value: Tensor, expected: Tensor) -> float:
+    """Return |value - expected| / |expected|; 0 where both are 0.
+
+    Args:
+        value: Numbers of any shape.
+        expected: What they should be.
+    """
     error, size = (value - expected).double().norm(), expected.double().norm()
     return float(error / size) if size > 0 else float(error)

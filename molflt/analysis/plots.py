@@ -215,6 +215,7 @@ def learning_curve(
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.locator_params(axis="x", nbins=5)
         ax.set(title=title, xlabel="optimiser step")
+        ax.set_xlim(left=0)
         ax.set_ylabel(f"{quantity} [{unit}]")
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax

@@ -1,7 +1,6 @@
 """Atoms and attention as an interactive figure in three dimensions, with plotly."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
@@ -12,12 +11,24 @@ from plotly.colors import get_colorscale
 
 from molflt.analysis.attention import AttentionRows
 from molflt.analysis.bonds import bonds
-from molflt.files import atomic_path
+from molflt.analysis.scene_lines import (
+    ARROWS,
+    arrow_lines,
+    cell_edges,
+    line_trace,
+    nearest_images,
+    segments,
+)
+from molflt.analysis.spheres import sphere_mesh
+from molflt.analysis.style import SEQUENTIAL
 
 Array = NDArray[np.float64]
 
-ARROWS = 8  # strongest atoms that get an arrow
-HIDDEN = dict.fromkeys(("showgrid", "zeroline", "showbackground"), False)
+SHADING = {"ambient": 0.75, "diffuse": 0.45, "specular": 0.05, "roughness": 0.9}
+LIGHT = {"x": -4e4, "y": 1e5, "z": -6e4}  # above a shoulder: right, up, away
+OFF = ("showgrid", "zeroline", "showbackground", "showspikes")
+AXIS = {**dict.fromkeys(OFF, False), "nticks": 5}
+ZOOM = 1.3
 
 
 def attention_scene(
@@ -32,8 +43,10 @@ def attention_scene(
     """Draw a structure with the attention of one atom, a slider over layers and heads.
 
     Colours are shares |a_ij| / sum_j |a_ij|, row-normalised (of `additive` models the
-    attention itself); arrows come from the atoms that are read most. Hovering shows
-    the weight with its sign. Axes are in Å.
+    attention itself); arrows come from the atoms that are read most, or from their
+    nearest periodic image. Hovering shows the weight with its sign. Axes are in Å. In
+    a page of `save_scene` or `show_scene`, a click on an atom of `rows` shows its
+    attention.
 
     Args:
         numbers: Atomic numbers (n,).
@@ -48,156 +61,183 @@ def attention_scene(
         ValueError: `rows` are not of this structure or lack the atom.
     """
     z, places = np.asarray(numbers), np.asarray(positions, dtype=np.float64)
-    views = []
-    for layer in rows:
-        at = np.flatnonzero(layer.atoms == atom)
-        if not len(at) or layer.weights.shape[2] != len(z):
-            raise ValueError(f"rows must be of this structure and hold atom {atom}")
-        for head, name in enumerate(layer.heads):
-            label = f"layer {layer.layer + 1}, {name}"
-            views.append((label, layer.shares[head, at[0]], layer.weights[head, at[0]]))
-    symbols = [chemical_symbols[each] for each in z]
-    fixed = [_lines(places, *bonds(z, places)), _box(cell, pbc)]
-    figure = go.Figure(data=[*fixed, *_view(places, z, symbols, atom, *views[0][1:])])
-    moving = [len(fixed), len(fixed) + 1]
-    figure.frames = [
-        go.Frame(
-            name=label,
-            data=_view(places, z, symbols, atom, share, weight),
-            traces=moving,
-        )
-        for label, share, weight in views
+    periodic = np.broadcast_to(np.asarray(pbc, dtype=bool), 3)
+    box = None if cell is None else np.asarray(cell, dtype=np.float64).reshape(3, 3)
+    atoms = np.asarray(rows[0].atoms)
+    if atom not in atoms or any(layer.weights.shape[2] != len(z) for layer in rows):
+        raise ValueError(f"rows must be of this structure and hold atom {atom}")
+    labels = [
+        f"layer {layer.layer + 1}, {name}" for layer in rows for name in layer.heads
     ]
+    weights = np.concatenate([layer.weights for layer in rows])  # (views, m, n)
+    names = [f"{chemical_symbols[each]}{index}" for index, each in enumerate(z)]
+    radii = 0.5 * covalent_radii[z] + 0.12
+    vertices, triangles, corners = sphere_mesh(places, radii)
+    images = {int(i): nearest_images(places, int(i), box, periodic) for i in atoms}
+    edges = cell_edges(box, periodic, places)
+    mine = weights[:, int(np.flatnonzero(atoms == atom)[0])]
+
+    def view(row: Array) -> tuple[go.Mesh3d, go.Scatter3d]:
+        share = np.abs(row) / (np.abs(row).sum() or 1.0)
+        return (
+            go.Mesh3d(
+                intensity=np.repeat(share, corners).astype(np.float32),
+                customdata=np.repeat(row, corners).astype(np.float32),
+                cmax=float(share.max()) or 1.0,
+            ),
+            arrow_lines(places, radii, images[atom], share, atom),
+        )
+
+    ball = {
+        **dict(zip("xyz", vertices.T.astype(np.float32), strict=True)),
+        **dict(zip("ijk", triangles.T.astype(np.int32), strict=True)),
+        "text": np.repeat(names, corners).tolist(),
+        "lighting": SHADING,
+        "lightposition": LIGHT,
+        "showlegend": False,
+    }
+    first, arrows = view(mine[0])
+    coloured = go.Mesh3d(
+        **ball,
+        name="atoms",
+        hovertemplate="%{text}: share %{intensity:.3f}, weight %{customdata:.3g}"
+        "<extra></extra>",
+        cmin=0.0,
+        colorscale=get_colorscale(SEQUENTIAL),
+        colorbar={
+            "title": {"text": "share of attention", "side": "top"},
+            "orientation": "h",
+            "thickness": 10,
+            "len": 0.6,
+            "y": 0.0,
+            "yanchor": "bottom",
+        },
+    ).update(first)
+    figure = go.Figure(
+        [
+            line_trace("bonds", segments(places, *bonds(z, places)), "#999999", 5),
+            line_trace("cell", edges, "#333333", 2),
+            coloured,
+            arrows.update(name=f"most read by {names[atom]}", showlegend=True),
+            go.Mesh3d(
+                **ball,
+                name="elements",
+                visible=False,
+                hovertemplate="%{text}<extra></extra>",
+                vertexcolor=np.repeat([_colour(e) for e in z], corners).tolist(),
+            ),
+        ]
+    )
+    figure.frames = [
+        go.Frame(name=label, data=list(view(row)), traces=[2, 3])
+        for label, row in zip(labels, mine, strict=True)
+    ]
+    figure.update_layout(
+        title={"text": title},
+        meta={
+            "atom": int(atom),
+            "atoms": atoms.tolist(),
+            "names": names,
+            "views": labels,
+            "places": places.round(3).tolist(),
+            "radii": radii.round(3).tolist(),
+            "weights": _short(weights),
+            "images": [_differing(places, images[int(i)]) for i in atoms],
+            "corners": corners,
+            "most": ARROWS,
+        },
+        **_layout(labels, _extent(weights, places, images, atoms, edges)),
+    )
+    return figure
+
+
+def _extent(
+    weights: Array,
+    places: Array,
+    images: dict[int, Array],
+    atoms: NDArray[np.int64],
+    edges: Array,
+) -> Array:
+    """Return ends of the axes (2, 3): atoms, cell and the start of every arrow."""
+    most = min(ARROWS + 1, len(places))
+    points = [places, edges[np.isfinite(edges).all(axis=1)]]
+    for row, atom in enumerate(atoms):
+        read = np.argpartition(-np.abs(weights[:, row]), most - 1, axis=1)[:, :most]
+        points.append(images[int(atom)][np.unique(read)])
+    every = np.concatenate(points)
+    return np.stack([every.min(axis=0) - 1.0, every.max(axis=0) + 1.0])
+
+
+def _layout(labels: Sequence[str], extent: Array) -> dict[str, object]:
+    """Return axes in Å, the slider over views, and buttons for the colours."""
     steps = [
         {
             "label": label,
             "method": "animate",
             "args": [[label], {"mode": "immediate", "frame": {"duration": 0}}],
         }
-        for label, *_ in views
+        for label in labels
+    ]
+    shown = {"attention": [True, False], "elements": [False, True]}
+    buttons = [
+        {"label": name, "method": "restyle", "args": [{"visible": flags}, [2, 4]]}
+        for name, flags in shown.items()
     ]
     axes = {
-        f"{name}axis": {"title": {"text": f"{name} [Å]"}, **HIDDEN} for name in "xyz"
+        f"{x}axis": {"title": {"text": f"{x} [Å]"}, "range": ends, **AXIS}
+        for x, ends in zip("xyz", extent.T.round(2).tolist(), strict=True)
     }
-    figure.update_layout(
-        title={"text": title},
-        scene={**axes, "aspectmode": "data"},
-        sliders=[{"steps": steps, "currentvalue": {"prefix": "Shown: "}}],
-        margin={"l": 0, "r": 0, "t": 40, "b": 0},
-        legend={"orientation": "h", "y": 1.0},
-    )
-    return figure
-
-
-def save_scene(figure: go.Figure, path: str | Path) -> None:
-    """Write a figure as one HTML file that needs no network, whole or not at all.
-
-    Args:
-        figure: The figure.
-        path: The file; plotly.js, some 5 MB, is part of it.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    page = figure.to_html(include_plotlyjs=True, full_html=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def _view(
-    places: Array,
-    z: NDArray[np.int64],
-    symbols: Sequence[str],
-    atom: int,
-    share: Array,
-    weight: Array,
-) -> list[go.Scatter3d]:
-    text = [
-        f"{symbol}{index}: share {part:.3f}, weight {value:.3g}"
-        for index, (symbol, part, value) in enumerate(
-            zip(symbols, share, weight, strict=True)
-        )
-    ]
-    atoms = go.Scatter3d(
-        x=places[:, 0],
-        y=places[:, 1],
-        z=places[:, 2],
-        mode="markers",
-        name="atoms",
-        hovertext=text,
-        hoverinfo="text",
-        marker={
-            "size": 14 * covalent_radii[z] + 4,
-            "color": share,
-            "cmin": 0.0,
-            "cmax": float(share.max(initial=0.0)) or 1.0,
-            "colorscale": get_colorscale("Blues"),
-            "colorbar": {"title": {"text": "share of attention"}, "thickness": 12},
-            "line": {"color": [_colour(each) for each in z], "width": 3},
-            "opacity": 1.0,
+    size = extent[1] - extent[0]
+    size *= ZOOM / size.mean()
+    return {
+        "scene": {
+            **axes,
+            "aspectmode": "manual",  # "data" would follow each change of the arrows
+            "aspectratio": dict(zip("xyz", size.tolist(), strict=True)),
+            "domain": {"y": [0.1, 1.0]},
+            "camera": {
+                "eye": {"x": 0.8, "y": -1.4, "z": 0.45},
+                "projection": {"type": "orthographic"},
+            },
         },
-    )
-    strongest = [int(j) for j in np.argsort(-share)[:ARROWS] if j != atom and share[j]]
-    start, end = places[strongest], places[[atom] * len(strongest)]
-    arrows = _segments(start, end)
-    lines = go.Scatter3d(
-        **dict(zip("xyz", arrows.T, strict=True)),
-        mode="lines",
-        name=f"most read by {symbols[atom]}{atom}",
-        line={"color": "#D55E00", "width": 4},
-        hoverinfo="skip",
-    )
-    return [atoms, lines]
+        # The value stands above; a label at each step would overlap the next.
+        "sliders": [
+            {
+                "steps": steps,
+                "currentvalue": {"prefix": "", "font": {"color": "#1d2733"}},
+                "font": {"color": "rgba(0,0,0,0)"},
+                "ticklen": 0,
+                "minorticklen": 0,
+                "pad": {"t": 0, "b": 0},
+            }
+        ],
+        "updatemenus": [
+            {
+                "type": "buttons",
+                "direction": "right",
+                "buttons": buttons,
+                "x": 1.0,
+                "xanchor": "right",
+                "y": 1.0,
+                "yanchor": "bottom",
+            }
+        ],
+        "margin": {"l": 10, "r": 10, "t": 70, "b": 10},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+    }
 
 
-def _segments(start: Array, end: Array) -> Array:
-    """Return lines with two barbs at their end, separated by NaN."""
-    if not len(start):
-        return np.full((1, 3), np.nan)
-    along = end - start
-    length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
-    unit = along / length
-    tip = end - 0.35 * unit  # in front of the atom, not within
-    helper = np.eye(3)[np.abs(unit).argmin(axis=1)]
-    side = np.cross(unit, helper)
-    gap = np.full_like(start, np.nan)
-    barbs = [tip - 0.4 * unit + sign * 0.2 * side for sign in (1, -1)]
-    return np.stack([start, tip, barbs[0], tip, barbs[1], gap], axis=1).reshape(-1, 3)
+def _differing(places: Array, images: Array) -> dict[int, list[float]]:
+    """Return where images stand, of those atoms that have a nearer one."""
+    other = np.flatnonzero(np.any(images != places, axis=1))
+    return {int(j): images[j].round(3).tolist() for j in other}
 
 
-def _lines(places: Array, first: ArrayLike, second: ArrayLike) -> go.Scatter3d:
-    first, second = np.asarray(first), np.asarray(second)
-    gap = np.full((len(first), 3), np.nan)
-    points = np.stack([places[first], places[second], gap], axis=1).reshape(-1, 3)
-    return go.Scatter3d(
-        **dict(zip("xyz", points.T, strict=True)),
-        mode="lines",
-        name="bonds",
-        line={"color": "#999999", "width": 5},
-        hoverinfo="skip",
-    )
-
-
-def _box(cell: ArrayLike | None, pbc: ArrayLike) -> go.Scatter3d:
-    """Return the edges of the cell, if there is a periodic direction."""
-    points = np.full((1, 3), np.nan)
-    if cell is not None and np.any(pbc):
-        vectors = np.asarray(cell, dtype=np.float64).reshape(3, 3)
-        corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-        edges = [
-            [corner @ vectors, (corner + unit) @ vectors, [np.nan] * 3]
-            for corner in corners
-            for unit in np.eye(3, dtype=int)
-            if not (corner & unit).any()
-        ]
-        points = np.array(edges).reshape(-1, 3)
-    return go.Scatter3d(
-        **dict(zip("xyz", points.T, strict=True)),
-        mode="lines",
-        name="cell",
-        line={"color": "#333333", "width": 2},
-        hoverinfo="skip",
-    )
+def _short(weights: Array) -> list[list[list[float]]]:
+    """Return three digits of each weight: enough for colours, and a short page."""
+    return [
+        [[float(f"{value:.3g}") for value in row] for row in rows] for rows in weights
+    ]
 
 
 def _colour(z: int) -> str:

@@ -16,9 +16,9 @@ def first_moments(
     values: Float[Tensor, "h g a w"],
     places: Float[Tensor, "g a 3"],
 ) -> Float[Tensor, "h g a 3 w"]:
-    r"""Return sum_j A_ij (r_i - r_j) v_j, without a table for each component.
+    """Return sum_j A_ij (r_i - r_j) v_j, without a table for each component.
 
-    It equals :math:`r_i (\sum_j A_{ij} v_j) - \sum_j A_{ij} (r_j v_j)`: one product
+    It equals r_i (sum_j A_ij v_j) - sum_j A_ij (r_j v_j): one product
     of A with four columns a channel in the place of three products with three tables.
 
     Args:
@@ -37,7 +37,7 @@ def second_moments(
     values: Float[Tensor, "h g a w"],
     places: Float[Tensor, "g a 3"],
 ) -> Float[Tensor, "h g a 5 w"]:
-    r"""Return sum_j A_ij Y(r_i - r_j) v_j, Y the five coordinates of D D^T - |D|^2/3.
+    """Return sum_j A_ij Y(r_i - r_j) v_j, Y the five coordinates of D D^T - |D|^2/3.
 
     As `first_moments`, from the columns v_j, r_j v_j and r_j r_j^T v_j. The basis is
     that of `molflt.nn.angular`.

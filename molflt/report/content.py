@@ -90,7 +90,7 @@ def report_content(
         "terms": _rounded(shares.terms),
         "forces": None if shares.forces is None else _rounded(shares.forces.ravel()),
         "attention": rows.plain(),
-        "start": int(order[0]),
+        "start": _start(graph, rows.atoms),
         "curves": curves,
         "notes": _notes(graph, rows, shares, error),
     }
@@ -104,6 +104,13 @@ def _first(graph: Data) -> NDArray[np.int64]:
     bits = max(1, (n - 1).bit_length())
     spread = np.array([int(f"{i:0{bits}b}"[::-1], 2) for i in range(n)])
     return np.lexsort((spread, -tags)).astype(np.int64)
+
+
+def _start(graph: Data, kept: NDArray[np.int64]) -> int:
+    """Return the atom to begin with: the heaviest of the adsorbate, or of all."""
+    z = graph.z.cpu().numpy()[kept]
+    tags = graph.tags.cpu().numpy()[kept] if "tags" in graph else np.zeros(len(kept))
+    return int(kept[np.lexsort((-z, -tags))[0]])
 
 
 def _bonds(z: NDArray[np.int64], pos: NDArray[np.float64]) -> list[int]:

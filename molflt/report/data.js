@@ -44,11 +44,11 @@ const Report = (() => {
     return out;
   }
 
-  // Distance to the nearest image [Å].
-  function distance(i, j) {
-    const d = [0, 1, 2].map((x) => pos[3 * i + x] - pos[3 * j + x]);
+  // From atom j's image that is nearest to atom i to atom i [Å].
+  function nearest(i, j) {
+    const d = [0, 1, 2].map((x) => pos[3 * i + x] - pos[3 * j + x]), drawn = [...d];
     const range = content.pbc.map((flag) => (flag && content.cell ? [-1, 0, 1] : [0]));
-    let best = Infinity;
+    let best = Infinity, found = d;
     // First fold into the cell nearest to zero, then look at its neighbours.
     if (content.cell && content.pbc.some(Boolean)) {
       for (let sweep = 0; sweep < 2; sweep++) {
@@ -63,15 +63,15 @@ const Report = (() => {
     }
     for (const p of range[0]) for (const q of range[1]) for (const s of range[2]) {
       if (i === j && !p && !q && !s && range.some((r) => r.length > 1)) continue;
-      let square = 0;
-      for (let x = 0; x < 3; x++) {
-        const shift = content.cell ? p * content.cell[0][x] + q * content.cell[1][x] + s * content.cell[2][x] : 0;
-        square += (d[x] + shift) ** 2;
-      }
-      best = Math.min(best, square);
+      const moved = d.map((v, x) => v + (content.cell ? p * content.cell[0][x] + q * content.cell[1][x] + s * content.cell[2][x] : 0));
+      const square = moved[0] ** 2 + moved[1] ** 2 + moved[2] ** 2;
+      if (square < best - 1e-6) { best = square; found = moved; }
     }
-    return Math.sqrt(best);
+    // Of equally near images the one that is drawn.
+    return i !== j && Math.hypot(...drawn) < Math.sqrt(best) + 1e-3 ? drawn : found;
   }
 
-  return { content, pos, n, names, layers, slot, row, shares, distance, signed: a.signed };
+  const distance = (i, j) => Math.hypot(...nearest(i, j));
+
+  return { content, pos, n, names, layers, slot, row, shares, nearest, distance, signed: a.signed };
 })();

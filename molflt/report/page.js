@@ -137,7 +137,7 @@
     $("head").value = "0";
     $("cell").parentElement.hidden = !content.pbc.some(Boolean);
     const images = content.pbc.some(Boolean)
-      ? " Weights are sums over periodic images: distances are to the nearest, arrows start at the atom that is drawn." : "";
+      ? " Weights are sums over periodic images: distances are to the nearest, where the arrow starts; a dashed ring there is an image." : "";
     $("meaning").textContent = (signed
       ? "Weights a of masked attention are signed and not normalised: a negative one subtracts what the other atom says, and heads are not on one scale. Shares are |a| divided by the sum of |a| of the row. Effects are first-order changes of the prediction by a message, vectors included: a negative one lowers it."
       : "Weights of additive attention are a softmax: each row sums to 1. Effects are first-order changes of the prediction by a message: a negative one lowers it.") + images;

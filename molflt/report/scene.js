@@ -1,7 +1,7 @@
 "use strict";
 // The structure on a canvas: orthographic, painter's order, no WebGL.
 const Scene = (() => {
-  const { content, pos, n, names } = Report;
+  const { content, pos, n, names, nearest } = Report;
   const canvas = document.getElementById("scene");
   const pen = canvas.getContext("2d");
   const radii = content.z.map((z) => 0.55 * content.elements[z].radius + 0.12);
@@ -95,8 +95,16 @@ const Scene = (() => {
     return 0.3 * (v >> 16) + 0.59 * ((v >> 8) & 255) + 0.11 * (v & 255) > 135;
   }
 
+  // An arrow to atom `to` from the nearest image of `from`: a dashed ring if it is not drawn.
   function drawArrow(from, to, strength, size) {
-    const a = place(from), b = place(to);
+    const apart = nearest(to, from), start = [0, 1, 2].map((x) => pos[3 * to + x] - apart[x]);
+    const a = project(...start, size), b = place(to);
+    if (Math.hypot(...start.map((v, x) => v - pos[3 * from + x])) > 0.01) {
+      pen.setLineDash([4 * size.ratio, 3 * size.ratio]);
+      pen.strokeStyle = "#d55e00"; pen.lineWidth = size.ratio;
+      pen.beginPath(); pen.arc(a[0], a[1], radii[from] * size.unit, 0, 6.2832); pen.stroke();
+      pen.setLineDash([]);
+    }
     const length = Math.hypot(b[0] - a[0], b[1] - a[1]);
     if (length < 1) return;
     const u = [(b[0] - a[0]) / length, (b[1] - a[1]) / length];

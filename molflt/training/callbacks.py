@@ -16,20 +16,19 @@ log = logging.getLogger(__name__)
 
 
 class EMA(WeightAveraging):
-    r"""Exponential moving average of the weights, with a rising decay.
+    """Exponential moving average of the weights, with a rising decay.
 
-    .. math::
-        \bar w_{s+1} = d_s \bar w_s + (1 - d_s) w_{s+1}, \qquad
-        d_s = \min\left(d, \frac{1 + s}{10 + s}\right)
+        average_(s+1) = d_s average_s + (1 - d_s) w_(s+1)
+        d_s           = min(d, (1 + s) / (10 + s))
 
-    The rising :math:`d_s` forgets the random start, so that the first validations
+    The rising d_s forgets the random start, so that the first validations
     already mean something. Validation, test and the model record of a checkpoint use
     the average. Buffers (references, normalisers) are constants and are not averaged:
     an average in floating point would let them drift and truncate integers.
     Source of the rise: TensorFlow's ExponentialMovingAverage(num_updates).
 
     Args:
-        decay: :math:`d`; 0 turns averaging off.
+        decay: The limit d; 0 turns averaging off.
     """
 
     def __init__(self, decay: float = 0.999) -> None:

@@ -13,21 +13,19 @@ from molflt.typing import Cells, Positions
 
 
 class DerivativeTerms:
-    r"""Loss of the derivatives of a potential energy, in units of its deviation.
+    """Loss of the derivatives of a potential energy, in units of its deviation.
 
-    .. math::
-        \frac{w_F}{n} \sum_i \ell\left(\frac{|\hat F_i - F_i|}{\sigma}\right)
-        + \frac{w_S}{g} \sum_s
-          \ell\left(\frac{V_s \|\hat\tau_s - \tau_s\|}{\sigma}\right)
+        (w_F / n) sum_i loss(|F^_i - F_i| / sigma)
+        + (w_S / g) sum_s loss(V_s |stress^_s - stress_s| / sigma)
 
     over the n atoms i and g structures s of a batch; sigma is the standard deviation
-    of the energy in the training set, \|.\| the Frobenius norm. Energy over sigma is
-    what the network learns, so these are its derivatives by positions in Å and by the
-    strain. Held atoms (`fixed`) do not count: their labels may be the constraint's
-    zeros.
+    of the energy in the training set, |.| of a stress the Frobenius norm. Energy over
+    sigma is what the network learns, so these are its derivatives by positions in Å and
+    by the strain. Held atoms (`fixed`) do not count: their labels may be the
+    constraint's zeros.
 
     Args:
-        loss: ``l1`` (ell is the absolute value), ``mse`` or ``huber``.
+        loss: ``l1`` (the absolute value), ``mse`` or ``huber``.
         force_weight: w_F; 0: forces are not trained on.
         stress_weight: w_S; 0: stress is not trained on.
 

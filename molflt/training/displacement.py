@@ -20,11 +20,10 @@ Decay = Literal["linear", "cosine"]
 
 
 class DisplacementTerm(nn.Module):
-    r"""Loss of the displacements :math:`d_i` = pos_relaxed - pos [Å] of free atoms.
+    """Loss of the displacements d_i = pos_relaxed - pos [Å] of free atoms.
 
-    .. math::
-        \frac{w(t)}{n} \sum_i \ell(|\hat d_i - d_i|), \qquad
-        w(t) = w (1 - t) \text{ or } \tfrac w2 (1 + \cos \pi t)
+        (w(t) / n) sum_i loss(|d^_i - d_i|)
+        w(t) = w (1 - t)  or  w (1 + cos(pi t)) / 2
 
     t from 0 to 1 is the part of the training that is over: the task shapes the
     features early and leaves the energy alone in the end. The head that predicts the

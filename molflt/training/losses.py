@@ -21,12 +21,12 @@ LOSSES: dict[LossName, Callable[..., Tensor]] = {
 def multi_target_loss(
     name: LossName, predictions: dict[str, Tensor], labels: dict[str, Tensor]
 ) -> Tensor:
-    r"""Sum over targets of the mean loss over structures.
+    """Sum over targets of the mean loss over structures.
 
-    .. math:: L = \sum_t \frac{1}{g} \sum_i \ell(\hat y_{ti} - y_{ti})
+        L = sum_t (1 / g) sum_i loss(y^_ti - y_ti)
 
-    with :math:`\ell(e) = |e|` (``l1``), :math:`e^2` (``mse``) or Huber's loss with
-    :math:`\delta = 1` (``huber``). Targets weigh the same because each is in units of
+    with loss(e) = |e| (``l1``), e^2 (``mse``) or Huber's loss with delta = 1
+    (``huber``). Targets weigh the same because each is in units of
     its own standard deviation.
 
     Args:
@@ -42,7 +42,7 @@ def multi_target_loss(
 def vector_loss(
     name: LossName, error: Float[Tensor, "n k"], kept: Bool[Tensor, " n"] | None = None
 ) -> Tensor:
-    r"""Mean over the kept rows of the loss of their length, :math:`\ell(|e_i|)`.
+    """Mean over the kept rows of the loss of their length, loss(|e_i|).
 
     The length of an error, unlike its components, does not depend on how the
     structure is turned. Its derivative at 0 is 0. Without a kept row the loss is 0.

@@ -47,19 +47,17 @@ def atom_errors(
 
 
 class AbsoluteErrors(Metric):
-    r"""Mean absolute error and share of errors below a threshold.
+    """Mean absolute error and share of errors below a threshold.
 
-    .. math::
-        \mathrm{MAE} = \frac{1}{n} \sum_i |e_i|, \qquad
-        \mathrm{EwT} = \frac{100}{n} \sum_i [\,|e_i| < \epsilon\,]
+        MAE = (1 / n) sum_i |e_i|,   EwT = (100 / n) (number of |e_i| < threshold)
 
-    over the :math:`n` *different* ids seen. Distributed samplers repeat records to
+    over the n *different* ids seen. Distributed samplers repeat records to
     fill the last batch; the pairs (id, error) of all processes are gathered and each
     id counts once, so that the values do not depend on the number of processes or on
     the batch size. Sums are in float64.
 
     Args:
-        threshold: :math:`\epsilon`, in the unit of the errors; strict.
+        threshold: In the unit of the errors; strict.
     """
 
     full_state_update = False

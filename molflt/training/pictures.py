@@ -3,7 +3,7 @@
 import csv
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,8 +44,9 @@ class RunPictures(Callback):
 
     Files: ``learning_curve_{target}.png`` from ``metrics.csv``, ``parity_{target}.png``
     and ``predictions.csv`` (split, target, unit, sid, label, prediction) of the
-    validation splits, by the averaged weights of the end. A picture that cannot be
-    written costs a warning, not the run.
+    validation splits, or of as much of them as `limit_val_batches` left, by the
+    averaged weights of the end. A picture that cannot be written costs a warning, not
+    the run.
 
     Args:
         most: Structures of a split that are predicted again for the parity plot; of
@@ -73,7 +74,7 @@ class RunPictures(Callback):
                     folder,
                     _learning(folder, spec),
                 )
-            rows = list(self._predictions(model, data))
+            rows = list(self._predictions(model, data, _validated(trainer, data)))
             write_predictions(folder / "predictions.csv", rows)
             for spec in model.targets:
                 self._show(trainer, f"parity_{spec.name}", folder, _parity(rows, spec))
@@ -95,14 +96,18 @@ class RunPictures(Callback):
 
     @torch.no_grad()
     def _predictions(
-        self, model: FLTModel, data: GraphDataModule
+        self,
+        model: FLTModel,
+        data: GraphDataModule,
+        sizes: Mapping[str, int],
     ) -> Iterator[Prediction]:
         device = next(model.parameters()).device
         was_training = model.training
         model.eval()
         for split, dataset in data.val.items():
-            count = min(self.most, len(dataset))
-            chosen = np.linspace(0, len(dataset) - 1, count).round().astype(int)
+            seen = min(len(dataset), sizes.get(split, 0))
+            count = min(self.most, seen)
+            chosen = np.linspace(0, seen - 1, count).round().astype(int)
             part = GraphSubset(dataset, np.unique(chosen))
             for batch in DataLoader(part, batch_size=data.eval_batch_size):
                 predicted = model(batch.to(device))
@@ -120,6 +125,15 @@ class RunPictures(Callback):
                             split, spec.name, spec.unit, str(sid), label, value
                         )
         model.train(was_training)
+
+
+def _validated(trainer: Trainer, data: GraphDataModule) -> dict[str, int]:
+    """Return how many structures of each split validation looked at: the first ones."""
+    batch = data.eval_batch_size * trainer.world_size
+    return {
+        name: int(min(batches * batch, len(data.val[name])))
+        for name, batches in zip(data.val, trainer.num_val_batches, strict=False)
+    }
 
 
 def run_folder(trainer: Trainer) -> Path | None:

@@ -4,15 +4,13 @@ import math
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
-    r"""Factor of the learning rate: linear rise, then half a cosine down to 0.
+    """Factor of the learning rate: linear rise, then half a cosine down to 0.
 
-    .. math::
-        \lambda(s) = \begin{cases} (s + 1) / w & s < w \\
-        \tfrac12 \left(1 + \cos \pi \frac{s - w}{T - w}\right) & s \ge w
-        \end{cases}
+        (s + 1) / w                             for s < w
+        (1 + cos(pi (s - w) / (T - w))) / 2     for s >= w
 
-    with :math:`s` `step`, :math:`w` `warmup_steps`, :math:`T` `total_steps`; 0 after
-    the end. The first step already moves; the factor reaches 1 at :math:`s = w - 1`.
+    with s `step`, w `warmup_steps`, T `total_steps`; 0 after the end. The first step
+    already moves; the factor reaches 1 at s = w - 1.
 
     Args:
         step: Optimiser steps done, from 0.

@@ -9,6 +9,7 @@ from matplotlib.text import Text
 from molflt.analysis import (
     HeadDensities,
     HeadKernels,
+    error_plots,
     map_plots,
     model_plots,
     plots,
@@ -50,10 +51,15 @@ def draw(ax, name):
         return model_plots.contributions(ax, slab().numbers, RNG.normal(size=14))
     if name == "features":
         curves = {"layer 1": ([16, 64, 256], RNG.uniform(0.1, 0.2, (3, 5)))}
-        return model_plots.feature_error(ax, curves)
+        return error_plots.feature_error(ax, curves)
+    if name == "far heads":
+        counts, errors = [141, 601, 2129], [1e-2, 1e-4, 1e-7]
+        return error_plots.far_error(
+            ax, {"layer 1": (counts, errors)}, (counts, [1.0, 1e-2, 1e-5])
+        )
     if name == "rotation":
         errors = 1e-7 * RNG.normal(size=8)
-        return model_plots.rotation_error(ax, errors, np.arange(8) % 2)
+        return error_plots.rotation_error(ax, errors, np.arange(8) % 2)
     if name == "species":
         z = np.arange(1, 17)
         return model_plots.species(ax, z, RNG.normal(size=(16, 2)), [0.4, 0.2])
@@ -74,6 +80,7 @@ AXES = {
     "slice": ("Δx [Å]", "Δy [Å]"),
     "contributions": ("element", "share of the energy [eV]"),
     "features": ("number of features m", "relative error of messages"),
+    "far heads": ("number of frequencies G", "relative error of messages"),
     "rotation": ("random rotation, number", "error of the energy [eV]"),
     "species": ("component 1 (40 % of the variance)", "component 2 (20 %)"),
 }

@@ -1,7 +1,5 @@
 """The page in a real browser; skipped where there is no Chromium."""
 
-import shutil
-
 import numpy as np
 import pytest
 from ase.build import fcc111
@@ -9,23 +7,16 @@ from ase.build import fcc111
 from molflt.data.molecule import atoms_to_graph
 from molflt.report import render, report_content
 from tests.analysis.conftest import build_model, slab_graph
+from tests.browser import CHROMIUM, chromium, watched
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    None,
-)
-sync_api = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as play:
-        chromium = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield chromium
-        chromium.close()
+    with chromium("--disable-gpu") as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +32,7 @@ def report(tmp_path_factory):
 def window(browser, report, request):
     """A window with the report; it asked for nothing else and had no errors."""
     page = browser.new_page(viewport={"width": request.param, "height": 900})
-    said, asked = [], set()
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda call: asked.add(call.url))
+    said, asked = watched(page)
     page.goto(report.as_uri())
     yield page
     page.close()
@@ -164,6 +152,13 @@ def test_numbers_are_those_of_the_model(page):
         expected = np.linalg.norm(pos[i] - pos[j] + shifts, axis=1).min()
         got = page.evaluate(f"Report.distance({i}, {j})")
         assert got == pytest.approx(expected, abs=1e-4)
+    for i, j in ((0, 3), (5, 1), (4, 2), (0, 1)):
+        apart = page.evaluate(f"Report.nearest({i}, {j})")
+        images = pos[i] - pos[j] + shifts
+        assert np.linalg.norm(images - apart, axis=1).min() < 1e-4  # one of them
+        drawn = pos[i] - pos[j]
+        if np.linalg.norm(drawn) < np.linalg.norm(apart) + 1e-3:
+            np.testing.assert_allclose(apart, drawn, atol=1e-4)
     sums = page.evaluate(
         "[0, 1, 2, 3, 4, 5].map((i) => Report.shares([0, 1, 9], i)"
         ".reduce((a, b) => a + b))"

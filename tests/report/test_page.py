@@ -41,6 +41,12 @@ def test_contributions_sum_to_the_energy(content):
     assert "sum to the prediction within" in content["notes"][0]
 
 
+def test_it_begins_with_the_heaviest_atom_of_the_adsorbate(content):
+    assert content["start"] == 4  # O of CO on Cu
+    molecule = report_content(build_model(), molecule_graph())
+    assert molecule["z"][molecule["start"]] == 8
+
+
 def test_curves_are_scaled_and_of_every_layer(content):
     groups = [(curve["layer"], curve["group"]) for curve in content["curves"]]
     assert groups == [(0, "near"), (0, "far"), (1, "near"), (1, "far")]

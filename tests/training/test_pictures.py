@@ -69,12 +69,30 @@ def test_large_splits_are_thinned_evenly():
     model = molflt.FLTModel(
         molflt.FLTEncoder(width=16, num_layers=1), data.targets
     ).eval()
-    rows = list(RunPictures(most=3)._predictions(model, data))
+    sizes = {split: len(dataset) for split, dataset in data.val.items()}
+    rows = list(RunPictures(most=3)._predictions(model, data, sizes))
     for split, dataset in data.val.items():
         kept = [row.sid for row in rows if row.split == split]
-        assert len(kept) == min(3, len(dataset))
+        assert len(kept) == 3 < len(dataset)
         assert kept[0] == str(dataset[0].sid)
         assert kept[-1] == str(dataset[len(dataset) - 1].sid)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [("1", 4), ("0.5", 4), ("1.0", 8)])
+def test_structures_are_those_that_validation_saw(folder, limit, kept):
+    """Batches of four of 6 and 7 structures; the errors are those of the last line."""
+    words = ["fit", "--config", "config.yaml"]
+    assert main([*words, f"--trainer.limit_val_batches={limit}"]) == 0
+    run = Path("runs/clusters/version_0")
+    with open(run / "predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for split, first, size in (("val_near", 100, 6), ("val_far", 200, 7)):
+        mine = [row for row in rows if row["split"] == split]
+        seen = [f"c{first + k}" for k in range(min(kept, size))]
+        assert [row["sid"] for row in mine] == seen
+        error = [float(row["prediction"]) - float(row["label"]) for row in mine]
+        _, values = read_metrics(run)[f"{split}/energy/mae_eV"]
+        np.testing.assert_allclose(np.abs(error).mean(), values[-1], rtol=1e-3)
 
 
 def test_a_picture_that_fails_does_not_fail_the_run(folder, monkeypatch, capsys):
