@@ -81,6 +81,8 @@ class FLTModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Return predictions less their offset, in units of std (g,): for the loss.
 
+        They are float64: sums over thousands of atoms deserve it.
+
         Args:
             data: Graph or batch of graphs.
             path: How attention is evaluated.
@@ -98,13 +100,14 @@ class FLTModel(nn.Module):
         """Return what `normalised` does, from features the encoder gave."""
         sites = sites_of(data)
         names = self.readouts if name is None else [name]
-        return {target: self.readout(target)(x, vec, sites) for target in names}
+        read = {target: self.readout(target)(x, vec, sites) for target in names}
+        return {target: value.double() for target, value in read.items()}
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
-        """Return labels less their offset, in units of std (g,), for the loss."""
+        """Return labels less their offset, in units of std (g,), float64."""
         readout = self.readout(name)
         shifted = value.double() - readout.offset(sites_of(data))
-        return (shifted / readout.std).to(self.encoder.norm.weight.dtype)
+        return shifted / readout.std
 
     def physical(self, name: str, normalised: Tensor, data: Data) -> Tensor:
         """Return the prediction (g,) in the target's unit, float64."""

@@ -142,7 +142,7 @@ def test_mixed_precision_gives_numbers():
         rough = model.normalised(batch)
     exact = model.normalised(batch)
     for name, value in rough.items():
-        assert value.dtype == torch.float32
+        assert value.dtype == torch.float64
         torch.testing.assert_close(value, exact[name], rtol=0.1, atol=0.1)
 
 

@@ -119,7 +119,7 @@ class Readout(nn.Module):
     def forward(
         self, x: NodeScalars, vec: NodeVectors | None, sites: Sites
     ) -> Float[Tensor, " g"]:
-        """Return the target of each graph less offset, over std.
+        """Return the target of each graph less offset, over std; float64 for sums.
 
         Args:
             x: Scalar features (n, c).
@@ -129,7 +129,9 @@ class Readout(nn.Module):
         Raises:
             InputError: The target is not defined for these structures.
         """
-        return segment_sum(self.terms(x, vec, sites), sites.batch, sites.num_graphs)
+        # Thousands of terms: a float32 sum would not equal that of the atoms' shares.
+        terms = self.terms(x, vec, sites).double()
+        return segment_sum(terms, sites.batch, sites.num_graphs)
 
     def baseline(self, sites: Sites) -> Float[Tensor, " n"]:
         """Return reference[z_i] of each atom, float64."""

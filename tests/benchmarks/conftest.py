@@ -14,9 +14,11 @@ def results(tmp_path, monkeypatch):
     """A folder of its own for result files."""
     import finished
     import record
+    import speed
 
     folder = tmp_path / "results"
     monkeypatch.setattr(record, "RESULTS", folder)
+    monkeypatch.setattr(speed, "RESULTS", folder)
     monkeypatch.setattr(finished, "FOLDER", folder / "accuracy")
     (folder / "accuracy").mkdir(parents=True)
     return folder / "accuracy"

@@ -29,7 +29,6 @@ class Clock:
 @pytest.fixture
 def measure(results, monkeypatch):
     """Time runs by a clock that is at hand."""
-    monkeypatch.setattr(speed, "RESULTS", results.parent)
 
     def run(runs, seconds):
         clock = Clock(seconds)
