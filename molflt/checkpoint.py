@@ -44,10 +44,15 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
         InputError: The record is of a newer format, incomplete or inconsistent.
     """
     version = record.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise InputError(
+            f"{where or 'The record'} was written by molflt {record.get('version')} in "
+            f"checkpoint format {version}, this molflt ({__version__}) reads formats "
+            f"up to {FORMAT}; install a newer molflt."
+        )
     if version != FORMAT:
         raise InputError(
-            f"{where or 'The record'} has checkpoint format {version!r}; this molflt "
-            f"({__version__}) reads format {FORMAT}."
+            f"{where or 'The record'} has the unknown checkpoint format {version!r}."
         )
     try:
         targets = [TargetSpec.from_plain(fields) for fields in record["targets"]]
