@@ -224,8 +224,8 @@ class FLTCalculator(Calculator):
         if graph is None or changes - {"positions", "cell"}:
             refuse_charge_and_spin(atoms, where)
             graph = atoms_to_graph(atoms, tags=self.tags, where=where)
-            self.domain.refuse_unknown(graph, where)
-            if pattern := self.domain.unknown_periodicity(graph):
+            self.domain.refuse_unknown(atoms.numbers, where)
+            if pattern := self.domain.unknown_periodicity(atoms.pbc):
                 seen = ", ".join(sorted(self.domain.periodic))
                 self._warn(
                     f"The structure has pbc {pattern}, the training set only {seen}."

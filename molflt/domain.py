@@ -1,12 +1,15 @@
 """What models were trained for, and structures outside of it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 from ase.data import chemical_symbols
-from torch_geometric.data import Data
 
 from molflt.errors import InputError
-from molflt.model import FLTModel
+
+if TYPE_CHECKING:
+    from molflt.model import FLTModel
 
 
 class Domain:
@@ -21,7 +24,7 @@ class Domain:
             checkpoint does not say.
     """
 
-    def __init__(self, models: Sequence[FLTModel]) -> None:
+    def __init__(self, models: Sequence["FLTModel"]) -> None:
         known = [_entries(model, "elements") for model in models]
         sets = [{int(z) for z in entries} for entries in known]
         self.elements: set[int] | None = set.intersection(*sets) if all(sets) else None
@@ -32,24 +35,24 @@ class Domain:
                 *({flags(pattern) for pattern in seen} for seen in patterns)
             )
 
-    def refuse_unknown(self, graph: Data, where: str) -> None:
-        """Refuse species that were not trained on.
+    def refuse_unknown(self, numbers: np.ndarray, where: str) -> None:
+        """Refuse species (atomic numbers) that were not trained on.
 
         Raises:
             InputError: Names them.
         """
         if self.elements is None:
             return
-        if unknown := sorted(set(graph.z.tolist()) - self.elements):
+        if unknown := sorted(set(numbers.tolist()) - self.elements):
             names = ", ".join(chemical_symbols[z] for z in unknown)
             raise InputError(
                 f"{where} has {names}, which the model was not trained on; predictions "
                 "would be arbitrary."
             )
 
-    def unknown_periodicity(self, graph: Data) -> str | None:
+    def unknown_periodicity(self, pbc: Sequence[bool]) -> str | None:
         """Return the pattern of a structure where no training structure had it."""
-        pattern = flags(graph.pbc[0].tolist())
+        pattern = flags(pbc)
         if not self.periodic or pattern in self.periodic:
             return None
         return pattern
@@ -69,5 +72,5 @@ def flags(pattern: Sequence[bool]) -> str:
     return " ".join("FT"[bool(flag)] for flag in pattern)
 
 
-def _entries(model: FLTModel, name: str) -> list:  # type: ignore[type-arg]
+def _entries(model: "FLTModel", name: str) -> list:  # type: ignore[type-arg]
     return [e for s in model.statistics.values() for e in s.get(name, [])]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -190,7 +189,7 @@ class Relaxer:
         """Put energy and forces at the present positions into the calculators."""
         for job in jobs:
             item = job.structure
-            item.graph.pos = torch.from_numpy(job.atoms.positions.copy())
+            item.system["pos"] = job.atoms.positions.copy()
             item.values.clear()
             item.failures.clear()
             item.arrays.clear()

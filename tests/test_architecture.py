@@ -16,7 +16,8 @@ BASE |= {"version"}
 ALLOWED = {
     "data": BASE,
     "nn": BASE,
-    "structures": BASE | {"data"},
+    "domain": BASE,
+    "structures": BASE | {"data", "domain"},
     "encoder": BASE | {"nn"},
     "gradients": BASE | {"nn", "encoder"},
     "model": BASE | {"nn", "encoder", "gradients", "data", "structures"},

@@ -79,7 +79,7 @@ def _csv(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
 
         def write(structure: Structure) -> None:
             atoms = structure.atoms
-            row: list[Any] = [structure.file, structure.frame, structure.graph.sid]
+            row: list[Any] = [structure.file, structure.frame, structure.sid]
             row += [atoms.get_chemical_formula(), len(atoms)]
             row += ["".join("FT"[int(flag)] for flag in atoms.pbc)]
             for spec in ensemble.targets:
