@@ -2,9 +2,9 @@
 
     python tests/checkpoints/make.py NAME
 
-makes NAME.ckpt and NAME.json beside this file, for `tests/test_old_checkpoints.py`. Files
-that are there are never written again: they stand for what users keep. Run it for a new
-format, or for a part that no file has yet.
+makes NAME.ckpt and NAME.json beside this file, for `tests/test_old_checkpoints.py`.
+Files that are there are never written again: they stand for what users keep. Run it for
+a new format, or for a part that no file has yet.
 """
 
 import json
