@@ -77,7 +77,8 @@ class FLTCalculator(Calculator):
 
     Warns:
         UserWarning: The checkpoint does not say what it was trained on; a structure
-            has boundary conditions that the training set has not.
+            has boundary conditions that the training set has not, or no tags where
+            all of the training set had.
     """
 
     # Instances replace it by what their checkpoint has.
@@ -223,13 +224,16 @@ class FLTCalculator(Calculator):
         where = "The structure"
         if graph is None or changes - {"positions", "cell"}:
             refuse_charge_and_spin(atoms, where)
-            graph = atoms_to_graph(atoms, tags=self.tags, where=where)
+            rule = self.domain.tag_rule(self.tags)
+            graph = atoms_to_graph(atoms, tags=rule, where=where)
             self.domain.refuse_unknown(atoms.numbers, where)
             if pattern := self.domain.unknown_periodicity(atoms.pbc):
                 seen = ", ".join(sorted(self.domain.periodic))
                 self._warn(
                     f"The structure has pbc {pattern}, the training set only {seen}."
                 )
+            if self.domain.lacks_tags(graph.tags.numpy()):
+                self._warn("The structure has no tags, all of the training set had.")
             graph = graph.to(self.ensemble.device)
         else:
             self._move(graph, atoms, changes)

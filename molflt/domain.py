@@ -9,11 +9,12 @@ from ase.data import chemical_symbols
 from molflt.errors import InputError
 
 if TYPE_CHECKING:
+    from molflt.data.tags import TagRule
     from molflt.model import FLTModel
 
 
 class Domain:
-    """Species and boundary conditions of the training sets of one or several models.
+    """Species, tags and boundary conditions of the training sets of some models.
 
     Args:
         models: The models; of an ensemble all must know a species.
@@ -22,6 +23,7 @@ class Domain:
         elements: Atomic numbers known; None: a checkpoint does not say.
         periodic: Patterns of periodic directions seen, such as ``"T T F"``; empty: a
             checkpoint does not say.
+        tags: Tags of atoms seen, -1 for none; empty: a checkpoint does not say.
     """
 
     def __init__(self, models: Sequence["FLTModel"]) -> None:
@@ -34,6 +36,8 @@ class Domain:
             self.periodic = set.intersection(
                 *({flags(pattern) for pattern in seen} for seen in patterns)
             )
+        tags = [{int(tag) for tag in _entries(model, "tags_seen")} for model in models]
+        self.tags = set.union(*tags) if all(tags) else set()
 
     def refuse_unknown(self, numbers: np.ndarray, where: str) -> None:
         """Refuse species (atomic numbers) that were not trained on.
@@ -49,6 +53,17 @@ class Domain:
                 f"{where} has {names}, which the model was not trained on; predictions "
                 "would be arbitrary."
             )
+
+    def tag_rule(self, rule: "TagRule") -> "TagRule":
+        """Return how tags are read: not at all by default, if no training atom had one.
+
+        What the model makes of a tag it was never shown is arbitrary.
+        """
+        return "none" if rule == "auto" and self.tags == {-1} else rule
+
+    def lacks_tags(self, tags: np.ndarray) -> bool:
+        """Whether atoms have no tag though all atoms of the training set had one."""
+        return bool(self.tags) and -1 not in self.tags and bool((tags == -1).any())
 
     def unknown_periodicity(self, pbc: Sequence[bool]) -> str | None:
         """Return the pattern of a structure where no training structure had it."""

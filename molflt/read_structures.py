@@ -83,7 +83,8 @@ def read_structures(
     """
     suffix = Path(path).suffix.lower()
     records = suffix in (".lmdb", ".mdb", ".pt")
-    items = _records(path) if records else _frames(path, names, tags)
+    rule = domain.tag_rule(tags)
+    items = _records(path) if records else _frames(path, names, rule)
     while True:
         try:
             item = next(items, None)

@@ -1,5 +1,6 @@
 """Predictions for ASE structures: graphs, batches, arrays in input order."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -50,13 +51,23 @@ def predict_structures(
     model: "FLTModel", structures: Sequence[Atoms], batch_size: int, tags: TagRule
 ) -> dict[str, np.ndarray]:
     """Return every target of ASE structures; see `FLTModel.predict`."""
-    graphs, domain = [], Domain([model])
+    graphs, domain, untagged = [], Domain([model]), []
+    tags = domain.tag_rule(tags)
     for index, atoms in enumerate(structures):
         where = f"Structure {index}"
         refuse_charge_and_spin(atoms, where)
         graph = atoms_to_graph(atoms, tags=tags, where=where)
         domain.refuse_unknown(atoms.numbers, where)
+        if domain.lacks_tags(graph.tags.numpy()):
+            untagged.append(index)
         graphs.append(graph)
+    if untagged:
+        warnings.warn(
+            f"{len(untagged)} structures, such as number {untagged[0]}, have no tags; "
+            "all structures of the training set had.",
+            UserWarning,
+            stacklevel=3,
+        )
     return predict_graphs(model, graphs, batch_size)
 
 

@@ -52,7 +52,7 @@ class Summary:
         self._units = {spec.name: spec.unit for spec in ensemble.targets}
         self._domain = Domain(ensemble.models)
         self._differences = {name: Differences() for name in [*self._units, "forces"]}
-        self._readings: Counter[tuple[str, tuple[bool, ...]]] = Counter()
+        self._readings: Counter[tuple[str, bool, tuple[bool, ...]]] = Counter()
         self._errors: list[str] = []
         self.num_errors = 0
         self.count = 0
@@ -65,7 +65,8 @@ class Summary:
                 continue
             for sentence in item.failures.values():
                 self._failed(sentence)
-            self._readings[item.tags, tuple(item.atoms.pbc.tolist())] += 1
+            bare = self._domain.lacks_tags(item.system["tags"])
+            self._readings[item.tags, bare, tuple(item.atoms.pbc.tolist())] += 1
             for name, value in item.values.items():
                 if name in item.labels:
                     error = value - item.labels[name]
@@ -85,7 +86,8 @@ class Summary:
         """Print the summary on stderr."""
         if sentence := self._domain.silence():
             _say(f"warning: {sentence}")
-        for (tags, pbc), count in self._readings.items():
+        for (tags, bare, pbc), count in self._readings.items():
+            tags += ", unlike all of the training set" if bare else ""
             unknown = self._domain.unknown_periodicity(pbc) is not None
             new = ", which the training set has not" if unknown else ""
             _say(f"{count} structures: {tags}; pbc {flags(pbc)}{new}")
