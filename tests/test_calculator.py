@@ -306,7 +306,7 @@ def test_what_training_has_not_seen_is_said_once():
     with pytest.warns(UserWarning, match="pbc T T T, the training set only F F F"):
         atoms.get_potential_energy()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         atoms.rattle(0.01)
         atoms.get_potential_energy()
     model.statistics.clear()
