@@ -17,6 +17,7 @@ from ase.optimize.optimize import Optimizer
 
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble, Request
+from molflt.files import writing
 from molflt.predict import BATCH_ATOMS, evaluate_structures, fill_batches
 from molflt.read_structures import Structure, as_input_error
 
@@ -115,6 +116,9 @@ class Relaxer:
         """Yield jobs when they are done, which is not the order of the input.
 
         Done is a job that has converged or made all its steps.
+
+        Raises:
+            InputError: A trajectory cannot be written.
         """
         waiting: Iterator[Job | InputError] | None = jobs
         while waiting is not None or self.active:
@@ -140,9 +144,10 @@ class Relaxer:
             stem = f"{job.index:06d}-{Path(job.structure.file).stem}"
             path = folder / f"{stem}-{job.structure.frame}.traj"
             mode = "a" if job.steps and path.exists() else "w"
-            running.trajectory = running.open_files.enter_context(
-                TrajectoryWriter(path, mode)
-            )
+            with writing(path):
+                running.trajectory = running.open_files.enter_context(
+                    TrajectoryWriter(path, mode)
+                )
         return running
 
     def _round(self) -> Iterator[Job | InputError]:
@@ -175,10 +180,11 @@ class Relaxer:
             # As the optimiser sees them: without those on atoms that are held.
             forces = job.atoms.get_forces()
             energy = job.atoms.get_potential_energy()
-            if running.trajectory is not None:
-                running.trajectory.write(job.atoms)
         except Exception as error:
             return as_input_error(error, job.structure.where)
+        if running.trajectory is not None:
+            with writing(self._settings.trajectories):
+                running.trajectory.write(job.atoms)
         job.fmax = float(np.linalg.norm(forces, axis=1).max())
         job.converged = job.fmax <= self._settings.fmax
         if np.isnan(job.initial_energy):

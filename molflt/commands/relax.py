@@ -14,6 +14,7 @@ from molflt.commands.predict import (
     split_inputs,
 )
 from molflt.errors import InputError, UsageError
+from molflt.files import writing
 
 if TYPE_CHECKING:
     from molflt.commands.relax_journal import Journal
@@ -90,12 +91,8 @@ def relax(
     energy = potential_of(ensemble.targets, "A relaxation").name
     describe(ensemble)
     if settings.trajectories is not None:
-        try:
+        with writing(settings.trajectories):
             settings.trajectories.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"Cannot make the folder {settings.trajectories}: {error.strerror}."
-            ) from error
     relaxer = Relaxer(ensemble, energy, settings)
     tally = Tally()
     with Journal(out, resume) as journal, _kept(relaxer, journal):
