@@ -1,7 +1,7 @@
 """Relaxations of many structures: one ASE optimiser each, forces in common batches."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -120,6 +120,14 @@ class Relaxer:
         Raises:
             InputError: A trajectory cannot be written.
         """
+        try:
+            yield from self._rounds(jobs)
+        finally:
+            for running in self.active:
+                with suppress(OSError):  # of what does not fit on a full disk
+                    running.open_files.close()
+
+    def _rounds(self, jobs: Iterator[Job | InputError]) -> Iterator[Job | InputError]:
         waiting: Iterator[Job | InputError] | None = jobs
         while waiting is not None or self.active:
             while waiting is not None and self._has_room():

@@ -1,5 +1,6 @@
 """Relaxations in batches are ASE's own, keep constraints, and can be interrupted."""
 
+import errno
 import os
 from contextlib import contextmanager
 from itertools import chain
@@ -11,7 +12,7 @@ import torch
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 from ase.constraints import FixAtoms, FixBondLength
-from ase.io.trajectory import Trajectory
+from ase.io.trajectory import Trajectory, TrajectoryWriter
 
 import molflt
 from molflt.cli import main
@@ -192,17 +193,24 @@ def largest_file(size):
 
 @pytest.mark.parametrize("trajectory", [False, True])
 def test_a_full_disk_is_named_and_the_rest_can_be_done_later(
-    folder, trajectory, capsys
+    folder, trajectory, monkeypatch, capsys
 ):
     ase.io.write("in.traj", [slab(seed) for seed in range(4)])
     words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--batch-atoms", "9"]
-    words += ["--fmax", "0.3"]
-    words += ["--trajectory", "steps"] if trajectory else []
-    with largest_file(1000 if trajectory else 3000):
+    words += ["--fmax", "0.1"]
+    if trajectory:
+        words += ["--trajectory", "steps"]
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(TrajectoryWriter, "write", full)
+    with largest_file(3000):
         assert main(words) == 1
-    (line,) = [
-        line for line in capsys.readouterr().err.splitlines() if "molflt:" in line
-    ]
+    monkeypatch.undo()
+    os.chdir(folder)
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if line.startswith("molflt:")]
     place = "steps" if trajectory else "out.partial.extxyz"
     assert line.startswith(f"molflt: Cannot write {place}")
     assert not os.path.exists("out.extxyz")
