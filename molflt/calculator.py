@@ -64,8 +64,9 @@ class FLTCalculator(Calculator):
     Args:
         model: A model (which is copied), the path of a checkpoint, or several of them:
             results are then means over the models.
-        device: Where it is evaluated; None: where the model is.
-        dtype: Precision of the network; None: as trained. Energies are float64 anyway.
+        device: Where it is evaluated; None: where the model is; "auto": a GPU if any.
+        dtype: Precision of the network, "float32" or "float64"; None: as trained.
+            Energies are float64 anyway.
         target: Target that stands for the energy; None: the only potential energy,
             else the only relaxed one.
         tags: Convention of the structures' tags, see `molflt.data.tags`.
@@ -73,7 +74,8 @@ class FLTCalculator(Calculator):
     Raises:
         InputError: A file is not a checkpoint.
         UsageError: The model has several potential energies, `target` is no target in
-            eV, or models of an ensemble differ in their targets.
+            eV, models of an ensemble differ in their targets, or there is no such
+            device or precision.
 
     Warns:
         UserWarning: The checkpoint does not say what it was trained on; a structure
@@ -88,7 +90,7 @@ class FLTCalculator(Calculator):
         self,
         model: FLTModel | str | Path | Sequence[FLTModel | str | Path],
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         target: str | None = None,
         tags: TagRule = "auto",
         **options: Any,

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from molflt.device import choose_device
 from molflt.errors import InputError
 from molflt.files import atomic_path
 from molflt.model import FLTEncoder, FLTModel
@@ -107,12 +108,14 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FLTModel:
 
     Args:
         path: Checkpoint.
-        device: Where the model is put.
+        device: Where the model is put; "auto": a GPU if there is one.
 
     Raises:
         InputError: No such file, not a checkpoint, or another program's.
+        UsageError: There is no such device here.
     """
-    return model_from_record(read_record(path), str(path)).to(device)
+    where = choose_device(device)
+    return model_from_record(read_record(path), str(path)).to(where)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from molflt.model import FLTModel
@@ -53,8 +53,15 @@ def predict_structures(
     """Return every target of ASE structures; see `FLTModel.predict`."""
     graphs, domain, untagged = [], Domain([model]), []
     tags = domain.tag_rule(tags)
+    if isinstance(structures, Atoms):
+        raise UsageError("predict takes a list of structures; write predict([atoms]).")
     for index, atoms in enumerate(structures):
         where = f"Structure {index}"
+        if not isinstance(atoms, Atoms):
+            raise UsageError(
+                f"{where} is no ase.Atoms but {type(atoms).__name__}; ase.io.read "
+                "reads files."
+            )
         refuse_charge_and_spin(atoms, where)
         graph = atoms_to_graph(atoms, tags=tags, where=where)
         domain.refuse_unknown(atoms.numbers, where)

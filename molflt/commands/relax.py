@@ -80,9 +80,9 @@ def relax(
 ) -> int:
     """Relax and write; the result is 1 if not everything converged."""
     refuse_overwriting(out, [*checkpoints, *inputs])
-    from molflt.commands.device import choose_device
     from molflt.commands.relax_journal import Journal
     from molflt.data.progress import count
+    from molflt.device import choose_device
     from molflt.energy_target import potential_of
     from molflt.evaluation import Ensemble
     from molflt.relax import Relaxer
