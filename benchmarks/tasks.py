@@ -19,8 +19,8 @@ from molflt.data.statistics import Statistics, fit_statistics
 from molflt.gradients import energy_and_forces
 from molflt.model import FLTModel
 from molflt.nn.gradients import EnergyForces
+from molflt.targets import ENERGY_THRESHOLD
 from molflt.training.losses import vector_loss
-from molflt.training.metrics import ENERGY_THRESHOLD
 
 TEST_INDICES = Path(__file__).resolve().parent / "qm9_test_indices.npz"
 QM9_VAL, QM9_TEST = 1_000, 2_000

@@ -64,8 +64,9 @@ class FLTCalculator(Calculator):
     Args:
         model: A model (which is copied), the path of a checkpoint, or several of them:
             results are then means over the models.
-        device: Where it is evaluated; None: where the model is.
-        dtype: Precision of the network; None: as trained. Energies are float64 anyway.
+        device: Where it is evaluated; None: where the model is; "auto": a GPU if any.
+        dtype: Precision of the network, "float32" or "float64"; None: as trained.
+            Energies are float64 anyway.
         target: Target that stands for the energy; None: the only potential energy,
             else the only relaxed one.
         tags: Convention of the structures' tags, see `molflt.data.tags`.
@@ -73,11 +74,13 @@ class FLTCalculator(Calculator):
     Raises:
         InputError: A file is not a checkpoint.
         UsageError: The model has several potential energies, `target` is no target in
-            eV, or models of an ensemble differ in their targets.
+            eV, models of an ensemble differ in their targets, or there is no such
+            device or precision.
 
     Warns:
         UserWarning: The checkpoint does not say what it was trained on; a structure
-            has boundary conditions that the training set has not.
+            has boundary conditions that the training set has not, or no tags where
+            all of the training set had.
     """
 
     # Instances replace it by what their checkpoint has.
@@ -87,7 +90,7 @@ class FLTCalculator(Calculator):
         self,
         model: FLTModel | str | Path | Sequence[FLTModel | str | Path],
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         target: str | None = None,
         tags: TagRule = "auto",
         **options: Any,
@@ -223,13 +226,16 @@ class FLTCalculator(Calculator):
         where = "The structure"
         if graph is None or changes - {"positions", "cell"}:
             refuse_charge_and_spin(atoms, where)
-            graph = atoms_to_graph(atoms, tags=self.tags, where=where)
-            self.domain.refuse_unknown(graph, where)
-            if pattern := self.domain.unknown_periodicity(graph):
+            rule = self.domain.tag_rule(self.tags)
+            graph = atoms_to_graph(atoms, tags=rule, where=where)
+            self.domain.refuse_unknown(atoms.numbers, where)
+            if pattern := self.domain.unknown_periodicity(atoms.pbc):
                 seen = ", ".join(sorted(self.domain.periodic))
                 self._warn(
                     f"The structure has pbc {pattern}, the training set only {seen}."
                 )
+            if self.domain.lacks_tags(graph.tags.numpy()):
+                self._warn("The structure has no tags, all of the training set had.")
             graph = graph.to(self.ensemble.device)
         else:
             self._move(graph, atoms, changes)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from molflt.device import choose_device
 from molflt.errors import InputError
 from molflt.files import atomic_path
 from molflt.model import FLTEncoder, FLTModel
@@ -44,10 +45,15 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
         InputError: The record is of a newer format, incomplete or inconsistent.
     """
     version = record.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise InputError(
+            f"{where or 'The record'} was written by molflt {record.get('version')} in "
+            f"checkpoint format {version}, this molflt ({__version__}) reads formats "
+            f"up to {FORMAT}; install a newer molflt."
+        )
     if version != FORMAT:
         raise InputError(
-            f"{where or 'The record'} has checkpoint format {version!r}; this molflt "
-            f"({__version__}) reads format {FORMAT}."
+            f"{where or 'The record'} has the unknown checkpoint format {version!r}."
         )
     try:
         targets = [TargetSpec.from_plain(fields) for fields in record["targets"]]
@@ -102,12 +108,14 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FLTModel:
 
     Args:
         path: Checkpoint.
-        device: Where the model is put.
+        device: Where the model is put; "auto": a GPU if there is one.
 
     Raises:
         InputError: No such file, not a checkpoint, or another program's.
+        UsageError: There is no such device here.
     """
-    return model_from_record(read_record(path), str(path)).to(device)
+    where = choose_device(device)
+    return model_from_record(read_record(path), str(path)).to(where)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

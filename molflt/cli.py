@@ -6,6 +6,7 @@ answers without loading torch.
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -42,6 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
         Ctrl-C. Every failure prints one sentence on stderr; ``--debug``, anywhere among
         the words, prints the traceback too.
     """
+    _silence_libraries()
     words = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -58,6 +60,18 @@ def main(args: Sequence[str] | None = None) -> int:
         sentence, code = _explain(error)
         print(f"molflt: {sentence}", file=sys.stderr)
         return code
+
+
+def _silence_libraries() -> None:
+    """Hide what libraries tell their developers: users of a command cannot change it.
+
+    Not where Python is told what to do with warnings (-W, PYTHONWARNINGS).
+    """
+    if sys.warnoptions:
+        return
+    libraries = r"(torch|torch_geometric|torchmetrics|pytorch_lightning)(\.|$)"
+    for kind in (FutureWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", category=kind, module=libraries)
 
 
 def _run(words: list[str]) -> int:

@@ -1,16 +1,20 @@
 """What models were trained for, and structures outside of it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 from ase.data import chemical_symbols
-from torch_geometric.data import Data
 
 from molflt.errors import InputError
-from molflt.model import FLTModel
+
+if TYPE_CHECKING:
+    from molflt.data.tags import TagRule
+    from molflt.model import FLTModel
 
 
 class Domain:
-    """Species and boundary conditions of the training sets of one or several models.
+    """Species, tags and boundary conditions of the training sets of some models.
 
     Args:
         models: The models; of an ensemble all must know a species.
@@ -19,9 +23,10 @@ class Domain:
         elements: Atomic numbers known; None: a checkpoint does not say.
         periodic: Patterns of periodic directions seen, such as ``"T T F"``; empty: a
             checkpoint does not say.
+        tags: Tags of atoms seen, -1 for none; empty: a checkpoint does not say.
     """
 
-    def __init__(self, models: Sequence[FLTModel]) -> None:
+    def __init__(self, models: Sequence["FLTModel"]) -> None:
         known = [_entries(model, "elements") for model in models]
         sets = [{int(z) for z in entries} for entries in known]
         self.elements: set[int] | None = set.intersection(*sets) if all(sets) else None
@@ -31,25 +36,38 @@ class Domain:
             self.periodic = set.intersection(
                 *({flags(pattern) for pattern in seen} for seen in patterns)
             )
+        tags = [{int(tag) for tag in _entries(model, "tags_seen")} for model in models]
+        self.tags = set.union(*tags) if all(tags) else set()
 
-    def refuse_unknown(self, graph: Data, where: str) -> None:
-        """Refuse species that were not trained on.
+    def refuse_unknown(self, numbers: np.ndarray, where: str) -> None:
+        """Refuse species (atomic numbers) that were not trained on.
 
         Raises:
             InputError: Names them.
         """
         if self.elements is None:
             return
-        if unknown := sorted(set(graph.z.tolist()) - self.elements):
+        if unknown := sorted(set(numbers.tolist()) - self.elements):
             names = ", ".join(chemical_symbols[z] for z in unknown)
             raise InputError(
                 f"{where} has {names}, which the model was not trained on; predictions "
                 "would be arbitrary."
             )
 
-    def unknown_periodicity(self, graph: Data) -> str | None:
+    def tag_rule(self, rule: "TagRule") -> "TagRule":
+        """Return how tags are read: not at all by default, if no training atom had one.
+
+        What the model makes of a tag it was never shown is arbitrary.
+        """
+        return "none" if rule == "auto" and self.tags == {-1} else rule
+
+    def lacks_tags(self, tags: np.ndarray) -> bool:
+        """Whether atoms have no tag though all atoms of the training set had one."""
+        return bool(self.tags) and -1 not in self.tags and bool((tags == -1).any())
+
+    def unknown_periodicity(self, pbc: Sequence[bool]) -> str | None:
         """Return the pattern of a structure where no training structure had it."""
-        pattern = flags(graph.pbc[0].tolist())
+        pattern = flags(pbc)
         if not self.periodic or pattern in self.periodic:
             return None
         return pattern
@@ -69,5 +87,5 @@ def flags(pattern: Sequence[bool]) -> str:
     return " ".join("FT"[bool(flag)] for flag in pattern)
 
 
-def _entries(model: FLTModel, name: str) -> list:  # type: ignore[type-arg]
+def _entries(model: "FLTModel", name: str) -> list:  # type: ignore[type-arg]
     return [e for s in model.statistics.values() for e in s.get(name, [])]

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from molflt.checkpoint import load
+from molflt.device import choose_device
 from molflt.encoder import graph_index
 from molflt.errors import UsageError
 from molflt.gradients import deformable
@@ -71,23 +72,27 @@ class Ensemble:
 
     Args:
         sources: Models, which are copied, or paths of checkpoints.
-        device: Where they are evaluated; None: where they are.
-        dtype: Precision of the networks; None: as they are. Offsets stay float64.
+        device: Where they are evaluated; None: where they are; "auto": a GPU if any.
+        dtype: Precision of the networks, `torch.float64` or ``"float64"``; None: as
+            they are. Offsets stay float64.
 
     Raises:
         InputError: A file is not a checkpoint.
-        UsageError: There is no model, or targets differ.
+        UsageError: There is no model, targets differ, or there is no such device or
+            precision.
     """
 
     def __init__(
         self,
         sources: Sequence[Source],
         device: str | torch.device | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
     ) -> None:
         if not sources:
             raise UsageError("There is no model to evaluate.")
-        self.models = [_own(source, device, dtype) for source in sources]
+        place = None if device is None else choose_device(device)
+        precision = None if dtype is None else _precision(dtype)
+        self.models = [_own(source, place, precision) for source in sources]
         first = self.models[0]
         for source, model in zip(sources, self.models, strict=True):
             if _meaning(model) != _meaning(first):
@@ -229,8 +234,16 @@ def _combined(found: Sequence[Evaluation]) -> Evaluation:
     return out
 
 
+def _precision(dtype: torch.dtype | str) -> torch.dtype:
+    known = {"float32": torch.float32, "float64": torch.float64}
+    for name, value in known.items():
+        if dtype in (name, value):
+            return value
+    raise UsageError(f"dtype must be float32 or float64, not {dtype}.")
+
+
 def _own(
-    source: Source, device: str | torch.device | None, dtype: torch.dtype | None
+    source: Source, device: torch.device | None, dtype: torch.dtype | None
 ) -> FLTModel:
     """Return a model that nobody else uses, ready to be evaluated."""
     model = copy.deepcopy(source) if isinstance(source, FLTModel) else load(source)

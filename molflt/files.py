@@ -10,6 +10,19 @@ from molflt.errors import InputError
 
 
 @contextmanager
+def writing(path: object) -> Iterator[None]:
+    """Name the file or folder in errors of the system: full disk, no permission.
+
+    Raises:
+        InputError: In the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+@contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it there on success.
 
@@ -24,24 +37,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         InputError: The folder does not exist or cannot be written, or the disk is full.
     """
     path = Path(path)
-    try:
+    with writing(path):
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
         )
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from error
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files private (0600); a result is as readable as any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from error
+        with writing(path):
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes files private (0600); a result is as readable as any other.
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

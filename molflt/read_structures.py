@@ -5,13 +5,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from ase import Atoms
 from torch_geometric.data import Data
 
 from molflt.data.ase_frames import iterate_atoms, read_labels
 from molflt.data.electrons import refuse_charge_and_spin
-from molflt.data.molecule import atoms_to_graph, graph_to_atoms, target_names
+from molflt.data.molecule import (
+    atoms_arrays,
+    graph_arrays,
+    graph_to_atoms,
+    system_graph,
+    target_names,
+)
 from molflt.data.sdf import iterate_sdf
 from molflt.data.smiles import iterate_smiles
 from molflt.data.source import open_source
@@ -28,7 +33,8 @@ class Structure:
         file: Path as given.
         frame: Number within the file, from 0.
         atoms: The structure with what else the file says about it.
-        graph: What the model sees.
+        system: What the model sees, see `system_arrays`.
+        sid: Its id, or "".
         labels: Values of targets that stand in the file, in the targets' units.
         tags: One line on how tags were read.
         forces_label: Forces that stand in the file (n, 3) [eV/Å], or None.
@@ -41,7 +47,8 @@ class Structure:
     file: str
     frame: int
     atoms: Atoms
-    graph: Data
+    system: dict[str, np.ndarray]
+    sid: str
     labels: dict[str, float]
     tags: str
     forces_label: np.ndarray | None = None
@@ -54,6 +61,11 @@ class Structure:
     def where(self) -> str:
         """File and frame, for errors."""
         return f"{self.file}, frame {self.frame}"
+
+    @property
+    def graph(self) -> Data:
+        """What the model sees, as a graph."""
+        return system_graph(self.system, self.sid)
 
 
 def read_structures(
@@ -71,7 +83,8 @@ def read_structures(
     """
     suffix = Path(path).suffix.lower()
     records = suffix in (".lmdb", ".mdb", ".pt")
-    items = _records(path) if records else _frames(path, names, tags)
+    rule = domain.tag_rule(tags)
+    items = _records(path) if records else _frames(path, names, rule)
     while True:
         try:
             item = next(items, None)
@@ -82,7 +95,7 @@ def read_structures(
             return
         if isinstance(item, Structure):
             try:
-                domain.refuse_unknown(item.graph, item.where)
+                domain.refuse_unknown(item.atoms.numbers, item.where)
             except InputError as error:
                 item = error
         yield item
@@ -113,9 +126,8 @@ def _structure(path: str | Path, frame: int, graph: Data) -> Structure:
     used = bool((graph.tags >= 0).any())
     tags = "OC20 tags, as the records have them" if used else "no tags"
     forces = graph.forces.double().numpy() if "forces" in graph else None
-    return Structure(
-        str(path), frame, graph_to_atoms(graph), graph, labels, tags, forces
-    )
+    atoms, system = graph_to_atoms(graph), graph_arrays(graph)
+    return Structure(str(path), frame, atoms, system, graph.sid, labels, tags, forces)
 
 
 def _frames(
@@ -131,13 +143,13 @@ def _frames(
         try:
             refuse_charge_and_spin(atoms, where)
             mapped, note = map_tags(atoms, tags, where)
-            graph = atoms_to_graph(atoms, where=where)
-            graph.tags = torch.from_numpy(mapped)
+            system = atoms_arrays(atoms, mapped, where)
             labels, forces = _labels(atoms, names, where)
         except Exception as error:
             yield as_input_error(error, where)
             continue
-        yield Structure(str(path), frame, atoms, graph, labels, note, forces)
+        sid = str(atoms.info.get("sid", ""))
+        yield Structure(str(path), frame, atoms, system, sid, labels, note, forces)
 
 
 def _labels(

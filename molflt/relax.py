@@ -1,14 +1,13 @@
 """Relaxations of many structures: one ASE optimiser each, forces in common batches."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -18,6 +17,7 @@ from ase.optimize.optimize import Optimizer
 
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble, Request
+from molflt.files import writing
 from molflt.predict import BATCH_ATOMS, evaluate_structures, fill_batches
 from molflt.read_structures import Structure, as_input_error
 
@@ -116,7 +116,18 @@ class Relaxer:
         """Yield jobs when they are done, which is not the order of the input.
 
         Done is a job that has converged or made all its steps.
+
+        Raises:
+            InputError: A trajectory cannot be written.
         """
+        try:
+            yield from self._rounds(jobs)
+        finally:
+            for running in self.active:
+                with suppress(OSError):  # of what does not fit on a full disk
+                    running.open_files.close()
+
+    def _rounds(self, jobs: Iterator[Job | InputError]) -> Iterator[Job | InputError]:
         waiting: Iterator[Job | InputError] | None = jobs
         while waiting is not None or self.active:
             while waiting is not None and self._has_room():
@@ -141,9 +152,10 @@ class Relaxer:
             stem = f"{job.index:06d}-{Path(job.structure.file).stem}"
             path = folder / f"{stem}-{job.structure.frame}.traj"
             mode = "a" if job.steps and path.exists() else "w"
-            running.trajectory = running.open_files.enter_context(
-                TrajectoryWriter(path, mode)
-            )
+            with writing(path):
+                running.trajectory = running.open_files.enter_context(
+                    TrajectoryWriter(path, mode)
+                )
         return running
 
     def _round(self) -> Iterator[Job | InputError]:
@@ -176,10 +188,11 @@ class Relaxer:
             # As the optimiser sees them: without those on atoms that are held.
             forces = job.atoms.get_forces()
             energy = job.atoms.get_potential_energy()
-            if running.trajectory is not None:
-                running.trajectory.write(job.atoms)
         except Exception as error:
             return as_input_error(error, job.structure.where)
+        if running.trajectory is not None:
+            with writing(self._settings.trajectories):
+                running.trajectory.write(job.atoms)
         job.fmax = float(np.linalg.norm(forces, axis=1).max())
         job.converged = job.fmax <= self._settings.fmax
         if np.isnan(job.initial_energy):
@@ -190,7 +203,7 @@ class Relaxer:
         """Put energy and forces at the present positions into the calculators."""
         for job in jobs:
             item = job.structure
-            item.graph.pos = torch.from_numpy(job.atoms.positions.copy())
+            item.system["pos"] = job.atoms.positions.copy()
             item.values.clear()
             item.failures.clear()
             item.arrays.clear()

@@ -1,5 +1,6 @@
 """Predictions for ASE structures: graphs, batches, arrays in input order."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,38 +12,14 @@ from torch_geometric.data import Batch, Data
 from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.tags import TagRule
-from molflt.errors import InputError
+from molflt.domain import Domain
+from molflt.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from molflt.model import FLTModel
 
 # A batch is padded to its largest graph: one large graph must not be met by many small.
 MAX_PADDED_PAIRS = 2**21
-
-
-def unknown_species(model: "FLTModel", graph: Data) -> list[int]:
-    """Return atomic numbers of `graph` that the model's training sets did not have.
-
-    An untrained model, without a training-set summary, knows every species.
-    """
-    known: set[int] = set()
-    for statistics in model.statistics.values():
-        known |= {int(z) for z in statistics.get("elements", [])}
-    if not known:
-        return []
-    return sorted(set(graph.z.tolist()) - known)
-
-
-def refuse_unknown_species(model: "FLTModel", graph: Data, where: str) -> None:
-    """Raise InputError naming the species of `graph` the model was not trained on."""
-    if unknown := unknown_species(model, graph):
-        from ase.data import chemical_symbols
-
-        names = ", ".join(chemical_symbols[z] for z in unknown)
-        raise InputError(
-            f"{where} has {names}, which the model was not trained on; predictions "
-            "would be arbitrary."
-        )
 
 
 @torch.no_grad()
@@ -74,13 +51,30 @@ def predict_structures(
     model: "FLTModel", structures: Sequence[Atoms], batch_size: int, tags: TagRule
 ) -> dict[str, np.ndarray]:
     """Return every target of ASE structures; see `FLTModel.predict`."""
-    graphs = []
+    graphs, domain, untagged = [], Domain([model]), []
+    tags = domain.tag_rule(tags)
+    if isinstance(structures, Atoms):
+        raise UsageError("predict takes a list of structures; write predict([atoms]).")
     for index, atoms in enumerate(structures):
         where = f"Structure {index}"
+        if not isinstance(atoms, Atoms):
+            raise UsageError(
+                f"{where} is no ase.Atoms but {type(atoms).__name__}; ase.io.read "
+                "reads files."
+            )
         refuse_charge_and_spin(atoms, where)
         graph = atoms_to_graph(atoms, tags=tags, where=where)
-        refuse_unknown_species(model, graph, where)
+        domain.refuse_unknown(atoms.numbers, where)
+        if domain.lacks_tags(graph.tags.numpy()):
+            untagged.append(index)
         graphs.append(graph)
+    if untagged:
+        warnings.warn(
+            f"{len(untagged)} structures, such as number {untagged[0]}, have no tags; "
+            "all structures of the training set had.",
+            UserWarning,
+            stacklevel=3,
+        )
     return predict_graphs(model, graphs, batch_size)
 
 

@@ -3,6 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+ENERGY_THRESHOLD = 0.02
+"""Threshold of "energy within threshold" [eV]; the Open Catalyst leaderboard's."""
+
 TargetKind = Literal["potential", "relaxed", "property"]
 ReadoutName = Literal[
     "atoms", "tags", "attention", "dipole", "extent", "polarisability"

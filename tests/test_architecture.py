@@ -10,13 +10,14 @@ PACKAGE = Path(__file__).resolve().parent.parent / "molflt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"errors", "files", "units", "typing", "targets", "neighbors", "moments"}
-BASE |= {"version"}
+BASE |= {"version", "device"}
 # What each part may import besides itself. Parts that are not named here are at the top
 # (commands, the calculator, the demo): they may import everything, nobody imports them.
 ALLOWED = {
     "data": BASE,
     "nn": BASE,
-    "structures": BASE | {"data"},
+    "domain": BASE,
+    "structures": BASE | {"data", "domain"},
     "encoder": BASE | {"nn"},
     "gradients": BASE | {"nn", "encoder"},
     "model": BASE | {"nn", "encoder", "gradients", "data", "structures"},

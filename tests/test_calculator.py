@@ -306,7 +306,7 @@ def test_what_training_has_not_seen_is_said_once():
     with pytest.warns(UserWarning, match="pbc T T T, the training set only F F F"):
         atoms.get_potential_energy()
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         atoms.rattle(0.01)
         atoms.get_potential_energy()
     model.statistics.clear()
@@ -401,3 +401,33 @@ def test_several_energies_need_a_choice():
     assert molflt.FLTCalculator(model).spec.name == "e1"
     with pytest.raises(UsageError, match="not 'e2'"):
         molflt.FLTCalculator(model, target="e2")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"device": "gpu"}, "The device gpu cannot be used"),
+        ({"dtype": "float16"}, "dtype must be float32 or float64, not float16"),
+        ({"dtype": torch.int64}, "dtype must be float32 or float64"),
+    ],
+)
+def test_senseless_devices_and_precisions(options, words):
+    with pytest.raises(UsageError, match=words):
+        molflt.FLTCalculator(make_model("potential"), **options)
+
+
+def test_devices_and_precisions_by_name():
+    first = molflt.FLTCalculator(make_model("potential"), dtype=torch.float64)
+    other = molflt.FLTCalculator(make_model("potential"), "auto", "float64")
+    atoms = water()
+    energies = [first.get_potential_energy(atoms), other.get_potential_energy(atoms)]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-9)
+    assert other.model.encoder.norm.weight.dtype == torch.float64
+
+
+def test_what_is_no_list_of_structures_is_said():
+    model = make_model("potential")
+    with pytest.raises(UsageError, match=r"write predict\(\[atoms\]\)"):
+        model.predict(water())
+    with pytest.raises(UsageError, match=r"Structure 1 is no ase\.Atoms but str"):
+        model.predict([water(), "water.xyz"])

@@ -159,7 +159,10 @@ def test_bad_data_to_convert(bad_files, capsys):
         ("predict model.ckpt water.xyz --batch-size 9999999999", "at most 1,000,000,0"),
         ("predict model.ckpt water.xyz --tags oc", "known: oc20, ase, auto, none"),
         ("predict model.ckpt water.xyz -o out.txt", "must end in .extxyz, .csv, .db"),
-        ("predict model.ckpt water.xyz --device gpux", "--device gpux cannot be used"),
+        (
+            "predict model.ckpt water.xyz --device gpux",
+            "The device gpux cannot be used",
+        ),
         ("data emt", "required: OUT"),
         ("fit", "Missing model.encoder, data; give them with --config FILE"),
         ("fit --config config.yaml --model.lrr 1", "did you mean model.lr?"),

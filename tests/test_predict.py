@@ -238,6 +238,54 @@ def test_tags_of_ase_and_of_oc20_give_one_energy(folder):
     assert main(["predict", "model.ckpt", "layers.traj", "--tags=oc20"]) == 1
 
 
+def tagged_model(tags_seen):
+    model = make_model(TargetSpec("energy"))
+    model.set_statistics(
+        "energy", model.statistics["energy"] | {"tags_seen": tags_seen}
+    )
+    return model
+
+
+def test_tags_are_not_read_for_a_model_that_was_shown_none(folder, capsys):
+    model = tagged_model([-1])
+    molflt.save_model(model, "untagged.ckpt")
+    bare = slab()
+    bare.set_tags(0)
+    (expected,) = model.predict([bare])["energy"]
+    assert model.predict([slab()])["energy"][0] == pytest.approx(expected, abs=1e-6)
+    atoms = slab()
+    atoms.calc = molflt.FLTCalculator(model)
+    assert atoms.get_potential_energy() == pytest.approx(expected, abs=1e-5)
+    assert main(["predict", "untagged.ckpt", "slab.traj", "-o", "x.csv"]) == 0
+    (row,) = read_csv("x.csv")
+    assert float(row["predicted_energy [eV]"]) == pytest.approx(expected, abs=1e-5)
+    assert "tags are not used" in capsys.readouterr().err
+    # Who asks for tags gets them.
+    assert main(["predict", "untagged.ckpt", "slab.traj", "-o", "x", "--tags=ase"]) == 2
+    words = ["untagged.ckpt", "slab.traj", "-o", "y.csv", "--tags=ase"]
+    assert main(["predict", *words]) == 0
+    other = float(read_csv("y.csv")[0]["predicted_energy [eV]"])
+    assert abs(other - expected) > 1e-4
+
+
+def test_missing_tags_are_told_to_users_of_a_model_that_was_shown_all(folder, capsys):
+    model = tagged_model([0, 1, 2])
+    molflt.save_model(model, "tagged.ckpt")
+    bare = slab()
+    bare.set_tags(0)
+    ase.io.write("bare.traj", [bare, slab()])
+    with pytest.warns(UserWarning, match="1 structures, such as number 1, have no tag"):
+        model.predict([slab(), bare])
+    bare.calc = molflt.FLTCalculator(model)
+    with pytest.warns(UserWarning, match="no tags, all of the training set had"):
+        bare.get_potential_energy()
+    assert main(["predict", "tagged.ckpt", "bare.traj", "-o", "x.csv"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    told = [line for line in lines if "unlike all of the training set" in line]
+    assert len(told) == 1
+    assert told[0].startswith("1 structures: no tags")
+
+
 def test_labels_in_the_input_are_compared(folder, capsys):
     model = molflt.load("model.ckpt")
     frames = [molecule("CO"), molecule("CH4")]

@@ -1,6 +1,8 @@
 """Relaxations in batches are ASE's own, keep constraints, and can be interrupted."""
 
+import errno
 import os
+from contextlib import contextmanager
 from itertools import chain
 
 import ase.io
@@ -10,7 +12,7 @@ import torch
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 from ase.constraints import FixAtoms, FixBondLength
-from ase.io.trajectory import Trajectory
+from ase.io.trajectory import Trajectory, TrajectoryWriter
 
 import molflt
 from molflt.cli import main
@@ -175,6 +177,47 @@ def test_interrupted_runs_go_on(folder, monkeypatch, capsys):
         assert one.get_potential_energy() == pytest.approx(energy, abs=0.2)
         assert one.info["relax_converged"]
     assert not os.path.exists("out.partial.extxyz")
+
+
+@contextmanager
+def largest_file(size):
+    """What a full disk does to whoever writes more than `size` bytes to a file."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("trajectory", [False, True])
+def test_a_full_disk_is_named_and_the_rest_can_be_done_later(
+    folder, trajectory, monkeypatch, capsys
+):
+    ase.io.write("in.traj", [slab(seed) for seed in range(4)])
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--batch-atoms", "9"]
+    words += ["--fmax", "0.1"]
+    if trajectory:
+        words += ["--trajectory", "steps"]
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(TrajectoryWriter, "write", full)
+    with largest_file(3000):
+        assert main(words) == 1
+    monkeypatch.undo()
+    os.chdir(folder)
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in lines if line.startswith("molflt:")]
+    place = "steps" if trajectory else "out.partial.extxyz"
+    assert line.startswith(f"molflt: Cannot write {place}")
+    assert not os.path.exists("out.extxyz")
+    assert main([*words, "--resume"]) == 0
+    found = ase.io.read("out.extxyz", ":")
+    assert [atoms.info["relax_index"] for atoms in found] == [0, 1, 2, 3]
+    assert all(atoms.info["relax_converged"] for atoms in found)
 
 
 def test_resuming_with_other_files_is_refused(folder, capsys):

@@ -104,9 +104,11 @@ def test_versions_of_package_and_citation_agree(repository, project):
     assert "MIT License" in (repository / "LICENSE").read_text()
 
 
-def test_wheel_holds_the_package_only(repository):
+def test_tools_check_for_the_oldest_python(repository, project):
     tool = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]
-    assert tool["setuptools"]["packages"]["find"] == {"include": ["molflt*"]}
+    oldest = project["requires-python"].removeprefix(">=")
+    assert tool["mypy"]["python_version"] == oldest
+    assert tool["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
 
 
 class FakePip:

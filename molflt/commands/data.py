@@ -128,7 +128,9 @@ def _add_convert(parser: Parser) -> None:
 
 
 def _convert(options: Namespace) -> int:
-    from molflt.data.convert import convert
+    from molflt.data.convert import convert, overlooked
+    from molflt.data.lmdb import LMDBDataset
+    from molflt.data.molecule import ARRAY_LABELS, target_names
 
     count = convert(
         options.sources,
@@ -140,7 +142,16 @@ def _convert(options: Namespace) -> int:
         kind=options.kind,
         reference=options.reference,
     )
-    print(f"{options.out}: {count:,} structures")
+    first = LMDBDataset(options.out)[0]
+    labels = target_names(first) + [name for name in ARRAY_LABELS if name in first]
+    print(f"{options.out}: {count:,} structures with {', '.join(labels)}")
+    for source in options.sources:
+        if keys := overlooked(source, (options.energy_key, options.forces_key)):
+            print(
+                f"{source}: not read were {', '.join(keys)}; --energy-key and "
+                "--forces-key choose.",
+                file=sys.stderr,
+            )
     return 0
 
 

@@ -72,7 +72,7 @@ def inspect(
     if not out.parent.is_dir():
         raise InputError(f"Cannot write {out}: there is no folder {out.parent}.")
     from molflt.checkpoint import model_from_record, read_record
-    from molflt.commands.device import choose_device
+    from molflt.device import choose_device
     from molflt.report.content import provenance_rows, report_content
     from molflt.report.page import render
 

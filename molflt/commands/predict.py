@@ -99,10 +99,10 @@ def predict(
         raise UsageError(f"--forces needs -o with one of {', '.join(FORCES)}.")
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
     refuse_overwriting(out, [*paths, *inputs])
-    from molflt.commands.device import choose_device
     from molflt.commands.predict_summary import Summary
     from molflt.commands.prediction_files import open_writer
     from molflt.data.progress import count
+    from molflt.device import choose_device
     from molflt.evaluation import Ensemble
     from molflt.predict import predict_files
 

@@ -11,7 +11,7 @@ from molflt.domain import Domain, flags
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble
 from molflt.predict import Structure
-from molflt.training.metrics import ENERGY_THRESHOLD
+from molflt.targets import ENERGY_THRESHOLD
 
 LISTED = 10
 """Errors that are named one by one."""
@@ -52,7 +52,7 @@ class Summary:
         self._units = {spec.name: spec.unit for spec in ensemble.targets}
         self._domain = Domain(ensemble.models)
         self._differences = {name: Differences() for name in [*self._units, "forces"]}
-        self._readings: Counter[tuple[str, str, bool]] = Counter()
+        self._readings: Counter[tuple[str, bool, tuple[bool, ...]]] = Counter()
         self._errors: list[str] = []
         self.num_errors = 0
         self.count = 0
@@ -65,8 +65,8 @@ class Summary:
                 continue
             for sentence in item.failures.values():
                 self._failed(sentence)
-            new = self._domain.unknown_periodicity(item.graph) is not None
-            self._readings[item.tags, flags(item.graph.pbc[0].tolist()), new] += 1
+            bare = self._domain.lacks_tags(item.system["tags"])
+            self._readings[item.tags, bare, tuple(item.atoms.pbc.tolist())] += 1
             for name, value in item.values.items():
                 if name in item.labels:
                     error = value - item.labels[name]
@@ -86,9 +86,11 @@ class Summary:
         """Print the summary on stderr."""
         if sentence := self._domain.silence():
             _say(f"warning: {sentence}")
-        for (tags, pbc, unknown), count in self._readings.items():
+        for (tags, bare, pbc), count in self._readings.items():
+            tags += ", unlike all of the training set" if bare else ""
+            unknown = self._domain.unknown_periodicity(pbc) is not None
             new = ", which the training set has not" if unknown else ""
-            _say(f"{count} structures: {tags}; pbc {pbc}{new}")
+            _say(f"{count} structures: {tags}; pbc {flags(pbc)}{new}")
         for name, differences in self._differences.items():
             if differences.count:
                 unit = self._units.get(name, "eV/Å")

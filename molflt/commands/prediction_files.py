@@ -4,10 +4,12 @@ import csv
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import ase.io
+import numpy as np
 from ase import Atoms
 from ase.db import connect
 from ase.db.core import convert_str_to_int_float_bool_or_str
@@ -79,8 +81,8 @@ def _csv(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
 
         def write(structure: Structure) -> None:
             atoms = structure.atoms
-            row: list[Any] = [structure.file, structure.frame, structure.graph.sid]
-            row += [atoms.get_chemical_formula(), len(atoms)]
+            row: list[Any] = [structure.file, structure.frame, structure.sid]
+            row += [_formula(np.sort(atoms.numbers).tobytes()), len(atoms)]
             row += ["".join("FT"[int(flag)] for flag in atoms.pbc)]
             for spec in ensemble.targets:
                 row += [_cell(structure.values, spec.name)]
@@ -112,6 +114,12 @@ def _db(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
             yield write
     except sqlite3.Error as error:
         raise InputError(f"Cannot write the database: {error}.") from error
+
+
+@lru_cache(4096)
+def _formula(numbers: bytes) -> str:
+    """Return the formula of sorted atomic numbers; many structures have the same."""
+    return str(Atoms(np.frombuffer(numbers, dtype=int)).get_chemical_formula())
 
 
 def _pairs(structure: Structure) -> dict[str, float]:

@@ -14,6 +14,7 @@ from molflt.commands.predict import (
     split_inputs,
 )
 from molflt.errors import InputError, UsageError
+from molflt.files import writing
 
 if TYPE_CHECKING:
     from molflt.commands.relax_journal import Journal
@@ -79,9 +80,9 @@ def relax(
 ) -> int:
     """Relax and write; the result is 1 if not everything converged."""
     refuse_overwriting(out, [*checkpoints, *inputs])
-    from molflt.commands.device import choose_device
     from molflt.commands.relax_journal import Journal
     from molflt.data.progress import count
+    from molflt.device import choose_device
     from molflt.energy_target import potential_of
     from molflt.evaluation import Ensemble
     from molflt.relax import Relaxer
@@ -90,12 +91,8 @@ def relax(
     energy = potential_of(ensemble.targets, "A relaxation").name
     describe(ensemble)
     if settings.trajectories is not None:
-        try:
+        with writing(settings.trajectories):
             settings.trajectories.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"Cannot make the folder {settings.trajectories}: {error.strerror}."
-            ) from error
     relaxer = Relaxer(ensemble, energy, settings)
     tally = Tally()
     with Journal(out, resume) as journal, _kept(relaxer, journal):

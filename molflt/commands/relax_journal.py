@@ -13,7 +13,7 @@ from ase import Atoms
 from molflt.commands.prediction_files import plain
 from molflt.data.xyz import atoms_of, frame_texts
 from molflt.errors import InputError, UsageError
-from molflt.files import atomic_path
+from molflt.files import atomic_path, writing
 from molflt.relax import Job
 
 
@@ -58,13 +58,11 @@ class Journal:
             with atomic_path(self.path) as temporary:
                 temporary.write_bytes(out.read_bytes())
         end = self._read_again() if self.path.exists() else 0
-        try:
+        with writing(self.path):
             self.path.touch()
             self._file = open(self.path, "r+b")  # noqa: SIM115 - until `__exit__`
             self._file.truncate(end)
             self._file.seek(end)
-        except OSError as error:
-            raise InputError(f"Cannot write {self.path}: {error.strerror}.") from error
 
     def __enter__(self) -> "Journal":
         return self
@@ -75,7 +73,8 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # of what did not fit on a full disk
+            self._file.close()
         if not self.entries:  # nothing that a later run could go on with
             self.path.unlink(missing_ok=True)
 
@@ -94,8 +93,9 @@ class Journal:
         text = StringIO()
         ase.io.write(text, atoms, format="extxyz")
         start = self._file.tell()
-        self._file.write(text.getvalue().encode())
-        self._file.flush()
+        with writing(self.path):
+            self._file.write(text.getvalue().encode())
+            self._file.flush()
         end = self._file.tell()
         self.entries[job.index] = Entry(start, end, job.steps, job.converged)
 

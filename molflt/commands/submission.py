@@ -63,9 +63,9 @@ def submit(
         UsageError: `out` does not end in ``.npz``, or there is no such device.
     """
     from molflt.checkpoint import load
-    from molflt.commands.device import choose_device
     from molflt.data.oc20 import open_test_splits
     from molflt.data.submission import COUNTS, SPLITS, write_submission
+    from molflt.device import choose_device
 
     counts = COUNTS if counts is None else counts
     model = load(checkpoint, choose_device(device))

@@ -145,7 +145,7 @@ def read_labels(
     forces = places.get(forces_key or "forces")
     for key, value in ((energy_key, energy), (forces_key, forces)):
         if key is not None and value is None:
-            seen = ", ".join(sorted(set(places) - _HIDDEN)) or "none"
+            seen = ", ".join(label_keys(atoms)) or "none"
             raise InputError(f"{where}: no {key!r}; the keys there are: {seen}.")
     if energy is not None and (np.size(energy) != 1 or not _numeric(energy)):
         raise InputError(f"{where}: {energy_key or 'energy'!r} is not one number.")
@@ -160,6 +160,18 @@ def read_labels(
         None if energy is None else float(np.reshape(energy, ())),
         None if forces is None else np.asarray(forces, dtype=np.float64),
     )
+
+
+def label_keys(atoms: Atoms) -> list[str]:
+    """Return the names of everything in a frame that may be a label."""
+    return sorted(set(_places(atoms)) - _HIDDEN)
+
+
+def first_keys(path: str | Path) -> list[str]:
+    """Return `label_keys` of the first frame of a file that can be read."""
+    frames = (atoms for _, atoms in iterate_atoms(path))
+    first = next((a for a in frames if not isinstance(a, InputError)), None)
+    return [] if first is None else label_keys(first)
 
 
 def _places(atoms: Atoms) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from torch_geometric.data import Data
 
+from molflt.data.ase_frames import first_keys
 from molflt.data.molecule import ARRAY_LABELS, make_graph, target_names
 from molflt.data.progress import track
 from molflt.data.source import ASE_FORMAT, OWN_FORMAT, open_source
@@ -256,9 +257,11 @@ class _Survey:
             self.defect(f"{report.path}: labels differ between structures: {sets}.")
         elif not any(self._names) and report.num_structures:
             if report.format == ASE_FORMAT:
+                keys = ", ".join(first_keys(report.path)) or "none"
                 self.defect(
-                    f"{report.path}: no structure has an energy; if it has another "
-                    "name, give it with --energy-key."
+                    f"{report.path}: no structure has an energy; the keys of the first "
+                    f"are: {keys}; if the energy is one of them, give it with "
+                    "--energy-key."
                 )
             else:
                 report.warnings.append("no labels: good for predictions only")

@@ -1,13 +1,15 @@
 """``molflt data convert``: labelled structures of any known format to molflt's LMDB."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from torch_geometric.data import Data
 
+from molflt.data.ase_frames import first_keys
 from molflt.data.dataset import with_unique_ids
 from molflt.data.lmdb import write_lmdb
-from molflt.data.source import Source, open_source
+from molflt.data.source import ASE_FORMAT, Source, open_source
 from molflt.data.tags import TagRule
 from molflt.errors import InputError, UsageError
 from molflt.targets import TargetKind
@@ -88,6 +90,23 @@ def convert(
             else "float64"
         ),
     )
+
+
+def overlooked(source: str | Path, used: Sequence[str | None]) -> list[str]:
+    """Return names in the first frame of ASE's file that look like other labels.
+
+    Args:
+        source: The file.
+        used: Names that were read; energy and forces besides.
+    """
+    if open_source(source).format != ASE_FORMAT:
+        return []
+    known = {*used, "energy", "free_energy", "energies", "forces"}
+    return [
+        key
+        for key in first_keys(source)
+        if key not in known and re.search("energy|force", key, re.IGNORECASE)
+    ]
 
 
 def _graphs(sources: Sequence[Source]) -> Iterator[Data]:

@@ -13,12 +13,12 @@ from torch_geometric.data import Data
 from molflt.data.molecule import (
     ARRAY_LABELS,
     ATOM_LABELS,
-    MAX_Z,
     STRUCTURE_FIELDS,
     assemble,
     check_target_name,
     target_names,
 )
+from molflt.data.system import MAX_Z
 from molflt.errors import InputError
 
 MAX_BYTES = 1 << 30  # after decompression; a million atoms need a tenth of it

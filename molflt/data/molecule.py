@@ -33,14 +33,13 @@ from ase.constraints import FixAtoms
 from numpy.typing import ArrayLike
 from torch_geometric.data import Data
 
-from molflt.data.coincidence import MIN_DISTANCE, refuse_coincident
+from molflt.data.system import floats, system_arrays
 from molflt.data.tags import TagRule, map_tags
 from molflt.errors import InputError
 
 STRUCTURE_FIELDS = ("z", "pos", "cell", "pbc", "tags", "fixed")
 ATOM_LABELS = ("forces", "pos_relaxed")
 ARRAY_LABELS = (*ATOM_LABELS, "stress")  # all that are no scalars
-MAX_Z = 118
 
 
 def make_graph(
@@ -79,32 +78,19 @@ def make_graph(
             at one place (periodic images included), or pbc without a lattice vector.
     """
     prefix = f"{where}: " if where else ""
-    numbers = _species(z, prefix)
-    n = len(numbers)
-    positions = _floats(pos, (n, 3), "positions", prefix)
-    lattice = np.zeros((3, 3)) if cell is None else np.asarray(cell)
-    if lattice.shape == (1, 3, 3):
-        lattice = lattice[0]
-    lattice = _floats(lattice, (3, 3), "cell", prefix)
-    periodic = _periodic(pbc, lattice, prefix)
-    refuse_coincident(numbers, positions, lattice, periodic, prefix)
-    graph = Data(
-        z=torch.from_numpy(numbers),
-        pos=torch.from_numpy(positions),
-        cell=torch.from_numpy(lattice)[None],
-        pbc=torch.from_numpy(periodic)[None],
-        tags=torch.from_numpy(_tags(tags, n, prefix)),
-        fixed=torch.from_numpy(_fixed(fixed, n, prefix)),
-        sid="" if sid is None else str(sid),
+    arrays = system_arrays(
+        z, pos, cell=cell, pbc=pbc, tags=tags, fixed=fixed, prefix=prefix
     )
+    graph = system_graph(arrays, "" if sid is None else str(sid))
+    n = len(graph.z)
     for name, value in (("forces", forces), ("pos_relaxed", pos_relaxed)):
         if value is not None:
-            graph[name] = torch.from_numpy(_floats(value, (n, 3), name, prefix))
+            graph[name] = torch.from_numpy(floats(value, (n, 3), name, prefix))
     if stress is not None:
-        graph.stress = torch.from_numpy(_floats(stress, (1, 3, 3), "stress", prefix))
+        graph.stress = torch.from_numpy(floats(stress, (1, 3, 3), "stress", prefix))
     for name, value in (targets or {}).items():
         check_target_name(name, prefix)
-        label = _floats(_flat(value), (1,), f"label {name!r}", prefix)
+        label = floats(_flat(value), (1,), f"label {name!r}", prefix)
         graph[name] = torch.from_numpy(label)
     return graph
 
@@ -136,10 +122,6 @@ def atoms_to_graph(
     Raises:
         InputError: As `make_graph` and `map_tags`.
     """
-    fixed = np.zeros(len(atoms), dtype=bool)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            fixed[constraint.index] = True
     if sid is None and "sid" in atoms.info:
         sid = str(atoms.info["sid"])
     return make_graph(
@@ -148,13 +130,41 @@ def atoms_to_graph(
         cell=np.asarray(atoms.cell),
         pbc=atoms.pbc,
         tags=map_tags(atoms, tags, where)[0],
-        fixed=fixed,
+        fixed=_held(atoms),
         sid=sid,
         targets=targets,
         forces=forces,
         stress=stress,
         where=where,
     )
+
+
+def atoms_arrays(atoms: Atoms, tags: np.ndarray, where: str) -> dict[str, np.ndarray]:
+    """Return the arrays of ASE atoms, as `system_arrays`, with OC20's tags given.
+
+    Raises:
+        InputError: As `system_arrays`.
+    """
+    return system_arrays(
+        atoms.numbers,
+        atoms.positions,
+        cell=atoms.cell.array,
+        pbc=atoms.pbc,
+        tags=tags,
+        fixed=_held(atoms),
+        prefix=f"{where}: ",
+    )
+
+
+def system_graph(arrays: dict[str, np.ndarray], sid: str = "") -> Data:
+    """Return the graph of checked arrays, which share its memory."""
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Data(**tensors, sid=sid)
+
+
+def graph_arrays(graph: Data) -> dict[str, np.ndarray]:
+    """Return the arrays of a graph, which share its memory."""
+    return {name: graph[name].numpy() for name in STRUCTURE_FIELDS}
 
 
 def graph_to_atoms(graph: Data) -> Atoms:
@@ -183,6 +193,16 @@ def graph_to_atoms(graph: Data) -> Atoms:
     return atoms
 
 
+def _held(atoms: Atoms) -> np.ndarray | None:
+    """Return which atoms are held (n,), or None where none is."""
+    fixed = None
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            fixed = np.zeros(len(atoms), dtype=bool) if fixed is None else fixed
+            fixed[constraint.index] = True
+    return fixed
+
+
 def target_names(graph: Data) -> list[str]:
     """Return the names of the graph's scalar labels, in order of the alphabet."""
     known = {*STRUCTURE_FIELDS, *ARRAY_LABELS, "sid"}
@@ -202,97 +222,9 @@ def check_target_name(name: str, prefix: str = "") -> None:
         raise InputError(f"{prefix}{name!r} cannot be the name of a target.")
 
 
-def _species(z: ArrayLike, prefix: str) -> np.ndarray:
-    numbers = np.asarray(z)
-    if numbers.ndim != 1 or len(numbers) == 0:
-        raise InputError(
-            f"{prefix}atomic numbers must be a list of at least one atom, "
-            f"received shape {numbers.shape}."
-        )
-    if numbers.dtype.kind not in "iuf":
-        raise InputError(f"{prefix}atomic numbers must be numbers.")
-    with np.errstate(invalid="ignore"):  # NaN becomes some integer, and differs
-        whole = numbers.astype(np.int64)
-    bad = (whole != numbers) | (whole < 1) | (whole > MAX_Z)
-    if bad.any():
-        atom = int(np.argmax(bad))
-        symbol = " (ASE's placeholder X)" if numbers[atom] == 0 else ""
-        raise InputError(
-            f"{prefix}atom {atom} has the unknown species {numbers[atom]}{symbol}; "
-            f"atomic numbers are 1 to {MAX_Z}."
-        )
-    return whole
-
-
-def _floats(
-    values: ArrayLike, shape: tuple[int, ...], name: str, prefix: str
-) -> np.ndarray:
-    try:
-        array = np.array(values, dtype=np.float64)  # a copy: graphs own their memory
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{prefix}{name} must be numbers ({error}).") from error
-    if array.shape != shape:
-        raise InputError(
-            f"{prefix}{name} must have shape {shape}, received {array.shape}."
-        )
-    finite = np.isfinite(array)
-    if not finite.all():
-        row = int(np.argmin(finite.reshape(len(array), -1).all(axis=1)))
-        place = f" of atom {row}" if len(shape) == 2 and name != "cell" else ""
-        bad = array[~finite].flat[0]
-        raise InputError(f"{prefix}{name}{place} is {bad}; it must be finite.")
-    return array
-
-
-def _periodic(pbc: ArrayLike | None, lattice: np.ndarray, prefix: str) -> np.ndarray:
-    flags = np.asarray(False if pbc is None else pbc).astype(bool).reshape(-1)
-    if len(flags) not in (1, 3):
-        raise InputError(f"{prefix}pbc must be one or three flags, got {len(flags)}.")
-    periodic = np.array(np.broadcast_to(flags, 3))
-    vectors = lattice[periodic]
-    if len(vectors):
-        # Singular values: also finds vectors that are parallel or in one plane.
-        smallest = np.linalg.svd(vectors, compute_uv=False).min()
-        if smallest < MIN_DISTANCE:
-            raise InputError(
-                f"{prefix}pbc {periodic.tolist()} needs independent lattice vectors "
-                f"that are not zero, the cell is {lattice.tolist()}."
-            )
-    return periodic
-
-
-def _tags(tags: ArrayLike | None, n: int, prefix: str) -> np.ndarray:
-    if tags is None:
-        return np.full(n, -1, dtype=np.int64)
-    array = np.asarray(tags)
-    if array.shape != (n,) or array.dtype.kind not in "iuf":
-        raise InputError(
-            f"{prefix}tags must be numbers of shape ({n},), got {array.shape}."
-        )
-    with np.errstate(invalid="ignore"):
-        whole = array.astype(np.int64)
-    bad = (whole != array) | (whole < -1) | (whole > 2)
-    if bad.any():
-        raise InputError(
-            f"{prefix}tag {array[bad][0]} is outside OC20's convention "
-            "(0 sub-surface, 1 surface, 2 adsorbate, -1 none)."
-        )
-    return whole
-
-
 def _flat(value: ArrayLike) -> np.ndarray:
     array = np.asarray(value)
     return array.reshape(-1) if array.size == 1 else array
-
-
-def _fixed(fixed: ArrayLike | None, n: int, prefix: str) -> np.ndarray:
-    array = np.zeros(n) if fixed is None else np.asarray(fixed)
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"{prefix}fixed must be flags, not {array.dtype}.")
-    array = array.astype(bool)
-    if array.shape != (n,):
-        raise InputError(f"{prefix}fixed must have shape ({n},), got {array.shape}.")
-    return array
 
 
 def assemble(fields: dict[str, Any]) -> Data:

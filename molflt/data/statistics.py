@@ -51,6 +51,7 @@ class Statistics:
         pbc_seen: Patterns of periodic directions that occur.
         moment_reference: Contribution of 1 Å^2 of squared distance by atomic number,
             fitted with `element_reference`; empty unless a spatial extent.
+        tags_seen: Tags of atoms that occur, -1 for none; empty: not known.
     """
 
     target: str
@@ -67,6 +68,7 @@ class Statistics:
     target_max: float
     pbc_seen: list[list[bool]]
     moment_reference: dict[int, float] = field(default_factory=dict)
+    tags_seen: list[int] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON-like types."""
@@ -109,6 +111,7 @@ def fit_statistics(
     present = np.zeros(_ELEMENTS, dtype=bool)
     sizes: set[int] = set()
     patterns: set[tuple[bool, ...]] = set()
+    tags: set[int] = set()
     lowest, highest, count = np.inf, -np.inf, 0
     while batch := list(islice(graphs, _BATCH)):
         labels = _labels(batch, spec)
@@ -116,6 +119,7 @@ def fit_statistics(
         present |= counts.any(axis=0)
         sizes |= {len(graph.z) for graph in batch}
         patterns |= {tuple(graph.pbc[0].tolist()) for graph in batch}
+        tags |= set(torch.cat([graph.tags for graph in batch]).unique().tolist())
         rows = np.column_stack([terms, labels])
         stacked = rows if triangle is None else np.concatenate([triangle, rows])
         triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
@@ -143,6 +147,7 @@ def fit_statistics(
         target_max=float(highest),
         pbc_seen=[list(pattern) for pattern in sorted(patterns)],
         moment_reference=_by_element(fit, 1, elements) if len(fit) > 1 else {},
+        tags_seen=sorted(tags),
     )
 
 

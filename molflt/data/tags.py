@@ -69,7 +69,8 @@ def map_tags(
         rule = _detect(atoms, tags, where)
         note = " (found by --tags auto)"
     if rule == "none":
-        return np.full(len(atoms), -1, dtype=np.int64), _MEANING["none"] + note
+        meaning = "tags are not used" if tags.any() else _MEANING["none"]
+        return np.full(len(atoms), -1, dtype=np.int64), meaning + note
     if rule == "oc20":
         _refuse(tags, (tags < 0) | (tags > 2), "OC20's tags 0, 1, 2", where)
         return tags, _MEANING["oc20"] + note

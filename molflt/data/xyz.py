@@ -9,11 +9,17 @@ from io import StringIO
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from ase import Atoms
-from ase.io.extxyz import read_xyz
+from ase.calculators.calculator import all_properties
+from ase.data import atomic_numbers
+from ase.io.extxyz import key_val_str_to_dict, read_xyz
 from ase.io.formats import open_with_compression
 
 from molflt.errors import InputError
+
+_COLUMNS = "species:S:1:pos:R:3"
+_RESULTS = {*all_properties}  # of which ASE makes a calculator
 
 
 def iterate_xyz(path: str | Path) -> Iterator[Callable[[], Atoms]]:
@@ -63,5 +69,30 @@ def _frame(file: IO[Any], head: str) -> tuple[str, str]:
 
 def atoms_of(text: str) -> Atoms:
     """Return the atoms of the lines of one frame."""
+    if (plain := _plain(text)) is not None:
+        return plain
     (atoms,) = read_xyz(StringIO(text), index=0)
     return atoms
+
+
+def _plain(text: str) -> Atoms | None:
+    """Return what ASE's reader does, in half the time, of species and positions alone.
+
+    None where there is more, or something is wrong: ASE's reader knows what.
+    """
+    head, comment, *lines = text.rstrip("\n").split("\n")
+    info = key_val_str_to_dict(comment.strip()) if comment.strip() else {}
+    if info.pop("Properties", _COLUMNS) != _COLUMNS or not _RESULTS.isdisjoint(info):
+        return None
+    try:
+        symbols, x, y, z = zip(*(line.split() for line in lines), strict=True)
+        positions = np.array([x, y, z], dtype=np.float64).T
+        numbers = [atomic_numbers[symbol.capitalize()] for symbol in symbols]
+    except (ValueError, KeyError):
+        return None
+    if len(numbers) != int(head):
+        return None
+    lattice = info.pop("Lattice", None)
+    pbc = info.pop("pbc", None if lattice is None else True)
+    cell = None if lattice is None else lattice.T
+    return Atoms(numbers, positions, cell=cell, pbc=pbc, info=info)

@@ -13,9 +13,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from molflt.nn.segment import segment_sum
-
-ENERGY_THRESHOLD = 0.02
-"""Threshold of "energy within threshold" [eV]; the Open Catalyst leaderboard's."""
+from molflt.targets import ENERGY_THRESHOLD
 
 
 class Errors(NamedTuple):

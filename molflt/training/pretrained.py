@@ -127,6 +127,8 @@ class Pretrained(FLTEncoder):
         patterns += [tuple(map(bool, pattern)) for pattern in fresh["pbc_seen"]]
         fresh["elements"] = sorted(elements)
         fresh["pbc_seen"] = [list(pattern) for pattern in sorted(set(patterns))]
+        tags = before.get("tags_seen", [])  # an older checkpoint does not say
+        fresh["tags_seen"] = sorted({*tags, *fresh["tags_seen"]}) if tags else []
         if self.references == "fit":
             return fresh
         readout = model.readout(spec.name)

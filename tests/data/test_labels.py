@@ -82,6 +82,24 @@ def test_without_labels_the_keys_there_are_named(tmp_path, capsys):
     assert not (tmp_path / "my.lmdb").exists()
 
 
+def test_labels_that_are_not_read_are_told(tmp_path, capsys):
+    atoms = molecule("H2O")
+    atoms.info["REF_energy"], atoms.arrays["REF_forces"] = -1.5, FORCES.copy()
+    source, out = str(tmp_path / "my.extxyz"), str(tmp_path / "my.lmdb")
+    ase.io.write(source, atoms)
+    assert main(["data", "check", source]) == 1
+    assert "first are: REF_energy, REF_forces" in capsys.readouterr().err
+    assert main(["data", "convert", source, out, "--energy-key=REF_energy"]) == 0
+    printed = capsys.readouterr()
+    assert "1 structures with energy\n" in printed.out
+    assert "not read were REF_forces; --energy-key and --forces-key" in printed.err
+    words = ["--energy-key=REF_energy", "--forces-key=REF_forces"]
+    assert main(["data", "convert", source, out, *words]) == 0
+    printed = capsys.readouterr()
+    assert "1 structures with energy, forces\n" in printed.out
+    assert "not read" not in printed.err
+
+
 def test_check_prints_what_there_is_and_what_is_wrong(tmp_path, capsys):
     frames = [bulk("Cu"), bulk("Cu"), bulk("Al")]
     for energy, atoms in enumerate(frames):

@@ -43,6 +43,7 @@ def test_references_of_a_sum_over_atoms_are_found(batch, monkeypatch):
     assert found.elements == (1, 6, 8)
     assert found.num_structures == 200
     assert found.pbc_seen == [[False, False, False]]
+    assert found.tags_seen == [-1]
 
 
 def test_fit_equals_the_dense_least_squares_solution():

@@ -62,7 +62,7 @@ def test_the_note_says_what_was_used():
     atoms, _ = slab(BUILDERS[0], 3, adsorbate=True)
     assert map_tags(atoms, "auto")[1].startswith("ase.build layers")
     assert "auto" in map_tags(atoms, "auto")[1]
-    assert map_tags(atoms, "none")[1] == "no tags"
+    assert map_tags(atoms, "none")[1] == "tags are not used"
     assert (map_tags(atoms, "none")[0] == -1).all()
 
 

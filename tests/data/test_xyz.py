@@ -1,13 +1,16 @@
 """XYZ files: the same frames as ASE's reader, and errors of one frame alone."""
 
 import gzip
+from io import StringIO
 
 import ase.io
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.io.extxyz import read_xyz
 
 from molflt.data.ase_frames import iterate_atoms, iterate_graphs
+from molflt.data.xyz import atoms_of
 from molflt.errors import InputError
 
 
@@ -30,6 +33,40 @@ def test_frames_are_those_of_ases_reader(tmp_path):
             assert one.info == two.info
             np.testing.assert_array_equal(one.positions, two.positions)
     assert found[2].get_potential_energy() == -1.5
+
+
+HEADERS = [
+    *("", "   ", "a comment of several words", "key=1 flag", "note='a b' x=[1,2,3]"),
+    *('pbc="F F F"', 'pbc="T T F" Lattice="3 0 0 0.5 3 0 0 0 9"'),
+    *('Lattice="3 0 0 0 3 0 0 0 9"', "Properties=species:S:1:pos:R:3 step=7"),
+    *("Properties=species:S:1:pos:R:3 energy=-1.5 free_energy=-1.5", "charge=1"),
+    *("Properties=pos:R:3:species:S:1", "stress='1 0 0 0 1 0 0 0 1'", "pbc=T"),
+]
+ROWS = ["H 0 0 0\nO 0.1 -2e-1 +3.\n", "h 0 0 0\nO\t1  2 3 4.5 more\n"]
+ROWS += ["6 0 0 0\nH 0 0 1\n", "H 0 0 0\nO 0 0\n", "Xx 0 0 0\nH 1 1 1\n", "X 0 0 0\n\n"]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("rows", ROWS)
+def test_what_is_read_without_ase_is_what_ase_reads(header, rows):
+    text = f"2\n{header}\n{rows}"
+    try:
+        (expected,) = read_xyz(StringIO(text), index=0)
+    except Exception as error:
+        with pytest.raises(type(error)):
+            atoms_of(text)
+        return
+    found = atoms_of(text)
+    assert found == expected
+    assert found.info.keys() == expected.info.keys()
+    for key, value in expected.info.items():
+        np.testing.assert_array_equal(found.info[key], value)
+    assert found.arrays.keys() == expected.arrays.keys()
+    for key, array in expected.arrays.items():
+        assert found.arrays[key].dtype == array.dtype
+        np.testing.assert_array_equal(found.arrays[key], array)
+    results = [None if a.calc is None else a.calc.results for a in (found, expected)]
+    assert str(results[0]) == str(results[1])
 
 
 def test_a_frame_that_cannot_be_read_does_not_hide_the_next(tmp_path):

@@ -1,11 +1,11 @@
-"""Which device a command uses."""
+"""Which device models are evaluated on."""
 
 import torch
 
 from molflt.errors import UsageError
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str | torch.device) -> torch.device:
     """Return the device of `name`; ``auto``: the first GPU if there is one, else CPU.
 
     Raises:
@@ -18,5 +18,5 @@ def choose_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).partition("\n")[0]
-        raise UsageError(f"--device {name} cannot be used ({reason}).") from error
+        raise UsageError(f"The device {name} cannot be used ({reason}).") from error
     return device
