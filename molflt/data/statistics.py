@@ -51,6 +51,7 @@ class Statistics:
         pbc_seen: Patterns of periodic directions that occur.
         moment_reference: Contribution of 1 Å^2 of squared distance by atomic number,
             fitted with `element_reference`; empty unless a spatial extent.
+        tagged: Whether an atom has a tag.
     """
 
     target: str
@@ -67,6 +68,7 @@ class Statistics:
     target_max: float
     pbc_seen: list[list[bool]]
     moment_reference: dict[int, float] = field(default_factory=dict)
+    tagged: bool = True
 
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON-like types."""
@@ -109,13 +111,14 @@ def fit_statistics(
     present = np.zeros(_ELEMENTS, dtype=bool)
     sizes: set[int] = set()
     patterns: set[tuple[bool, ...]] = set()
-    lowest, highest, count = np.inf, -np.inf, 0
+    lowest, highest, count, tagged = np.inf, -np.inf, 0, False
     while batch := list(islice(graphs, _BATCH)):
         labels = _labels(batch, spec)
         counts, terms = _terms(batch, spec)
         present |= counts.any(axis=0)
         sizes |= {len(graph.z) for graph in batch}
         patterns |= {tuple(graph.pbc[0].tolist()) for graph in batch}
+        tagged = tagged or any(bool((graph.tags >= 0).any()) for graph in batch)
         rows = np.column_stack([terms, labels])
         stacked = rows if triangle is None else np.concatenate([triangle, rows])
         triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
@@ -143,6 +146,7 @@ def fit_statistics(
         target_max=float(highest),
         pbc_seen=[list(pattern) for pattern in sorted(patterns)],
         moment_reference=_by_element(fit, 1, elements) if len(fit) > 1 else {},
+        tagged=tagged,
     )
 
 

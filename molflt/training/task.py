@@ -155,6 +155,8 @@ class FLTTask(LightningModule):
         for spec in model.targets:
             statistics = fit_statistics(labelled, spec, progress=None)
             model.set_statistics(spec.name, statistics.plain())
+            if not statistics.tagged:
+                encoder.embedding.forget_tags()
             log.info(
                 "%s: %d training structures, standard deviation around the sum of atom "
                 "references %.4g %s.",
