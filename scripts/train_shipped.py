@@ -10,7 +10,7 @@ the shipped sample (configs/emt.yaml, longer). `emt-forces`: a force field, on f
 Both are named as what they are: models of ASE's EMT, no chemistry. Written is the best
 model without the state of its training, with its origin: data, commit, command,
 machine, steps and the errors on every validation set. Each takes some 35 minutes of one
-thread; --epochs makes it shorter.
+thread. Further words are options of `molflt fit`, such as --trainer.max_epochs=1.
 """
 
 import argparse
@@ -56,9 +56,8 @@ def main(words: list[str] | None = None) -> None:
     add("name", choices=NAMES)
     add("--out", type=Path, default=FOLDER, help="folder of the checkpoint")
     add("--work", type=Path, default=Path("runs"), help="folder of all the rest")
-    add("--epochs", type=int, help="instead of those of the configuration")
     add("--root", type=Path, help="folder of the data")
-    options = parser.parse_args(words)
+    options, more = parser.parse_known_args(words)
     # Before the training: the checkout may have moved on when it ends.
     origin = {"name": options.name, "data": DATA[options.name], **command(words)}
     cli = FLTCLI(
@@ -67,7 +66,7 @@ def main(words: list[str] | None = None) -> None:
             *(f"--name={options.name}", f"--runs={options.work}"),
             *LONGER[options.name],
             *([f"--data.init_args.root={options.root}"] if options.root else []),
-            *([f"--trainer.max_epochs={options.epochs}"] if options.epochs else []),
+            *more,
         ],
         run=False,
     )
@@ -84,9 +83,8 @@ def main(words: list[str] | None = None) -> None:
     origin["training"]["parameters"] = model.num_parameters
     task: FLTTask = cli.model
     task.model = model
-    (errors, *more) = cli.trainer.validate(task, cli.datamodule, verbose=False)
-    for others in more:
-        errors |= others
+    cli.trainer.validate(task, cli.datamodule, verbose=False)
+    errors = cli.trainer.callback_metrics
     origin["errors"] = {name: float(value) for name, value in sorted(errors.items())}
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{options.name}.ckpt"
