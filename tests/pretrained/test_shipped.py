@@ -1,4 +1,4 @@
-"""The two checkpoints that travel in the package: by name, small, and what they claim."""
+"""The two checkpoints in the package: found by name, small, and what they claim."""
 
 import ase.io
 import numpy as np
