@@ -5,7 +5,7 @@
 
 `emt-is2re`: adsorption energies after relaxation from initial structures, trained on
 the shipped sample (configs/emt.yaml, longer). `emt-forces`: a force field, on frames of
-`molflt data emt frames --frames --num 1600 --num-val 40` (configs/emt_forces.yaml).
+`molflt data emt frames --frames --num 700 --num-val 20` (configs/emt_forces.yaml).
 
 Both are named as what they are: models of ASE's EMT, no chemistry. Written is the best
 model without the state of its training, with its origin: data, commit, command,
@@ -43,7 +43,7 @@ LONGER = {
 }
 DATA = {
     "emt-is2re": "the sample data/emt_is2re",
-    "emt-forces": "frames of `molflt data emt frames --frames --num 1600 --num-val 40`",
+    "emt-forces": "frames of `molflt data emt frames --frames --num 700 --num-val 20`",
 }
 
 
