@@ -5,7 +5,7 @@ it is asked later also includes atoms pushed together, the clean slab, the molec
 itself and the metal in bulk, so these are drawn for every system.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import ase
@@ -81,7 +81,7 @@ def rattled(atoms: ase.Atoms, spread: tuple[float, float], rng: Generator) -> as
     return on_grid(moved)
 
 
-def crystal(symbols: ase.symbols.Symbols, rng: Generator) -> ase.Atoms:
+def crystal(symbols: Iterable[str], rng: Generator) -> ase.Atoms:
     """Return a strained, rattled fcc crystal with metals as frequent as in `symbols`.
 
     Of elements that are no fcc metals nothing is taken.
