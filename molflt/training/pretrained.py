@@ -46,7 +46,7 @@ class Pretrained(FLTEncoder):
     ========= ========================================================================
 
     Args:
-        checkpoint: Checkpoint of molflt.
+        checkpoint: Checkpoint of molflt, or the name of a shipped one.
         references: ``shift``, ``fit`` or ``keep``.
 
     Raises:
