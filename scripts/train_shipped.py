@@ -57,6 +57,7 @@ def main(words: list[str] | None = None) -> None:
     add("--out", type=Path, default=FOLDER, help="folder of the checkpoint")
     add("--work", type=Path, default=Path("runs"), help="folder of all the rest")
     add("--root", type=Path, help="folder of the data")
+    add("--ckpt-path", type=Path, help="last.ckpt of an interrupted run, to go on with")
     options, more = parser.parse_known_args(words)
     # Before the training: the checkout may have moved on when it ends.
     origin = {"name": options.name, "data": DATA[options.name], **command(words)}
@@ -71,12 +72,16 @@ def main(words: list[str] | None = None) -> None:
         run=False,
     )
     started = time.perf_counter()
-    train(cli)
+    if options.ckpt_path is None:
+        train(cli)
+    else:
+        cli.model.resume_from(options.ckpt_path)
+        train(cli, ckpt_path=options.ckpt_path)
     origin["training"] = {
         "structures": len(cli.datamodule.train),
         "epochs": cli.trainer.current_epoch,
         "steps": cli.trainer.global_step,
-        "seconds": round(time.perf_counter() - started),
+        "seconds": round(time.perf_counter() - started),  # of this process
         "threads": torch.get_num_threads(),
     }
     model = load(cli.trainer.checkpoint_callback.best_model_path)
