@@ -58,6 +58,7 @@ def main(words: list[str] | None = None) -> None:
     add("--work", type=Path, default=Path("runs"), help="folder of all the rest")
     add("--root", type=Path, help="folder of the data")
     add("--ckpt-path", type=Path, help="last.ckpt of an interrupted run, to go on with")
+    add("--before", help="what that run was, for the origin")
     options, more = parser.parse_known_args(words)
     # Before the training: the checkout may have moved on when it ends.
     origin = {"name": options.name, "data": DATA[options.name], **command(words)}
@@ -75,6 +76,7 @@ def main(words: list[str] | None = None) -> None:
     if options.ckpt_path is None:
         train(cli)
     else:
+        origin["before"] = options.before or "the same, interrupted"
         cli.model.resume_from(options.ckpt_path)
         train(cli, ckpt_path=options.ckpt_path)
     origin["training"] = {

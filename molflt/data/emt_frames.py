@@ -2,7 +2,9 @@
 
 A relaxation alone shows a force field slabs with an adsorbate on the way downhill. What
 it is asked later also includes atoms pushed together, the clean slab, the molecule by
-itself and the metal in bulk, so these are drawn for every system.
+itself and the metal in bulk, so these are drawn for every system. Adsorbates pressed
+against the slab matter most: a model that was never told how hard atoms repel each
+other relaxes into holes that EMT does not have.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +18,11 @@ from numpy.random import Generator
 from molflt.data.emt_potential import PairEMT
 from molflt.data.emt_systems import LATTICE, on_grid
 
-RATTLED = 2  # rattled copies of frames of the relaxation
+RATTLED = 1  # rattled copies of frames of the relaxation
+PRESSED = 4  # copies with the adsorbate pressed against the slab
+SCATTER = (0.05, 0.4)  # Å, range of the deviation of a pressed adsorbate's coordinates
+PRESS = 1.0  # Å; it is lowered by up to this much
+MAX_FORCE = 60.0  # eV/Å on an atom; what is pressed harder is left out
 RATTLE = (0.01, 0.1)  # Å, range of the standard deviation of each coordinate
 RATTLE_MOLECULE = (0.01, 0.08)  # Å; bonds are stiffer than metals
 STRAIN = 0.03  # standard deviation of the entries of a crystal's strain
@@ -57,9 +63,15 @@ def further_frames(
         gas: The isolated adsorbate, relaxed.
         rng: Source of everything random.
     """
+    starts = [frame.atoms for frame in relaxation]
     for number in range(RATTLED):
-        start = relaxation[int(rng.integers(len(relaxation)))].atoms
+        start = starts[int(rng.integers(len(starts)))]
         yield frame_of(f"rattled{number}", rattled(start, RATTLE, rng))
+    for number in range(PRESSED):
+        start = starts[int(rng.integers(len(starts)))]
+        frame = frame_of(f"pressed{number}", pressed(start, len(slab), rng))
+        if np.linalg.norm(frame.forces, axis=1).max() <= MAX_FORCE:
+            yield frame
     yield frame_of("slab", rattled(slab, RATTLE, rng) if rng.random() < 0.5 else slab)
     if len(gas) > 1 or rng.random() < 0.1:  # an atom alone is always the same
         yield frame_of("gas", rattled(gas, RATTLE_MOLECULE, rng))
@@ -78,6 +90,21 @@ def rattled(atoms: ase.Atoms, spread: tuple[float, float], rng: Generator) -> as
     moved.calc = None
     moved.set_constraint()
     moved.positions += rng.normal(0.0, rng.uniform(*spread), moved.positions.shape)
+    return on_grid(moved)
+
+
+def pressed(atoms: ase.Atoms, size: int, rng: Generator) -> ase.Atoms:
+    """Return a copy with the adsorbate lowered and all its atoms scattered.
+
+    Args:
+        atoms: Slab, then adsorbate.
+        size: Number of the slab's atoms.
+        rng: Source of the draws.
+    """
+    moved = rattled(atoms, RATTLE, rng)
+    adsorbate = moved.positions[size:]
+    adsorbate += rng.normal(0.0, rng.uniform(*SCATTER), adsorbate.shape)
+    adsorbate[:, 2] -= rng.uniform(0.0, PRESS)
     return on_grid(moved)
 
 
