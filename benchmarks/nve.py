@@ -52,7 +52,7 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
 
     path = options.checkpoint or trained(options)
-    data = RMD17(options.root, options.molecule, eval_batch_size=50)
+    data = RMD17(options.root, options.molecule, num_val=0, eval_batch_size=50)
     data.setup()
     example = molecular_dynamics()
     atoms = graph_to_atoms(data.test["test"][0])
@@ -109,7 +109,7 @@ def training_of(path: Path) -> dict[str, Any]:
     content = torch.load(path, map_location="cpu", weights_only=True)
     model = molflt.load(path)
     return {
-        "geometries": next(iter(model.statistics.values()))["num_structures"],
+        "geometries": next(iter(model.statistics.values())).get("num_structures"),
         "parameters": model.num_parameters,
         "epochs_of_the_best": content.get("epoch", -1) + 1,
         "steps_of_the_best": content.get("global_step"),
