@@ -54,8 +54,50 @@ def qm9_u0(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def emt_relaxation(result: dict[str, Any]) -> str:
+    """Return differences of relaxed energies from EMT's own."""
+    names = {
+        "model": "the model's, of its own minimum",
+        "emt_at_model_minimum": "EMT's, of the model's minimum",
+    }
+    lines = [
+        "| energy | mean difference | median | largest | above 0.1 eV |",
+        "|---|---|---|---|---|",
+    ]
+    for name, words in names.items():
+        row = result[name]
+        sizes = ("mean_absolute_eV", "median_absolute_eV", "largest_absolute_eV")
+        cells = [f"{row[size]:.3f} eV" for size in sizes]
+        cells.append(f"{100 * row['share_above_0.1_eV']:.0f} %")
+        lines.append(f"| {words} | " + " | ".join(cells) + " |")
+    lines.append(
+        f"\nSizes of the differences from EMT's energy of its own minimum; "
+        f"{result['systems']} slabs of {result['split']}, {result['converged']} "
+        f"relaxed to {result['fmax_eV_per_A']:g} eV/Å in {result['seconds']:.0f} s, "
+        f"{result['steps_mean']:.0f} steps on average, on {result['threads']} of "
+        f"{result['machine']['cores']} cores ({result['machine']['processor']})."
+    )
+    return "\n".join(lines)
+
+
+def nve(result: dict[str, Any]) -> str:
+    """Return what the energy does in dynamics."""
+    training, test = result["training"], result["test"]
+    return (
+        f"{result['molecule'].capitalize()}, {training['geometries']} geometries of "
+        f"rMD17 (test errors {test['energy_mae_meV']:.1f} meV and "
+        f"{test['force_mae_meV_per_A']:.0f} meV/Å): {result['steps']:,} steps of "
+        f"{result['time_step_fs']:g} fs at {result['temperature_mean_K']:.0f} K, in "
+        f"{result['precision']}. Slope of the total energy "
+        f"{result['slope_meV_per_atom_ps']:.4f} meV/atom/ps, root mean square about "
+        f"that line {result['rms_about_the_line_meV_per_atom']:.3f} meV/atom."
+    )
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "emt_is2re": emt_is2re,
+    "emt_relaxation": emt_relaxation,
+    "nve": nve,
     "qm9_u0": qm9_u0,
 }
 

@@ -1,7 +1,7 @@
 """CO on Cu(111): the relaxed adsorption energy, predicted at once and relaxed with EMT.
 
-    molflt demo --out demo                    trains on the shipped sample: 8 minutes
-    python examples/co_on_copper.py demo/demo.ckpt
+    python examples/co_on_copper.py                    the shipped model
+    python examples/co_on_copper.py demo/demo.ckpt     or one's own, of `molflt demo`
 
 The slab is built with ase.build as anybody would. The model sees the initial structure
 alone and predicts what EMT has after all relaxations,
@@ -34,7 +34,12 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", help="trained on the shipped EMT sample")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        default="emt-is2re",
+        help="trained on the shipped EMT sample; default: the shipped model",
+    )
     parser.add_argument("--height", type=float, default=1.9, help="of C above Cu [Å]")
     parser.add_argument("-o", "--out", help="write the structures to this .extxyz")
     options = parser.parse_args(words)

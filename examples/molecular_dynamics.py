@@ -1,6 +1,7 @@
 """Molecular dynamics with a checkpoint, through ASE, and how well it keeps the energy.
 
     python examples/molecular_dynamics.py MODEL.ckpt STRUCTURE --temperature 300
+    python examples/molecular_dynamics.py emt-forces slab.extxyz    the shipped one
 
 First Langevin dynamics brings the structure to the temperature, then it moves on by
 itself (NVE, velocity Verlet). Printed is how the total energy of the second part
@@ -31,7 +32,7 @@ def main(words: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("checkpoint", help="checkpoint of a model of a potential energy")
+    add("checkpoint", help="of a model of a potential energy, or the name emt-forces")
     add("structure", help="any file ASE reads; its last frame is used")
     add("--temperature", type=float, default=300.0, help="in K")
     add("--time-step", type=float, default=0.5, help="in fs")

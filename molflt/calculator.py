@@ -62,8 +62,9 @@ class FLTCalculator(Calculator):
     and tags are read when anything but positions and cell changes.
 
     Args:
-        model: A model (which is copied), the path of a checkpoint, or several of them:
-            results are then means over the models.
+        model: A model (which is copied), the path of a checkpoint, the name of a
+            shipped one (`molflt.pretrained`), or several of them: results are then
+            means over the models.
         device: Where it is evaluated; None: where the model is; "auto": a GPU if any.
         dtype: Precision of the network, "float32" or "float64"; None: as trained.
             Energies are float64 anyway.

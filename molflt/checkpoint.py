@@ -11,6 +11,7 @@ from molflt.device import choose_device
 from molflt.errors import InputError
 from molflt.files import atomic_path
 from molflt.model import FLTEncoder, FLTModel
+from molflt.pretrained import NAMES, checkpoint_path
 from molflt.targets import TargetSpec
 from molflt.version import __version__
 
@@ -28,6 +29,7 @@ def model_record(model: FLTModel) -> dict[str, Any]:
         "encoder": dict(model.encoder.config),
         "targets": [spec.plain() for spec in model.targets],
         "statistics": {name: dict(s) for name, s in model.statistics.items()},
+        "origin": dict(model.origin),
         "state": {
             name: value.detach().cpu() for name, value in model.state_dict().items()
         },
@@ -62,6 +64,7 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
             model.set_statistics(name, statistics)
         model.to(record["state"]["encoder.norm.weight"].dtype)
         model.load_state_dict(record["state"])
+        model.origin = dict(record.get("origin", {}))
         if bad := [n for n, v in model.state_dict().items() if not v.isfinite().all()]:
             raise ValueError(f"{bad[0]} is not finite")
     except (
@@ -80,19 +83,22 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
 
 
 def save_model(
-    model: FLTModel, path: str | Path, extra: dict[str, Any] | None = None
+    model: FLTModel, path: str | Path, origin: dict[str, Any] | None = None
 ) -> None:
     """Write a checkpoint of `model` that `load` reads; whole or not at all.
 
     Args:
         model: The model.
         path: File to be written.
-        extra: Further plain values to keep, e.g. how it was trained.
+        origin: How it was trained, as plain values; None: the model's `origin`.
 
     Raises:
         InputError: The file cannot be written.
     """
-    content = {"molflt": model_record(model), "extra": extra or {}}
+    record = model_record(model)
+    if origin is not None:
+        record["origin"] = origin
+    content = {"molflt": record}
     with atomic_path(path) as temporary:
         try:
             torch.save(content, temporary)
@@ -107,7 +113,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FLTModel:
     is executed.
 
     Args:
-        path: Checkpoint.
+        path: Checkpoint, or the name of a shipped one: ``emt-is2re``, ``emt-forces``.
         device: Where the model is put; "auto": a GPU if there is one.
 
     Raises:
@@ -124,9 +130,12 @@ def read_record(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: As `load`.
     """
-    path = Path(path)
+    path = checkpoint_path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist; give the path of a checkpoint.")
+        raise InputError(
+            f"{path} does not exist; give the path of a checkpoint, or "
+            f"{' or '.join(NAMES)}, which come with molflt."
+        )
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the path of a checkpoint file.")
     try:

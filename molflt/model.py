@@ -36,6 +36,11 @@ class FLTModel(nn.Module):
     Args:
         encoder: The encoder.
         targets: What is predicted.
+
+    Attributes:
+        statistics: Summary of the training set, by target.
+        origin: Where the weights come from, plain values for people to read: data,
+            command, commit, errors; empty where nobody noted it.
     """
 
     def __init__(self, encoder: FLTEncoder, targets: Sequence[TargetSpec]) -> None:
@@ -45,6 +50,7 @@ class FLTModel(nn.Module):
         self.encoder = encoder
         self.targets = tuple(targets)
         self.statistics: dict[str, dict[str, Any]] = {}
+        self.origin: dict[str, Any] = {}
         self.readouts = nn.ModuleDict(
             {t.name: _readout(t, encoder) for t in self.targets}
         )

@@ -30,8 +30,9 @@ def model():
 
 def test_a_checkpoint_is_enough(model, tmp_path):
     path = tmp_path / "model.ckpt"
-    save_model(model, path, extra={"epochs": 3})
+    save_model(model, path, origin={"epochs": 3})
     again = molflt.load(path)
+    assert again.origin == {"epochs": 3}
     water = [molecule("H2O")]
     assert again.predict(water)["energy"] == model.predict(water)["energy"]
     assert again.targets == model.targets

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from molflt.cli import main
 from molflt.commands.lightning import FLTCLI
 from molflt.data.emt_generate import ADSORPTION_ENERGY as EMT_ENERGY
-from molflt.data.emt_generate import SPLITS
+from molflt.data.emt_generate import SPLITS, TOTAL_ENERGY
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY as OC20_ENERGY
@@ -62,6 +63,10 @@ def roots(tmp_path_factory):
         for split in SPLITS:
             graphs = [slab(seed) for seed in range(3)]
             write_lmdb(folder / f"{split}.lmdb", graphs, targets=[spec])
+            for graph in graphs:
+                graph.forces = torch.zeros_like(graph.pos)
+            path = folder / f"frames_{split}.lmdb"
+            write_lmdb(path, graphs, targets=[TOTAL_ENERGY])
     upstream(top / "QM9")
     (top / "RMD17").mkdir()
     for part, count in (("train", 55), ("test", 3)):

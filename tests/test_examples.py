@@ -13,7 +13,8 @@ from ase.build import bulk, molecule
 
 import molflt
 from molflt.calculator import FLTCalculator
-from molflt.data.emt_generate import generate
+from molflt.data.emt_generate import SPLITS, generate
+from molflt.pretrained import NAMES
 from tests.test_calculator import make_model
 
 
@@ -101,15 +102,22 @@ def test_large_system_on_two_processes(repository, tmp_path):
     assert found.get_forces() == pytest.approx(atoms.get_forces(), abs=1e-5)
 
 
-def test_shipped_models_are_trained_and_small(script, tmp_path, monkeypatch, capsys):
+def test_shipped_models_are_trained_with_their_origin(script, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    generate("work/frames", 4, frames=True, progress=False, num_val=1)
-    words = ["--out", "out", "--work", "work", "--epochs=1", "--width=16", "--layers=1"]
+    generate("frames", 4, frames=True, progress=False, num_val=1)
     module = script("scripts/train_shipped.py")
-    module.main([*words, "--root", "work/frames"])
-    assert "MB" in capsys.readouterr().out
-    is2re = FLTCalculator(tmp_path / "out" / "emt_is2re.ckpt")
-    forces = FLTCalculator(tmp_path / "out" / "emt_forces.ckpt")
-    assert "forces" not in is2re.implemented_properties
-    assert "forces" in forces.implemented_properties
-    assert forces.domain.periodic == {"T T F"}
+    encoder = "--model.encoder.init_args"
+    small = [f"{encoder}.width=16", f"{encoder}.num_layers=1", "--trainer.max_epochs=1"]
+    for name in NAMES:
+        words = [name, "--out", "out", "--root", "frames", "--work", "work", *small]
+        module.main(words)
+        model = molflt.load(tmp_path / "out" / f"{name}.ckpt")
+        assert model.origin["name"] == name
+        assert model.origin["training"]["steps"] > 0
+        assert f"train_shipped.py {name}" in model.origin["command"]
+        for split in SPLITS[1:]:
+            assert model.origin["errors"][f"{split}/energy/mae_eV"] > 0
+    calculator = FLTCalculator(model)
+    assert "forces" in calculator.implemented_properties
+    assert calculator.domain.periodic == {"F F F", "T T F", "T T T"}
+    assert not model.encoder.embedding.tag.weight.any()  # frames have no tags

@@ -5,10 +5,6 @@ import re
 
 import pytest
 
-from molflt.checkpoint import save_model
-from molflt.model import FLTEncoder, FLTModel
-from molflt.targets import TargetSpec
-
 
 @pytest.fixture
 def readme(repository):
@@ -16,19 +12,13 @@ def readme(repository):
 
 
 def test_python_example_runs(readme, tmp_path, monkeypatch, capsys):
-    """With an untrained model in the place of the demo's checkpoint."""
-    (tmp_path / "demo").mkdir()
-    spec = TargetSpec("energy", kind="relaxed")
-    model = FLTModel(FLTEncoder(width=16, num_layers=1), [spec])
-    statistics = {"element_reference": {}, "mean": 0.0, "std": 1.0}
-    statistics |= {"elements": [6, 8, 29], "pbc_seen": [[True, True, False]]}
-    model.set_statistics("energy", statistics)
-    save_model(model, tmp_path / "demo" / "demo.ckpt")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)  # nothing of the repository is needed
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
-    predicted, calculated = capsys.readouterr().out.split()
-    assert float(predicted.strip("[]")) == pytest.approx(float(calculated), rel=1e-5)
+    adsorption, total = capsys.readouterr().out.splitlines()
+    assert -5 < float(adsorption.strip("[]")) < 0
+    assert float(total.split()[0]) > 0
+    assert total.endswith("(38, 3)")
 
 
 def test_tables_are_made_from_the_results(repository, readme, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser
+from molflt.commands.predict import CHECKPOINT_HELP
 from molflt.errors import InputError, UsageError
 from molflt.files import atomic_path
 from molflt.version import __version__
@@ -27,7 +28,7 @@ def main(words: list[str]) -> int:
         "where the checkpoint comes from.",
     )
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint of molflt")
+    add("checkpoint", metavar="CKPT", help=CHECKPOINT_HELP)
     add("structure", metavar="STRUCTURE", help="any file molflt predict reads")
     add("-o", "--out", type=Path, required=True, metavar="REPORT.html", help="the page")
     add("--frame", type=int, default=0, help="which structure of the file, from 0")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser, positive
 from molflt.errors import InputError, UsageError
+from molflt.pretrained import NAMES, checkpoint_path
 
 if TYPE_CHECKING:
     from molflt.data.tags import TagRule
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 OUTPUTS = (".extxyz", ".csv", ".db")
 FORCES = (".extxyz", ".db")
 TAGS = ("oc20", "ase", "auto", "none")
+CHECKPOINT_HELP = f"checkpoint of molflt, or a shipped one: {', '.join(NAMES)}"
 
 
 def main(words: list[str]) -> int:
@@ -50,14 +52,14 @@ def main(words: list[str]) -> int:
 def add_inputs(parser: Parser) -> None:
     """Add checkpoints, input files, and how to evaluate them."""
     add = parser.add_argument
-    add("checkpoint", metavar="CKPT", help="checkpoint of molflt")
+    add("checkpoint", metavar="CKPT", help=CHECKPOINT_HELP)
     add(
         "inputs",
         metavar="INPUT",
         nargs="+",
         help="any file ASE reads (all frames), .sdf, .mol, .smi, .lmdb of molflt or "
-        "OCP; those that end in .ckpt are further checkpoints, of an ensemble: means "
-        "and standard deviations are given",
+        "OCP; those that end in .ckpt, and names of shipped ones, are further "
+        "checkpoints, of an ensemble: means and standard deviations are given",
     )
     add("--batch-atoms", type=positive, help="largest number of atoms at once")
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU if any")
@@ -72,13 +74,16 @@ def add_inputs(parser: Parser) -> None:
 
 
 def split_inputs(first: str, rest: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return checkpoints and structure files: the first word, and what ends in .ckpt.
+    """Return checkpoints and structure files.
+
+    Checkpoints are the first word, names of shipped ones, and what ends in .ckpt.
 
     Raises:
         UsageError: There is no structure file.
     """
-    checkpoints = [first, *(word for word in rest if Path(word).suffix == ".ckpt")]
-    inputs = [word for word in rest if Path(word).suffix != ".ckpt"]
+    models = [word for word in rest if checkpoint_path(word).suffix == ".ckpt"]
+    checkpoints = [first, *models]
+    inputs = [word for word in rest if word not in models]
     if not inputs:
         raise UsageError("There are only checkpoints; name a structure file too.")
     return checkpoints, inputs
@@ -126,10 +131,15 @@ def predict(
 
 
 def describe(ensemble: "Ensemble") -> None:
-    """Print what the numbers will mean, on stderr."""
+    """Print what the numbers will mean and where the models are from, on stderr."""
+    from molflt.commands.provenance import origin_words
+
     for spec in ensemble.targets:
         meaning = f", zero: {spec.reference}" if spec.reference else ""
         print(f"{spec.name} [{spec.unit}], {spec.kind}{meaning}", file=sys.stderr)
+    for model in ensemble.models:
+        if words := origin_words(model.origin):
+            print(words, file=sys.stderr)
     if (size := len(ensemble.models)) > 1:
         print(f"ensemble of {size}: means, standard deviations", file=sys.stderr)
 

@@ -28,6 +28,28 @@ def provenance() -> dict[str, Any]:
     }
 
 
+def origin_words(origin: dict[str, Any]) -> str:
+    """Return one sentence on where a model comes from; empty where nobody noted it.
+
+    Args:
+        origin: `FLTModel.origin`.
+    """
+    if (before := origin.get("started_from")) is not None:
+        return f"started from {origin_words(before)}"
+    parts = [str(origin.get("name", ""))]
+    if "data" in origin:
+        parts.append(f"trained on {origin['data']}")
+    if origin.get("commit"):
+        parts.append(f"commit {origin['commit'][:10]}")
+    errors = origin.get("errors", {})
+    parts += [
+        f"{name.removeprefix('val_id/')} {value:.3g}"
+        for name, value in errors.items()
+        if name.startswith("val_id/")
+    ]
+    return ", ".join(filter(None, parts))
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -79,9 +79,10 @@ def generate(
 
     Files: ``{split}.lmdb`` with the initial structure, the relaxed positions and the
     adsorption energy; with `frames` also ``frames_{split}.lmdb``: up to six frames of
-    each relaxation with total energy and forces (of held atoms too). Positions are
-    float32. The same systems come out for any number of workers. The folder appears
-    when everything is written; Ctrl-C or a full disk leave nothing.
+    each relaxation and some away from it (`molflt.data.emt_frames`), with total energy
+    and forces (of held atoms too). Positions are float32. The same systems come out for
+    any number of workers. The folder appears when everything is written; Ctrl-C or a
+    full disk leave nothing.
 
     Args:
         out: Folder to make; it may exist only if it is empty.
@@ -237,9 +238,14 @@ def _metadata(name: str, seed: int) -> dict[str, Any]:
 
 
 def _is2re_graph(system: System) -> Data:
+    atoms = system.initial
     return make_graph(
-        **_structure(system),
-        pos=system.initial.positions,
+        z=atoms.numbers,
+        pos=atoms.positions,
+        cell=atoms.cell.array,
+        pbc=atoms.pbc,
+        tags=atoms.get_tags(),
+        fixed=np.isin(np.arange(len(atoms)), atoms.constraints[0].index),
         sid=system.sid,
         targets={"energy": system.energy},
         pos_relaxed=system.relaxed,
@@ -248,24 +254,15 @@ def _is2re_graph(system: System) -> Data:
 
 
 def _frame_graphs(system: System) -> Iterator[Data]:
-    for number, frame in enumerate(system.frames):
-        sid = f"{system.sid}-{number}"
+    for frame in system.frames:
+        sid = f"{system.sid}-{frame.name}"
         yield make_graph(
-            **_structure(system),
-            pos=frame.positions,
+            z=frame.atoms.numbers,
+            pos=frame.atoms.positions,
+            cell=frame.atoms.cell.array,
+            pbc=frame.atoms.pbc,
             sid=sid,
             targets={"energy": frame.energy},
             forces=frame.forces,
             where=sid,
         )
-
-
-def _structure(system: System) -> dict[str, Any]:
-    atoms = system.initial
-    return {
-        "z": atoms.numbers,
-        "cell": atoms.cell.array,
-        "pbc": atoms.pbc,
-        "tags": atoms.get_tags(),
-        "fixed": np.isin(np.arange(len(atoms)), atoms.constraints[0].index),
-    }

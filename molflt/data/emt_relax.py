@@ -9,6 +9,7 @@ from ase.geometry import get_distances
 from ase.optimize import FIRE
 from numpy.random import SeedSequence, default_rng
 
+from molflt.data.emt_frames import Frame, frame_of, further_frames
 from molflt.data.emt_potential import PairEMT
 from molflt.data.emt_systems import build_slab, draw_plan, gas_molecule, on_grid, place
 
@@ -31,15 +32,6 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Positions (n, 3) [Å], EMT's energy [eV], unconstrained forces (n, 3) [eV/Å]."""
-
-    positions: np.ndarray
-    energy: float
-    forces: np.ndarray
-
-
-@dataclass(frozen=True)
 class System:
     """A relaxed system, or the reason why it was dropped.
 
@@ -49,7 +41,8 @@ class System:
         initial: Slab (atoms first) and adsorbate as placed.
         relaxed: Relaxed positions (n, 3) [Å].
         energy: E(slab+adsorbate) - E(slab) - E(adsorbate) [eV], each relaxed.
-        frames: Initial, some intermediate and relaxed frames, if asked for.
+        frames: If asked for, `further_frames` and those of the relaxation, named by
+            their number: initial (0), some on the way, relaxed (the last).
     """
 
     sid: str
@@ -84,7 +77,7 @@ def relax(atoms: ase.Atoms, fmax: float = FMAX, frames: bool = False) -> Relaxat
     kept: list[Frame] = []
 
     def keep() -> None:
-        kept.append(_frame(atoms))
+        kept.append(frame_of(str(len(kept)), atoms))
 
     if frames:
         optimizer.attach(keep)
@@ -96,11 +89,6 @@ def relax(atoms: ase.Atoms, fmax: float = FMAX, frames: bool = False) -> Relaxat
         bool(converged),
         tuple(kept[k] for k in np.unique(chosen)) if frames else (),
     )
-
-
-def _frame(atoms: ase.Atoms) -> Frame:
-    forces = atoms.get_forces(apply_constraint=False)
-    return Frame(atoms.positions.copy(), atoms.get_potential_energy(), forces)
 
 
 @cache
@@ -132,7 +120,10 @@ def make_system(
     dropped = "" if clean.converged else "slab not converged"
     dropped = dropped or _fault(initial, final, energy)
     sid = f"{split.name}-{attempt}"
-    return System(sid, dropped, initial, final.atoms.positions, energy, final.frames)
+    kept = final.frames
+    if frames and not dropped:
+        kept = (*further_frames(kept, clean.atoms, gas, rng), *kept)
+    return System(sid, dropped, initial, final.atoms.positions, energy, kept)
 
 
 def _fault(initial: ase.Atoms, final: Relaxation, energy: float) -> str:

@@ -70,6 +70,11 @@ class Statistics:
     moment_reference: dict[int, float] = field(default_factory=dict)
     tags_seen: list[int] = field(default_factory=list)
 
+    @property
+    def tagged(self) -> bool:
+        """Whether an atom has a tag, as far as it is known."""
+        return not self.tags_seen or max(self.tags_seen) >= 0
+
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON-like types."""
         return asdict(self) | {"elements": list(self.elements)}

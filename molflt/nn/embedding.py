@@ -22,6 +22,8 @@ class AtomEmbedding(nn.Module):
     The sum runs over neighbours and periodic images; phi are radial shells, c a cutoff.
     It is linear in the number of atoms, like everything else in the encoder.
 
+    Where T is 0 tags say nothing, and it stays 0 in further training: `forget_tags`.
+
     Args:
         width: Channels c.
         shells: Radial shells.
@@ -38,6 +40,16 @@ class AtomEmbedding(nn.Module):
         self.filter = nn.Linear(shells.num_components, width, bias=False)
         self.mix = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
+        self.register_load_state_dict_post_hook(_keep_tags_forgotten)
+
+    def forget_tags(self) -> None:
+        """Let no tag make a difference, for models that are trained without any.
+
+        Otherwise a structure with tags would meet rows of T that nothing was learned
+        about.
+        """
+        nn.init.zeros_(self.tag.weight)
+        self.tag.requires_grad_(False)
 
     def forward(
         self, z: Species, tags: Int[Tensor, " n"], geometry: Geometry
@@ -69,3 +81,8 @@ class AtomEmbedding(nn.Module):
         summed = segment_sum(rows, slot, len(z) * len(kinds))
         filters = self.filter(summed).unflatten(0, (len(z), len(kinds)))
         return (filters * self.neighbour(kinds)).sum(dim=1)
+
+
+def _keep_tags_forgotten(embedding: AtomEmbedding, keys: object) -> None:
+    if not embedding.tag.weight.any():
+        embedding.tag.requires_grad_(False)

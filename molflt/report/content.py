@@ -16,6 +16,7 @@ from molflt.analysis.contributions import Contributions, energy_contributions
 from molflt.analysis.kernels import head_densities, head_kernels
 from molflt.data.molecule import graph_to_atoms
 from molflt.model import FLTModel
+from molflt.pretrained import checkpoint_path
 from molflt.report.rows import BUDGET, KeptRows, encoded, keep_rows
 
 FORCE_LIMIT = 1500  # atoms; forces take the memory of a training step
@@ -203,7 +204,7 @@ def provenance_rows(
         checkpoint: The file.
         version: Version of molflt that wrote it.
     """
-    path = Path(checkpoint)
+    path = checkpoint_path(checkpoint)
     content = path.read_bytes()
     rows = [
         ("Checkpoint", path.name),
@@ -217,6 +218,7 @@ def provenance_rows(
         rows.append((f"Target {spec.name}", f"{spec.unit}, {spec.kind}{zero}"))
         for name, value in model.statistics.get(spec.name, {}).items():
             rows.append((f"Training set: {name}", _plain(name, value)))
+    rows += [(f"Origin: {name}", str(v)) for name, v in flat(model.origin).items()]
     rows += [(f"Encoder: {name}", str(v)) for name, v in model.encoder.config.items()]
     return rows
 
@@ -230,3 +232,14 @@ def _plain(name: str, value: Any) -> str:
             for z, number in value.items()
         )
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def flat(origin: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Return nested dictionaries as one, with names such as ``training, steps``."""
+    out: dict[str, Any] = {}
+    for name, value in origin.items():
+        if isinstance(value, dict):
+            out |= flat(value, f"{before}{name}, ")
+        else:
+            out[f"{before}{name}"] = value
+    return out

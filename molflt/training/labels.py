@@ -1,5 +1,6 @@
 """Labels that training needs, or one sentence that says which is missing."""
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ from torch_geometric.data import Batch, Data
 
 from molflt.data.dataset import GraphDataset
 from molflt.errors import InputError
+from molflt.targets import TargetSpec
+
+log = logging.getLogger(__name__)
 
 
 class LabelledDataset(GraphDataset):
@@ -40,6 +44,18 @@ class LabelledDataset(GraphDataset):
     def num_atoms(self) -> np.ndarray:
         """Atoms of each graph (len,) int64."""
         return self._dataset.num_atoms
+
+
+def tell_unused_forces(
+    dataset: LabelledDataset, targets: Sequence[TargetSpec], force_weight: float
+) -> None:
+    """Say so where forces are among the labels and nothing is learned from them."""
+    potential = any(spec.kind == "potential" for spec in targets)
+    if potential and not force_weight and len(dataset) and "forces" in dataset[0]:
+        log.info(
+            "The training structures have forces, but model.force_weight is 0: they "
+            "are not learned."
+        )
 
 
 def label_of(batch: Batch, name: str) -> Tensor:

@@ -46,7 +46,7 @@ class Pretrained(FLTEncoder):
     ========= ========================================================================
 
     Args:
-        checkpoint: Checkpoint of molflt.
+        checkpoint: Checkpoint of molflt, or the name of a shipped one.
         references: ``shift``, ``fit`` or ``keep``.
 
     Raises:
@@ -77,6 +77,8 @@ class Pretrained(FLTEncoder):
         (origin,) = self._origin
         specs = [self._matching(spec) for spec in targets]
         model = FLTModel(self, specs)
+        before = {"name": Path(self.checkpoint).name} | origin.origin
+        model.origin = {"started_from": before}
         for spec in specs:
             state = origin.readout(spec.name).state_dict()
             model.readout(spec.name).load_state_dict(state)

@@ -18,7 +18,7 @@ from molflt.errors import InputError, MolfltError, UsageError
 from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
 from molflt.training.displacement import Decay
-from molflt.training.labels import LabelledDataset
+from molflt.training.labels import LabelledDataset, tell_unused_forces
 from molflt.training.losses import LossName
 from molflt.training.metrics import Evaluation
 from molflt.training.noise import PositionNoise
@@ -148,6 +148,7 @@ class FLTTask(LightningModule):
             potential_target(targets)
         encoder = self._encoder[0]
         labelled = LabelledDataset(self._data.train, self.objective.atom_labels)
+        tell_unused_forces(labelled, targets, self.objective.derivatives.force_weight)
         if isinstance(encoder, Pretrained):
             self.model = encoder.adapted(targets, labelled)
             return
@@ -155,6 +156,8 @@ class FLTTask(LightningModule):
         for spec in model.targets:
             statistics = fit_statistics(labelled, spec, progress=None)
             model.set_statistics(spec.name, statistics.plain())
+            if not statistics.tagged:
+                encoder.embedding.forget_tags()
             log.info(
                 "%s: %d training structures, standard deviation around the sum of atom "
                 "references %.4g %s.",
