@@ -21,10 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning import Trainer
 
 from molflt.checkpoint import load, save_model
 from molflt.commands.lightning import FLTCLI, train
 from molflt.commands.provenance import provenance
+from molflt.data.datamodule import GraphDataModule
+from molflt.model import FLTModel
 from molflt.pretrained import FOLDER, NAMES
 from molflt.training.task import FLTTask
 
@@ -88,17 +91,35 @@ def main(words: list[str] | None = None) -> None:
     }
     model = load(cli.trainer.checkpoint_callback.best_model_path)
     origin["training"]["parameters"] = model.num_parameters
-    task: FLTTask = cli.model
-    task.model = model
-    cli.trainer.validate(task, cli.datamodule, verbose=False)
-    errors = cli.trainer.callback_metrics
-    origin["errors"] = {name: float(value) for name, value in sorted(errors.items())}
+    origin["errors"] = errors_of(model, cli.model, cli.datamodule)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{options.name}.ckpt"
     save_model(model, path, origin)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB; {origin['errors']}")
     if sum(file.stat().st_size for file in options.out.glob("*.ckpt")) > LARGEST:
         raise SystemExit(f"Larger than {LARGEST / 1e6:g} MB together.")
+
+
+def errors_of(
+    model: FLTModel, task: FLTTask, data: GraphDataModule
+) -> dict[str, float]:
+    """Return the errors of a model on every validation set, by name of the metric.
+
+    By a trainer without callbacks: that of the training would put its averaged weights
+    in the place of the model's.
+    """
+    task.model = model
+    trainer = Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,  # forces are gradients
+    )
+    trainer.validate(task, data, verbose=False)
+    found = trainer.callback_metrics
+    return {name: float(value) for name, value in sorted(found.items())}
 
 
 def command(words: list[str] | None) -> dict[str, Any]:
