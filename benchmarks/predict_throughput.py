@@ -2,15 +2,15 @@
 
     python benchmarks/predict_throughput.py --qm9 data/qm9
 
-The first molecules of QM9 are written to an extended XYZ file and to an SDF file.
+Molecules of QM9, drawn at random, are written to extended XYZ and to SDF files.
 Compared are (1) the model alone on batches that are made beforehand, sorted by size,
 and (2) what ``molflt predict`` does from the file to a CSV file: reading, checks,
-batches, model, writing. The two take turns, a file of 2,000 molecules each, so that other
-work on the machine hits both; start-up (imports, loading the checkpoint) is in neither.
-Seconds are of CPU time (all threads) and of the clock; by the clock a second core helps,
-as files are read in a thread. The largest resident memory is
-compared between a file and one eight times as long, each in a process of its own.
-About three minutes. Writes results/predict_throughput.json.
+batches, model, writing. The two take turns, a file of 2,000 molecules each, so that
+other work on the machine hits both; start-up (imports, loading the checkpoint) is in
+neither. Seconds are of CPU time (all threads) and of the clock: files are read in a
+thread, so that by the clock a second core helps. The largest resident memory is compared
+between a file and one eight times as long, each in a process of its own. About three
+minutes. Writes results/predict_throughput.json.
 """
 
 import argparse

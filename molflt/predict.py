@@ -22,7 +22,8 @@ __all__ = ["Structure", "fill_batches", "predict_files", "read_structures"]
 BATCH_ATOMS = {"cpu": 512, "cuda": 16384}
 """Atoms of a batch, padding included, by type of device."""
 
-_AHEAD = 16  # batches that are read together, to be sorted by size
+# Batches, and atoms if those are fewer, that are read together, to be sorted by size.
+_AHEAD, _AHEAD_ATOMS = 16, 32768
 
 
 def predict_files(
@@ -64,13 +65,14 @@ def predict_files(
     items = (
         item for path in paths for item in read_structures(path, names, domain, tags)
     )
-    windows = _windows(items, _AHEAD * limit, _AHEAD * (batch_size or limit))
-    for window in read_ahead(windows, 1):
-        good = [item for item in window if isinstance(item, Structure)]
+    window = _AHEAD * limit if batch_atoms else max(_AHEAD * limit, _AHEAD_ATOMS)
+    windows = _windows(items, window, _AHEAD * batch_size if batch_size else window)
+    for read in read_ahead(windows, 1):
+        good = [item for item in read if isinstance(item, Structure)]
         failed: dict[int, InputError] = {}
         for batch in fill_batches(good, batch_size or len(good), limit):
             failed |= evaluate_structures(ensemble, batch, request)
-        for item in window:
+        for item in read:
             yield item if isinstance(item, InputError) else failed.get(id(item), item)
 
 
