@@ -7,10 +7,9 @@ Compared are (1) the model alone on batches that are made beforehand, sorted by 
 and (2) what ``molflt predict`` does from the file to a CSV file: reading, checks,
 batches, model, writing. The two take turns, a file of 2,000 molecules each, so that
 other work on the machine hits both; start-up (imports, loading the checkpoint) is in
-neither. Seconds are of CPU time (all threads) and of the clock: files are read in a
-thread, so that by the clock a second core helps. The largest resident memory is compared
-between a file and one eight times as long, each in a process of its own. About three
-minutes. Writes results/predict_throughput.json.
+neither. Seconds are of CPU time and of the clock. The largest resident memory is
+compared between a file and one eight times as long, each in a process of its own. About
+three minutes. Writes results/predict_throughput.json.
 """
 
 import argparse
