@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from molflt.data.ahead import read_ahead
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.energy_target import potential_of
@@ -22,7 +21,8 @@ __all__ = ["Structure", "fill_batches", "predict_files", "read_structures"]
 BATCH_ATOMS = {"cpu": 512, "cuda": 16384}
 """Atoms of a batch, padding included, by type of device."""
 
-_AHEAD = 16  # batches that are read together, to be sorted by size
+# Batches, and atoms if those are fewer, that are read together, to be sorted by size.
+_AHEAD, _AHEAD_ATOMS = 16, 32768
 
 
 def predict_files(
@@ -35,10 +35,10 @@ def predict_files(
 ) -> Iterator[Structure | InputError]:
     """Predict every structure of files, in their order.
 
-    Files are read as they are needed, some batches ahead in a thread, so that memory
-    does not grow with their number or length. A structure that cannot be used, or the
-    rest of a file that cannot be read, comes as an `InputError` in its place; a target
-    that fails for a structure stands in its `failures`. The others are not affected.
+    Files are read as they are needed, so that memory does not grow with their number
+    or length. A structure that cannot be used, or the rest of a file that cannot be
+    read, comes as an `InputError` in its place; a target that fails for a structure
+    stands in its `failures`. The others are not affected.
 
     Args:
         model: The model (which is copied) or ensemble.
@@ -64,13 +64,14 @@ def predict_files(
     items = (
         item for path in paths for item in read_structures(path, names, domain, tags)
     )
-    windows = _windows(items, _AHEAD * limit, _AHEAD * (batch_size or limit))
-    for window in read_ahead(windows, 1):
-        good = [item for item in window if isinstance(item, Structure)]
+    window = _AHEAD * limit if batch_atoms else max(_AHEAD * limit, _AHEAD_ATOMS)
+    windows = _windows(items, window, _AHEAD * batch_size if batch_size else window)
+    for read in windows:
+        good = [item for item in read if isinstance(item, Structure)]
         failed: dict[int, InputError] = {}
         for batch in fill_batches(good, batch_size or len(good), limit):
             failed |= evaluate_structures(ensemble, batch, request)
-        for item in window:
+        for item in read:
             yield item if isinstance(item, InputError) else failed.get(id(item), item)
 
 

@@ -158,11 +158,13 @@ def _labels(
     labels = {}
     pairs = atoms.info.get("key_value_pairs")
     places = {*atoms.info, *(pairs if isinstance(pairs, dict) else {})}
-    _, forces = read_labels(atoms, None, None, where)
+    energy, forces = read_labels(atoms, None, None, where)
     for name in names:
         if name != "energy" and name not in places:
             continue
-        value = read_labels(atoms, None if name == "energy" else name, None, where)[0]
+        value = energy
+        if name != "energy":
+            value = read_labels(atoms, name, None, where)[0]
         if value is not None and np.isfinite(value):
             labels[name] = value
     return labels, forces
