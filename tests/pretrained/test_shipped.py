@@ -100,7 +100,7 @@ def test_commands_take_the_names(tmp_path, monkeypatch, capsys):
     assert main(["relax", "--help"]) == 0
     shown = "".join(capsys.readouterr().out.split())  # lines break at hyphens
     assert all(name in shown for name in NAMES)
-    assert main(["relax", "emt-is2re", "slab.extxyz", "-o", "no.extxyz"]) == 1
+    assert main(["relax", "emt-is2re", "slab.extxyz", "-o", "no.extxyz"]) == 2
 
 
 def test_an_ensemble_of_names(tmp_path, monkeypatch, capsys):
