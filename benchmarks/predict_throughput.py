@@ -2,15 +2,16 @@
 
     python benchmarks/predict_throughput.py --qm9 data/qm9
 
-Molecules of QM9, drawn at random, are written to extended XYZ and to SDF files.
-Compared are (1) the model alone and (2) what ``molflt predict`` does from the file to
-a CSV file: reading, checks, batches, model, writing. The two take turns batch by
-batch, as other work on the machine hits both then: each batch of (2) is evaluated
-once more for (1), by turns before and after. What the batches of (2) lose against all
-molecules sorted by size is stated apart, as padded slots. Start-up (imports, loading
-the checkpoint) is in neither. Seconds are of CPU time and of the clock. The largest
-resident memory is compared between a file and one eight times as long, each in a
-process of its own. About three minutes. Writes results/predict_throughput.json.
+Molecules of QM9, drawn at random, are written to extended XYZ and to SDF files,
+species and positions alone. Compared are (1) the model and (2) what ``molflt
+predict`` does from the file to a CSV file: reading, checks, batches, model, writing.
+The two take turns batch by batch, so that other work on the machine hits both: each
+batch of (2) is evaluated once more for (1), by turns before and after. What the
+batches of (2) lose against all molecules sorted by size is stated apart, as padded
+slots. Start-up (imports, loading the checkpoint) is in neither. Seconds are of CPU
+time and of the clock. The largest resident memory is compared between a file and one
+eight times as long, each in a process of its own. About three minutes. Writes
+results/predict_throughput.json.
 """
 
 import argparse
@@ -32,7 +33,6 @@ from molflt.checkpoint import load, save_model
 from molflt.commands.predict_summary import Summary
 from molflt.commands.prediction_files import open_writer
 from molflt.data import QM9
-from molflt.data.molecule import graph_to_atoms
 from molflt.evaluation import Ensemble, Evaluation, Request
 from molflt.model import FLTEncoder, FLTModel
 from molflt.predict import BATCH_ATOMS, predict_files
@@ -83,7 +83,7 @@ def measure(
     checkpoint, out = folder / "m.ckpt", folder / "out.csv"
     save_model(make_model(options.width, options.layers), checkpoint)
     model = load(checkpoint)
-    structures = [graph_to_atoms(graph) for graph in graphs]
+    structures = [Atoms(graph.z.numpy(), graph.pos.numpy()) for graph in graphs]
     rates = {}
     for name, write in WRITERS.items():
         file = folder / f"m.{name}"

@@ -4,6 +4,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from ase.geometry import complete_cell
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import pdist
 
 from molflt.errors import InputError
 
@@ -51,9 +52,7 @@ def refuse_coincident(
         if not np.isfinite(points).all():  # the remainder of an overflow
             raise InputError(f"{prefix}the positions are too far from the cell.")
     if len(points) <= _FEW:  # all pairs at once is faster than a tree
-        delta = points[:, None] - points
-        square = np.einsum("ijx,ijx->ij", delta, delta)
-        if (square < MIN_DISTANCE**2).sum() == len(points):
+        if (pdist(points, "sqeuclidean") >= MIN_DISTANCE**2).all():
             return
     tree = cKDTree(points)
     # Two nearest neighbours, one of them the point itself, as images of one atom are

@@ -58,7 +58,8 @@ def _atoms(molecule: Chem.Mol | None, where: str) -> Atoms:
                 f"{where}: {implied} hydrogens are only implied; write them with their "
                 "positions."
             )
-    atoms = Atoms([a.GetSymbol() for a in molecule.GetAtoms()], positions=positions)
+    numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
+    atoms = Atoms(numbers, positions=positions)
     if charge := Chem.GetFormalCharge(molecule):
         atoms.info["charge"] = charge
     if molecule.HasProp("_Name") and (title := molecule.GetProp("_Name").strip()):
