@@ -51,9 +51,10 @@ def refuse_coincident(
         points = fractional @ full
         if not np.isfinite(points).all():  # the remainder of an overflow
             raise InputError(f"{prefix}the positions are too far from the cell.")
-    if len(points) <= _FEW:  # all pairs at once is faster than a tree
-        if (pdist(points, "sqeuclidean") >= MIN_DISTANCE**2).all():
-            return
+    # Of few points, all pairs at once are faster than a tree.
+    few = len(points) <= _FEW
+    if few and (pdist(points, "sqeuclidean") >= MIN_DISTANCE**2).all():
+        return
     tree = cKDTree(points)
     # Two nearest neighbours, one of them the point itself, as images of one atom are
     # further apart. All pairs would need memory quadratic in the atoms at one place.
