@@ -4,7 +4,9 @@ ASE's own reader first lists where every frame starts, and ends at the first fra
 cannot read.
 """
 
+import copy
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +21,7 @@ from ase.io.formats import open_with_compression
 from molflt.errors import InputError
 
 _COLUMNS = "species:S:1:pos:R:3"
+_FIXED = (str, int, float, bool)  # what need not be copied
 _RESULTS = {*all_properties}  # of which ASE makes a calculator
 
 
@@ -75,13 +78,22 @@ def atoms_of(text: str) -> Atoms:
     return atoms
 
 
+@lru_cache(64)
+def _header(comment: str) -> dict[str, Any]:
+    """Return what the second line of a frame says; frames often have the same."""
+    return dict(key_val_str_to_dict(comment)) if comment else {}
+
+
 def _plain(text: str) -> Atoms | None:
     """Return what ASE's reader does, in half the time, of species and positions alone.
 
     None where there is more, or something is wrong: ASE's reader knows what.
     """
     head, comment, *lines = text.rstrip("\n").split("\n")
-    info = key_val_str_to_dict(comment.strip()) if comment.strip() else {}
+    info: dict[str, Any] = {
+        key: value if isinstance(value, _FIXED) else copy.deepcopy(value)
+        for key, value in _header(comment.strip()).items()
+    }
     if info.pop("Properties", _COLUMNS) != _COLUMNS or not _RESULTS.isdisjoint(info):
         return None
     try:
