@@ -78,7 +78,9 @@ def test_large_splits_are_thinned_evenly():
         assert kept[-1] == str(dataset[len(dataset) - 1].sid)
 
 
-@pytest.mark.parametrize(("limit", "kept"), [("1", 4), ("0.5", 4), ("1.0", 8)])
+# A share, as "1" is one batch or all of them by the order in which Lightning's union of
+# int and float happens to be kept in a process.
+@pytest.mark.parametrize(("limit", "kept"), [("0.5", 4), ("1.0", 8)])
 def test_structures_are_those_that_validation_saw(folder, limit, kept):
     """Batches of four of 6 and 7 structures; the errors are those of the last line."""
     words = ["fit", "--config", "config.yaml"]
