@@ -134,11 +134,11 @@ def perform(run: Run, roots: Roots, steps: int) -> dict[str, Any]:
 def build(run: Run, task: Task) -> Model:
     """Return a model with random weights and the offset and scale of the task."""
     (spec,) = task.data.targets
-    if run.task == "emt" and run.model not in PEERS:
-        spec = replace(spec, readout="tags")
     if run.model in PEERS:
         cutoff = EMT_CUTOFF if run.task == "emt" else None
         return build_peer(run.model, spec, task.statistics, cutoff)
+    if run.task == "emt":
+        spec = replace(spec, readout="tags")
     model = FLTModel(FLTEncoder(**FLT[run.model]), (spec,))
     model.set_statistics(spec.name, task.statistics.plain())
     return model

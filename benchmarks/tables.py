@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import accuracy_tables
+from accuracy_tables import header, line
 from finished import read
 
 from molflt.files import atomic_path
@@ -34,8 +35,7 @@ def emt_is2re(result: dict[str, Any]) -> str:
     lines.append(
         f"\nMAE and EwT; {training['structures']:,} training systems, "
         f"{training['parameters']:,} parameters, {training['seconds'] / 60:.1f} "
-        f"minutes on {training['threads']} of {result['machine']['cores']} cores "
-        f"({result['machine']['processor']})."
+        f"minutes on {cores(result, training)}."
     )
     return "\n".join(lines)
 
@@ -60,22 +60,19 @@ def emt_relaxation(result: dict[str, Any]) -> str:
         "model": "the model's, of its own minimum",
         "emt_at_model_minimum": "EMT's, of the model's minimum",
     }
-    lines = [
-        "| energy | mean difference | median | largest | above 0.1 eV |",
-        "|---|---|---|---|---|",
-    ]
+    lines = header(["energy", "mean difference", "median", "largest", "above 0.1 eV"])
     for name, words in names.items():
         row = result[name]
         sizes = ("mean_absolute_eV", "median_absolute_eV", "largest_absolute_eV")
         cells = [f"{row[size]:.3f} eV" for size in sizes]
         cells.append(f"{100 * row['share_above_0.1_eV']:.0f} %")
-        lines.append(f"| {words} | " + " | ".join(cells) + " |")
+        lines.append(line([words, *cells]))
     lines.append(
         f"\nSizes of the differences from EMT's energy of its own minimum; "
         f"{result['systems']} slabs of {result['split']}, {result['converged']} "
         f"relaxed to {result['fmax_eV_per_A']:g} eV/Å in {result['seconds']:.0f} s, "
-        f"{result['steps_mean']:.0f} steps on average, on {result['threads']} of "
-        f"{result['machine']['cores']} cores ({result['machine']['processor']})."
+        f"{result['steps_mean']:.0f} steps on average, on "
+        f"{cores(result, result)}."
     )
     return "\n".join(lines)
 
@@ -92,6 +89,12 @@ def nve(result: dict[str, Any]) -> str:
         f"{result['slope_meV_per_atom_ps']:.4f} meV/atom/ps, root mean square about "
         f"that line {result['rms_about_the_line_meV_per_atom']:.3f} meV/atom."
     )
+
+
+def cores(result: dict[str, Any], job: dict[str, Any]) -> str:
+    """Return how many cores of which machine a job had."""
+    machine = result["machine"]
+    return f"{job['threads']} of {machine['cores']} cores ({machine['processor']})"
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
