@@ -212,7 +212,9 @@ class FLTEncoder(nn.Module):
 
     def _uses_slots(self, geometry: Geometry, path: Path) -> bool:
         """Whether atoms are padded to equal graphs: small ones, of similar size."""
-        if self.form != "masked" or near_path(path, geometry) != "dense":
+        if self.form != "masked":
+            return False
+        if near_path(path, geometry, self.training) != "dense":
             return False
         return geometry.num_graphs * geometry.size <= MAX_PADDING * len(geometry.batch)
 

@@ -177,6 +177,34 @@ def test_two_processes_count_every_structure_once(folder):
     assert tables[0] == tables[1]
 
 
+def test_training_in_double_precision_with_a_single_callback(folder, capsys):
+    words = ["fit", "--config=config.yaml", "--trainer.max_epochs=1"]
+    words += ["--trainer.precision=64-true", "--trainer.callbacks=DeviceStatsMonitor"]
+    assert main(words) == 0, capsys.readouterr().err
+    (last,) = Path("runs").rglob("last.ckpt")
+    state = torch.load(last, weights_only=True)["state_dict"]
+    assert any(value.dtype == torch.float64 for value in state.values())
+    assert not any(value.dtype == torch.float32 for value in state.values())
+
+
+def test_one_interrupted_process_stops_both_with_a_whole_state(folder):
+    endless = CONFIG.replace("max_epochs: 4", "max_epochs: 100000")
+    endless = endless.replace("lr: 0.003", "lr: 0.003\n  schedule: constant")
+    Path("endless.yaml").write_text(endless)
+    more = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    process = molflt_process("fit", "--config=endless.yaml", *more)
+    last = Path("runs/clusters/version_0/checkpoints/last.ckpt")
+    for _ in range(1800):
+        if last.exists() or process.poll() is not None:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)  # not to the process that it has started
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert f"molflt: Interrupted. Go on with --ckpt_path {last}." in errors
+    assert torch.load(last, weights_only=True)["global_step"] > 0
+
+
 MIDDLE = """  max_steps: 9
   callbacks:
   - class_path: ModelCheckpoint

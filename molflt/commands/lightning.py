@@ -121,7 +121,9 @@ class FLTCLI(LightningCLI):
         """Return the trainer, with CSV and TensorBoard logs in one folder."""
         config = self._get(self.config_init, "trainer")
         if config["enable_progress_bar"] is not False:
-            config["callbacks"] = [*(config["callbacks"] or []), MetricsBar()]
+            given = config["callbacks"] or []
+            given = given if isinstance(given, list) else [given]
+            config["callbacks"] = [*given, MetricsBar()]
         if config["logger"] is None and not config["fast_dev_run"]:
             folder, name = (self._get(self.config, key) for key in ("runs", "name"))
             csv = CSVLogger(folder, name)

@@ -68,7 +68,7 @@ class AtomEmbedding(nn.Module):
         """Return the sum over neighbours (n, c)."""
         pairs = geometry.pairs
         assert pairs is not None
-        streamed = near_path("linear", geometry) == "streamed"
+        streamed = near_path("linear", geometry, self.training) == "streamed"
         if streamed and can_stream(self.filter.weight):
             edges = pairs.edges(len(z), self.shells, self.cutoff, self.filter.weight)
             return filter_sums(self.neighbour(z), edges)

@@ -147,7 +147,7 @@ class NearAttention(nn.Module):
             path: "dense": batched matrix products on padded graphs; "linear": sums over
                 pairs; "auto": the cheaper one. The same function.
         """
-        dense = near_path(path, geometry) == "dense"
+        dense = near_path(path, geometry, self.training) == "dense"
         run = self._dense if dense else self._linear
         return self.contracted(*run(x, vec, geometry))
 

@@ -38,6 +38,14 @@ class EMA(WeightAveraging):
         self.decay = decay
         self._swapped = False
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start the average at the weights, in the precision they will have."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            # The trainer converts its own weights, but only after this hook.
+            precision = trainer.precision_plugin
+            self._average_model = precision.convert_module(self._average_model)
+
     @torch.no_grad()
     def _average(
         self, average: list[Tensor], current: list[Tensor], count: Tensor | int
@@ -68,11 +76,19 @@ class StopBetweenBatches(Callback):
     The first Ctrl-C raises `KeyboardInterrupt` after the current batch, or after the
     validation that is running or due: a run that is resumed at its last batch does not
     make up for it. A second Ctrl-C raises at once.
+
+    Of several processes, one may hear of Ctrl-C while the others are a batch ahead, and
+    all would wait for each other for ever. They ask each other every few batches.
+
+    Args:
+        every: Batches between questions to the other processes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every: int = 8) -> None:
+        self._every = every
         self._requested = False
         self._announced = False
+        self._after_validation = False
         self._previous: Any = None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -80,7 +96,14 @@ class StopBetweenBatches(Callback):
             raise KeyboardInterrupt
         self._requested = True
 
-    def _raise_if_requested(self) -> None:
+    def _stop_if_requested(self, trainer: Trainer) -> None:
+        """Stop all processes if one of them was asked to."""
+        if trainer.world_size > 1:
+            strategy = trainer.strategy
+            # A process that was not asked ends by a second Ctrl-C like all others.
+            self._requested = strategy.reduce_boolean_decision(
+                self._requested, all=False
+            )
         if self._requested:
             self._requested = self._announced = False
             raise KeyboardInterrupt
@@ -95,10 +118,13 @@ class StopBetweenBatches(Callback):
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._on_signal)
 
-    def on_train_batch_start(self, *args: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Stop here if a validation was waited for."""
-        if self._announced:
-            self._raise_if_requested()
+        if self._after_validation:
+            self._after_validation = False
+            self._stop_if_requested(trainer)
 
     def on_train_batch_end(
         self,
@@ -114,9 +140,10 @@ class StopBetweenBatches(Callback):
         if every is not None and every != float("inf"):
             due = due or (batch_idx + 1) % every == 0
         if due:
+            self._after_validation = True
             self._announce()
-        else:
-            self._raise_if_requested()
+        elif trainer.world_size == 1 or (batch_idx + 1) % self._every == 0:
+            self._stop_if_requested(trainer)
 
     def on_validation_batch_end(self, *args: Any) -> None:
         """Say what is waited for."""

@@ -25,7 +25,19 @@ def test_small_graphs_are_dense_and_large_ones_are_not():
     chain = molecule("H2O", vacuum=1.0) * (400, 1, 1)
     chain.pbc = False
     large, _ = make_geometry([chain])
-    assert near_path("auto", large) == "linear"
+    assert near_path("auto", large) in ("linear", "streamed")
+
+
+def test_training_on_forces_streams_later(costs):
+    """There the streamed path would compute much anew, for second derivatives."""
+    geometry, _ = make_geometry([molecule("C6H6"), molecule("H2O")])
+    costs.dense_slot, costs.stream_edges = 1e9, 2 * len(geometry.pairs.first)
+    assert near_path("auto", geometry, training=True) == "streamed"
+    geometry.has_gradients = True
+    assert near_path("auto", geometry, training=True) == "linear"
+    assert near_path("auto", geometry) == "streamed"
+    costs.stream_twice = 1.0
+    assert near_path("auto", geometry, training=True) == "streamed"
 
 
 def test_the_boundary_is_where_costs_are_equal(costs):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import DoublePrecision, Precision
 from torch import nn
 
 from molflt.training.callbacks import EMA, StopBetweenBatches
@@ -22,6 +23,7 @@ class Clock:
     """Just enough of a trainer."""
 
     global_step = 0
+    precision_plugin = Precision()
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.9])
@@ -41,6 +43,20 @@ def test_average_follows_the_formula(decay):
     average = callback._average_model.module
     torch.testing.assert_close(average.weight, expected, rtol=1e-6, atol=1e-6)
     assert average.species == 5  # an average of integers would be cut to 4
+
+
+def test_average_has_the_precision_of_the_training():
+    module, clock, callback = Holder(), Clock(), EMA(0.9)
+    clock.precision_plugin = DoublePrecision()
+    callback.setup(clock, module, "fit")
+    module.double()  # what the trainer does after the callbacks
+    module.weight.data += 1e-9
+    clock.global_step = 1
+    callback.on_train_batch_end(clock, module, None, None, 0)
+    callback.on_train_end(clock, module)
+    assert module.weight.dtype == torch.float64
+    assert (module.weight == 1e-9).all()
+    assert module.species == 5
 
 
 def test_interrupted_validation_puts_the_trained_weights_back():
@@ -68,7 +84,7 @@ def test_first_signal_waits_for_the_batch_and_the_second_does_not():
     callback.on_fit_start(None, None)
     progress = SimpleNamespace(is_last_batch=False)
     loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
-    trainer = SimpleNamespace(fit_loop=loop, val_check_batch=5)
+    trainer = SimpleNamespace(fit_loop=loop, val_check_batch=5, world_size=1)
     callback.on_train_batch_end(trainer, None, None, None, 0)
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -78,9 +94,35 @@ def test_first_signal_waits_for_the_batch_and_the_second_does_not():
     callback.on_train_batch_end(trainer, None, None, None, 4)
     callback.on_validation_batch_end()
     with pytest.raises(KeyboardInterrupt):
-        callback.on_train_batch_start()
+        callback.on_train_batch_start(trainer, None, None, 0)
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     callback.teardown(None, None, "fit")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_processes_stop_at_the_same_batch_if_one_is_asked():
+    asked = []
+
+    class Strategy:
+        @staticmethod
+        def reduce_boolean_decision(decision, all):
+            asked.append(decision)
+            return decision or len(asked) == 2  # the other one hears of it
+
+    progress = SimpleNamespace(is_last_batch=False)
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    trainer = SimpleNamespace(
+        fit_loop=loop, val_check_batch=5, world_size=2, strategy=Strategy()
+    )
+    callback = StopBetweenBatches(every=3)
+    callback._requested = True  # by Ctrl-C; this process does not stop on its own
+    callback.on_train_batch_end(trainer, None, None, None, 0)
+    callback._requested = False
+    callback.on_train_batch_end(trainer, None, None, None, 2)
+    callback.on_train_batch_end(trainer, None, None, None, 4)  # validation is due
+    assert asked == [False]
+    with pytest.raises(KeyboardInterrupt):
+        callback.on_train_batch_start(trainer, None, None, 5)
+    assert asked == [False, False]
