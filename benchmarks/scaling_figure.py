@@ -1,6 +1,8 @@
 """Table and figure of time and peak memory against the number of atoms.
 
 python benchmarks/scaling_figure.py        writes results/scaling.svg and .json
+
+`tables.py` then puts the table into the README.
 """
 
 import json
@@ -25,7 +27,8 @@ def main() -> None:
     runs = read(record.RESULTS / "scaling")
     if not runs:
         raise SystemExit("There are no results yet; run scaling.py first.")
-    record.write_result("scaling", {"growth": growth(runs)})
+    result = {"growth": growth(runs), "rows": rows(runs), **conditions(runs)}
+    record.write_result("scaling", result)
     with styled():
         figure, axes = panels(2 * len(MODES), columns=2, width=DOUBLE)
         for row, mode in enumerate(MODES):
@@ -33,7 +36,6 @@ def main() -> None:
             draw(axes[2 * row + 1], runs, mode, "peak_bytes", "memory (GiB)", 2**-30)
         axes[0].legend(fontsize=6)
         save(figure, record.RESULTS / "scaling.svg")
-    print("\n".join(table(runs)))
 
 
 def read(folder: Path) -> Runs:
@@ -57,7 +59,7 @@ def growth(runs: Runs) -> list[Result]:
 
     Memory is what a run needs beyond the process before it.
     """
-    rows = []
+    found = []
     for (model, mode), results in runs.items():
         large = [r for r in done(results) if r["atoms"] >= 0.9 * FIT_FROM]
         if len(large) < 2:
@@ -65,7 +67,7 @@ def growth(runs: Runs) -> list[Result]:
         atoms = np.array([r["atoms"] for r in large], dtype=float)
         seconds = np.array([r["seconds"] for r in large])
         used = np.array([max(r["peak_bytes"] - r["bytes_before"], 1) for r in large])
-        rows.append(
+        found.append(
             {
                 "model": model,
                 "mode": mode,
@@ -76,7 +78,7 @@ def growth(runs: Runs) -> list[Result]:
                 "milliseconds_per_atom": (1000 * seconds / atoms).tolist(),
             }
         )
-    return rows
+    return found
 
 
 def power(sizes: Any, values: Any) -> float:
@@ -106,30 +108,47 @@ def draw(
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def table(runs: Runs) -> list[str]:
-    """Return lines of a Markdown table: the largest size of each model, and its end."""
-    lines = [
-        "| model | mode | most atoms | ms an atom | GiB | beyond | time grows as |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    powers = {(r["model"], r["mode"]): r["time_power"] for r in growth(runs)}
+def conditions(runs: Runs) -> Result:
+    """Return what all runs have in common: cores, machine, limits.
+
+    Raises:
+        SystemExit: They differ, so that runs cannot be compared.
+    """
+    every = [result for results in runs.values() for result in results]
+    common: Result = {"measured": sorted({r["commit"] for r in every})}
+    for name in ("threads", "machine"):
+        found = [result[name] for result in every]
+        if any(value != found[0] for value in found):
+            raise SystemExit(f"Runs differ in {name}; measure them on one machine.")
+        common[name if name == "threads" else "measured_on"] = found[0]
+    common["memory_gib"] = every[0]["limits"]["memory_gib"]
+    return common
+
+
+def rows(runs: Runs) -> list[Result]:
+    """Return, by model and mode, the largest size that was done, and the next."""
+    powers = {(r["model"], r["mode"]): r for r in growth(runs)}
+    found = []
     for (model, mode), results in runs.items():
         finished = done(results)
         if not finished:
             continue
-        last = finished[-1]
-        end = results[-1]
-        beyond = "" if end["status"] == "done" else f"{end['status']}"
-        if beyond:
-            beyond += f" at {end['asked_atoms']:,}"
-        known = (model, mode) in powers
-        grows = f"n^{powers[model, mode]:.2f}" if known else ""
-        lines.append(
-            f"| {model} | {MODES[mode]} | {last['atoms']:,} "
-            f"| {1000 * last['seconds'] / last['atoms']:.3f} "
-            f"| {last['peak_bytes'] / 2**30:.2f} | {beyond} | {grows} |"
+        last, end = finished[-1], results[-1]
+        grows = powers.get((model, mode))
+        found.append(
+            {
+                "model": model,
+                "mode": MODES[mode],
+                "atoms": last["atoms"],
+                "seconds": last["seconds"],
+                "peak_gib": last["peak_bytes"] / 2**30,
+                "ended_by": end["status"],
+                "ended_at": end["asked_atoms"],
+                "limit_seconds": end["limits"]["seconds_limit"],
+                "time_power": grows and grows["time_power"],
+            }
         )
-    return lines
+    return found
 
 
 if __name__ == "__main__":

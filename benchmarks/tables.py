@@ -91,6 +91,36 @@ def nve(result: dict[str, Any]) -> str:
     )
 
 
+def scaling(result: dict[str, Any]) -> str:
+    """Return the largest system of each model, its time and memory, and its end."""
+    sizes = ["most atoms", "s", "ms an atom", "GiB"]
+    lines = header(["model", "", *sizes, "time grows as", "end"])
+    for row in result["rows"]:
+        end = {
+            "done": "",
+            "memory": f"out of memory at {row['ended_at']:,}",
+            "time": f"over {row['limit_seconds']:.0f} s at {row['ended_at']:,}",
+        }
+        power = row["time_power"]
+        cells = [
+            f"{row['atoms']:,}",
+            f"{row['seconds']:.3g}",
+            f"{1000 * row['seconds'] / row['atoms']:.3f}",
+            f"{row['peak_gib']:.2f}",
+            "" if power is None else f"n^{power:.2f}",
+            end.get(row["ended_by"], f"fails at {row['ended_at']:,}"),
+        ]
+        lines.append(line([row["model"], row["mode"], *cells]))
+    machine = {"machine": result["measured_on"], "threads": result["threads"]}
+    lines.append(
+        f"\nWater, neighbour lists included, models of width 64 and 3 layers with a "
+        f"cutoff of 5 Å, on {cores(machine, machine)}, at most "
+        f"{result['memory_gib']:.0f} GiB. FLT chooses its path; growth from 10,000 "
+        "atoms on."
+    )
+    return "\n".join(lines)
+
+
 def cores(result: dict[str, Any], job: dict[str, Any]) -> str:
     """Return how many cores of which machine a job had."""
     machine = result["machine"]
@@ -102,6 +132,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "emt_relaxation": emt_relaxation,
     "nve": nve,
     "qm9_u0": qm9_u0,
+    "scaling": scaling,
 }
 
 

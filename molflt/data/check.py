@@ -11,6 +11,8 @@ from ase.data import chemical_symbols
 from torch_geometric.data import Data
 
 from molflt.data.ase_frames import first_keys
+from molflt.data.energy_outliers import EnergyOutliers
+from molflt.data.force_hints import work_hint
 from molflt.data.molecule import ARRAY_LABELS, make_graph, target_names
 from molflt.data.progress import track
 from molflt.data.source import ASE_FORMAT, OWN_FORMAT, open_source
@@ -111,7 +113,8 @@ def examine(
 
     Defects are records that cannot be used: damaged, a value that is not finite, an
     unknown species, two atoms at one place, a label that others have. Warnings are
-    duplicates, ids that come twice, values that look like another unit.
+    duplicates, ids that come twice, values that look like another unit, forces that do
+    not belong to the energies, single energies far from all others.
 
     Args:
         path: An LMDB of molflt or OCP, or any file ASE reads.
@@ -185,6 +188,7 @@ class _Survey:
         self._repeated_sids: list[str] = []
         self._hashes: dict[bytes, int] = {}
         self._duplicates: list[tuple[int, int]] = []
+        self._energies = EnergyOutliers()
         self._sample: list[Data] = []
 
     def defect(self, sentence: str) -> None:
@@ -203,6 +207,8 @@ class _Survey:
         names = target_names(graph)
         for name in names:
             report.labels.setdefault(name, Range()).add(float(graph[name]))
+        if "energy" in names:
+            self._energies.add(index, graph.z, float(graph.energy))
         if "forces" in graph:
             norms = graph.forces.norm(dim=1)
             span = report.labels.setdefault("forces", Range())
@@ -240,7 +246,9 @@ class _Survey:
             )
         hints = (
             energy_hint(self._sample, "energy"),
+            self._energies.hint(),
             force_hint(self._sample),
+            work_hint(self._sample),
             length_hint(self._sample),
         )
         report.warnings += [hint for hint in hints if hint]

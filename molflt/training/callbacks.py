@@ -43,8 +43,8 @@ class EMA(WeightAveraging):
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             # The trainer converts its own weights, but only after this hook.
-            precision = trainer.precision_plugin
-            self._average_model = precision.convert_module(self._average_model)
+            assert self._average_model is not None
+            trainer.precision_plugin.convert_module(self._average_model)  # in place
 
     @torch.no_grad()
     def _average(

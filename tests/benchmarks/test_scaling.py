@@ -11,6 +11,7 @@ import pytest
 import record
 import scaling
 import scaling_figure
+import tables
 import torch
 from efa import EuclideanFastAttention
 from systems import water
@@ -90,6 +91,9 @@ def test_limits_end_a_process(program, status):
     assert time.monotonic() - start < 25
 
 
+LIMITS = {"memory_gib": 20.0, "seconds_limit": 300.0}
+
+
 def results_of(power):
     sizes = (10_000, 100_000, 1_000_000)
     return [
@@ -102,29 +106,45 @@ def results_of(power):
             "seconds": 1e-4 * n**power,
             "peak_bytes": 5000 * n + 3e8,
             "bytes_before": 3e8,
+            "limits": LIMITS,
+            "threads": 2,
+            "machine": {"processor": "some", "cores": 2},
+            "commit": "abc",
         }
         for n in sizes
     ]
 
 
 def test_growth_is_the_power_of_the_numbers_put_in():
-    failed = {"status": "memory", "asked_atoms": 3_000_000}
+    failed = {"status": "memory", "asked_atoms": 3_000_000, "limits": LIMITS}
     runs = {("one", "energy"): [*results_of(1.3), failed]}
     (row,) = scaling_figure.growth(runs)
     assert row["time_power"] == pytest.approx(1.3)
     assert row["memory_power"] == pytest.approx(1.0)
     assert row["bytes_per_atom"] == pytest.approx([5000] * 3)
-    assert scaling_figure.table(runs)[-1].count("memory at 3,000,000") == 1
+    (shown,) = scaling_figure.rows(runs)
+    assert (shown["ended_by"], shown["ended_at"]) == ("memory", 3_000_000)
+    assert shown["atoms"] == 1_000_000
 
 
-def test_figure_and_table_are_written(results, capsys):
+def test_runs_of_two_machines_are_not_shown_side_by_side():
+    runs = {("one", "energy"): results_of(1.0), ("two", "energy"): results_of(1.0)}
+    runs["two", "energy"][1]["machine"] = {"processor": "other", "cores": 2}
+    with pytest.raises(SystemExit, match="differ in machine"):
+        scaling_figure.conditions(runs)
+
+
+def test_figure_and_table_are_written(results):
     folder = record.RESULTS / "scaling"
     folder.mkdir()
     for index, result in enumerate(results_of(1.0)):
         (folder / f"{index}.json").write_text(json.dumps(result))
     scaling_figure.main()
     assert (record.RESULTS / "scaling.svg").stat().st_size > 5000
-    assert "n^1.00" in capsys.readouterr().out
+    table = tables.scaling(json.loads((record.RESULTS / "scaling.json").read_text()))
+    row = "| one | energy | 1,000,000 | 100 | 0.100 | 4.94 | n^1.00 |  |"
+    assert row in table
+    assert "on 2 of 2 cores (some), at most 20 GiB" in table
 
 
 def test_closed_frequencies_average_to_sinc():
