@@ -9,8 +9,8 @@ the shipped sample (configs/emt.yaml, longer). `emt-forces`: a force field, on f
 
 Both are named as what they are: models of ASE's EMT, no chemistry. Written is the best
 model without the state of its training, with its origin: data, commit, command,
-machine, steps and the errors on every validation set. They take 35 and 50 minutes of one
-thread. Further words are options of `molflt fit`, such as --trainer.max_epochs=1.
+machine, steps and the errors on every validation set. They take 35 and 50 minutes of
+one thread. Further words are options of `molflt fit`, such as --trainer.max_epochs=1.
 """
 
 import argparse

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.db import connect
 
 import molflt
 from molflt.cli import main
@@ -60,6 +63,42 @@ def test_fit_test_and_calculate(folder, capsys):
     mean = frames(60)["energies"][:10].mean() * KCAL_PER_MOL
     assert atoms.get_potential_energy() == pytest.approx(mean, abs=1.0)
     assert expected.energy.item() != float(np.float32(expected.energy.item()))
+
+
+def crystals(count):
+    """Yield strained crystals with EMT's energies, forces and stress."""
+    rng = np.random.default_rng(0)
+    for seed in range(count):
+        atoms = bulk("Cu", cubic=True)
+        atoms.rattle(0.05, seed=seed)
+        strain = np.eye(3) + rng.normal(0, 0.02, (3, 3))
+        atoms.set_cell(atoms.cell @ strain, scale_atoms=True)
+        atoms.calc = EMT()
+        atoms.get_forces()
+        atoms.get_stress()
+        yield atoms
+
+
+@pytest.mark.filterwarnings("ignore:Validating on")
+def test_a_database_of_crystals_goes_on_from_the_shipped_force_field(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with connect("my.db") as database:
+        for atoms in crystals(10):
+            database.write(atoms)
+    words = ["fit", "--config", str(CONFIGS / "finetune.yaml")]
+    words += ["--data.init_args.train=my.db", "--model.stress_weight=10"]
+    words += ["--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    assert main(words) == 1
+    assert "data.init_args.stress reads it" in capsys.readouterr().err
+    words.append("--data.init_args.stress=true")
+    assert main(words) == 0, capsys.readouterr().err
+    assert "stress MAE" in capsys.readouterr().out
+    (best,) = Path("runs").rglob("best.ckpt")
+    (atoms,) = crystals(1)
+    atoms.calc = molflt.FLTCalculator(best)
+    assert np.isfinite(atoms.get_stress()).all()
 
 
 def test_references_of_one_molecule_carry_its_mean(folder):

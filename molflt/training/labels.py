@@ -15,6 +15,13 @@ from molflt.targets import TargetSpec
 log = logging.getLogger(__name__)
 
 
+_HINTS = {
+    "stress": " (files of ASE: data.init_args.stress reads it, or molflt data convert "
+    "--stress)"
+}
+"""Labels that are there and not read unless asked for."""
+
+
 class LabelledDataset(GraphDataset):
     """A set whose graphs are refused where they lack labels that training needs.
 
@@ -34,9 +41,10 @@ class LabelledDataset(GraphDataset):
         graph = self._dataset[index]
         for label, option in self._needed.items():
             if label not in graph:
+                hint = _HINTS.get(label, "")
                 raise InputError(
                     f"Record {graph.sid or index} has no label '{label}', which "
-                    f"model.{option} needs for every training structure."
+                    f"model.{option} needs for every training structure{hint}."
                 )
         return graph
 
