@@ -38,7 +38,7 @@ def flt(path: Path, far_heads: int = 0, streamed: bool = True) -> Energy:
         num_far_heads=far_heads,
         cutoff=CUTOFF,
     )
-    model = FLTModel(encoder, [SPEC]).requires_grad_(False)
+    model = FLTModel(encoder, [SPEC]).eval().requires_grad_(False)
     return lambda data: model.normalised(data, path)["energy"]
 
 
@@ -115,7 +115,7 @@ class Performer(nn.Module):
 def peer(network: Callable[..., nn.Module], **options: Any) -> Energy:
     """Return a peer's network, its neighbours from our list."""
     inner = network(SPEC, CUTOFF, width=WIDTH, layers=LAYERS, **options)
-    model = PeerModel(inner, SPEC, CUTOFF).requires_grad_(False)
+    model = PeerModel(inner, SPEC, CUTOFF).eval().requires_grad_(False)
     return lambda data: model.normalised(data)["energy"]
 
 
