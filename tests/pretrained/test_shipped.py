@@ -68,9 +68,9 @@ def test_the_force_field_is_emt_near_and_far_from_minima():
         exact = moved.copy()
         exact.calc, moved.calc = PairEMT(), calculator
         difference = moved.get_potential_energy() - exact.get_potential_energy()
-        assert abs(difference) < 0.3
+        assert abs(difference) < 0.15
         error = np.abs(moved.get_forces() - exact.get_forces()).mean()
-        assert error < 0.1
+        assert error < 0.03
         seen.append(np.abs(exact.get_forces()).mean())
     assert seen[1] > 0.2  # where forces are large, too
 
