@@ -44,8 +44,12 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--atoms", nargs="*", type=int, default=ATOMS)
     parser.add_argument("--draws", type=int, default=DRAWS)
     options = parser.parse_args(words)
+    before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
-    rows = [row for atoms in options.atoms for row in errors(atoms, options.draws)]
+    try:
+        rows = [row for atoms in options.atoms for row in errors(atoms, options.draws)]
+    finally:
+        torch.set_default_dtype(before)
     for row in rows:
         print(row)
     print(write_result("additive_error", {"rows": rows, "draws": options.draws}))
