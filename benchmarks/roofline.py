@@ -22,11 +22,10 @@ from typing import Any, NamedTuple
 
 import torch
 from loop import one_thread
+from near_paths import graphs
 from record import write_result
-from systems import water
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch_geometric.data import Batch, Data
 
 from molflt.encoder import FLTEncoder
 from molflt.nn.block import FLTLayer
@@ -118,13 +117,6 @@ class Products(TorchDispatchMode):
             given = [torch.rand_like(tensor) for tensor in args]
             self.again.append(lambda: func(*given))
         return func(*args, **(kwargs or {}))
-
-
-def graphs(count: int, size: int) -> Data:
-    """Return a batch of drops of water."""
-    z, pos, _ = water(size)
-    one = Data(z=torch.as_tensor(z), pos=torch.as_tensor(pos))
-    return Batch.from_data_list([one] * count)
 
 
 def seconds(run: Callable[[], object]) -> float:

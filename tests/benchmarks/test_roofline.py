@@ -1,5 +1,6 @@
 """What is counted, and that it is what runs."""
 
+import near_paths
 import pytest
 import roofline
 import torch
@@ -37,7 +38,7 @@ def test_counts_of_atoms_are_those_of_the_products_that_run(encoder):
     (layer,) = encoder.layers
     counted = []
     for atoms in (60, 150):
-        geometry = encoder.geometry(roofline.graphs(1, atoms))
+        geometry = encoder.geometry(near_paths.graphs(1, atoms))
         x, vec = roofline.features(encoder, geometry)
         with roofline.streamed(), roofline.Products() as products:
             layer(x, vec, geometry, "linear")
