@@ -211,10 +211,7 @@ def edge_sums(
 ) -> Callable[[], object]:
     """Return what sums over the edges of all atoms."""
     assert geometry.pairs is not None
-    kernel = layer.near.kernel
-    shells, weights = kernel.mixture.shells, kernel.mixture.weights
-    edges = geometry.pairs.edges(len(x), shells, kernel.cutoff, weights)
-    near = NearRows(edges, layer.near.sizes)
+    near = NearRows(layer.near.edges(geometry.pairs, len(x)), layer.near.sizes)
     atoms, vectors = _send_all(layer, x, vec)
     return lambda: near.sums(atoms, vectors, 0, len(x))
 

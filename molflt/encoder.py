@@ -17,6 +17,7 @@ from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
 from molflt.nn.paths import near_path
 from molflt.nn.shells import RadialShells
+from molflt.subsurface import part_of, seen_atoms
 from molflt.typing import (
     Cells,
     GraphIndex,
@@ -65,6 +66,7 @@ class FLTEncoder(nn.Module):
         seed: Seed of the random frequencies and features.
         far_tolerance: Error of the far heads of `masked` where they are not evaluated
             pair by pair, relative to the sum of absolute values.
+        skip_subsurface: Leave out atoms with tag 0, as if they were not there: `seen`.
 
     Raises:
         ValueError: Options that contradict each other.
@@ -98,6 +100,7 @@ class FLTEncoder(nn.Module):
         sampling: Sampling = "sobol",
         seed: int = 0,
         far_tolerance: float = 1e-4,
+        skip_subsurface: bool = False,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -107,6 +110,7 @@ class FLTEncoder(nn.Module):
         }
         self.width, self.cutoff, self.form = width, cutoff, form
         self.vector_width = vector_width if form == "masked" else 0
+        self.skip_subsurface = skip_subsurface
         self.near_shells = RadialShells(near_components, near_band, NEAR_MIN_WIDTH)
         self.far_shells = RadialShells(far_components, far_band, far_min_width)
         if (num_far_heads == 0) if form == "masked" else (spectrum == "free"):
@@ -142,13 +146,26 @@ class FLTEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
+    def seen(self, data: Data) -> Data:
+        """Return a graph or batch of graphs with the atoms that the encoder looks at.
+
+        These are all atoms, unless sub-surface ones are left out.
+
+        Raises:
+            InputError: A graph has no other atoms.
+        """
+        index = seen_atoms(data) if self.skip_subsurface else None
+        return data if index is None else part_of(data, index)
+
     def geometry(self, data: Data, pairs: NeighborPairs | None = None) -> Geometry:
         """Return places, neighbour pairs and padding of a graph or batch of graphs.
 
         Args:
-            data: The graph or batch.
+            data: The graph or batch; of `seen` atoms alone, if `pairs` are given.
             pairs: Its pairs within the cutoff, if they are at hand; None: search.
         """
+        if pairs is None:
+            data = self.seen(data)
         batch, num_graphs = graph_index(data)
         cell, pbc = data.get("cell"), data.get("pbc")
         geometry = Geometry(
@@ -173,6 +190,8 @@ class FLTEncoder(nn.Module):
     ) -> tuple[NodeScalars, NodeVectors | None]:
         """Return scalar features (n, c) and vector features (n, 3, w) or None.
 
+        Of the atoms that are `seen`, where some are left out.
+
         Args:
             z: Atomic numbers (n,); or a PyG `Data` or `Batch` that has all the fields.
             pos: Positions (n, 3) [Å].
@@ -188,6 +207,7 @@ class FLTEncoder(nn.Module):
         else:
             fields = {"z": z, "pos": pos, "batch": batch, "cell": cell, "pbc": pbc}
             data = Data(**{k: v for k, v in fields.items() if v is not None}, tags=tags)
+        data = self.seen(data)
         if geometry is None:
             geometry = self.geometry(data)
         geometry.forget()

@@ -154,22 +154,20 @@ def _pass(
     skin: SkinList | None,
     deformation: Deformation | None,
 ) -> Evaluation:
-    geometry = None
+    geometry, seen = None, model.encoder.seen(data)
     if skin is not None:
-        geometry = model.encoder.geometry(data, skin(data))
-    x, vec = model.encoder(data, geometry=geometry)
+        geometry = model.encoder.geometry(seen, skin(seen))
+    x, vec = model.encoder(seen, geometry=geometry)
     out = Evaluation()
 
     def value(name: str) -> Tensor:
-        return model.physical(name, model.read(x, vec, data, name=name)[name], data)
+        return model.physical(name, model.read(x, vec, seen, name=name)[name], data)
 
     if request.energy is not None:
         energy = value(request.energy)
         out.arrays[request.energy] = _plain(energy)
         if request.shares:
-            readout, sites = model.readout(request.energy), sites_of(data)
-            share = readout.terms(x, vec, sites).double() * readout.std
-            share = share + readout.baseline(sites) + readout.mean / sites.size()
+            share = model.shares(request.energy, x, vec, data)
             out.arrays["energies"] = _plain(share)
         if deformation is not None:
             forces, stress = deformation.derivatives(energy)
@@ -184,36 +182,42 @@ def _pass(
                 out.arrays[name] = _plain(value(name))
                 readout = model.readout(name)
                 if request.vectors and isinstance(readout, DipoleReadout):
-                    vector = readout.vector(x, vec, sites_of(data)).double()
+                    vector = readout.vector(x, vec, sites_of(seen)).double()
                     out.arrays[f"{name}_vector"] = _plain(vector * readout.std)
             except Exception:  # of this target; the others are not to blame
-                found = _one_by_one(model, name, x, vec, data)
+                found = _one_by_one(model, name, x, vec, data, seen)
                 out.arrays[name], out.failures[name] = found
     return out
 
 
 def _one_by_one(
-    model: FLTModel, name: str, x: Tensor, vec: Tensor | None, data: Data
+    model: FLTModel, name: str, x: Tensor, vec: Tensor | None, data: Data, seen: Data
 ) -> tuple[np.ndarray, dict[int, Exception]]:
     """Read a target of each structure alone, as one of them makes all fail."""
-    batch, num_graphs = graph_index(data)
+    batch, num_graphs = graph_index(seen)
     values = np.full(num_graphs, np.nan)
     failures: dict[int, Exception] = {}
     for index in range(num_graphs):
         rows = batch == index
-        fields = {"z": data.z[rows], "pos": data.pos[rows]}
-        if data.get("pbc") is not None:
-            fields["pbc"] = data.pbc[index : index + 1]
-        if data.get("tags") is not None:
-            fields["tags"] = data.tags[rows]
-        alone = Data(**fields)
         part = None if vec is None else vec[rows]
         try:
+            alone = _alone(seen, index)
             normalised = model.read(x[rows], part, alone, name=name)[name]
-            values[index] = model.physical(name, normalised, alone).item()
+            values[index] = model.physical(name, normalised, _alone(data, index)).item()
         except Exception as error:
             failures[index] = error
     return values, failures
+
+
+def _alone(data: Data, index: int) -> Data:
+    """Return what readouts need of one structure."""
+    rows = graph_index(data)[0] == index
+    fields = {"z": data.z[rows], "pos": data.pos[rows]}
+    if data.get("pbc") is not None:
+        fields["pbc"] = data.pbc[index : index + 1]
+    if data.get("tags") is not None:
+        fields["tags"] = data.tags[rows]
+    return Data(**fields)
 
 
 def _combined(found: Sequence[Evaluation]) -> Evaluation:

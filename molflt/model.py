@@ -20,6 +20,7 @@ from molflt.nn.readout_dipole import DipoleReadout
 from molflt.nn.readout_extent import ExtentReadout
 from molflt.nn.readout_polarisability import PolarisabilityReadout
 from molflt.nn.readout_tags import TagReadout
+from molflt.subsurface import seen_atoms
 from molflt.targets import TargetSpec
 
 __all__ = ["FLTEncoder", "FLTModel"]
@@ -97,13 +98,21 @@ class FLTModel(nn.Module):
         Raises:
             InputError: A target is not defined for these structures.
         """
+        data = self.encoder.seen(data)
         x, vec = self.encoder(data, path=path)
         return self.read(x, vec, data, name=name)
 
     def read(
         self, x: Tensor, vec: Tensor | None, data: Data, *, name: str | None = None
     ) -> dict[str, Tensor]:
-        """Return what `normalised` does, from features the encoder gave."""
+        """Return what `normalised` does, from features the encoder gave.
+
+        Args:
+            x: Scalar features.
+            vec: Vector features, or None.
+            data: The atoms they are of, `FLTEncoder.seen`.
+            name: The only target wanted; None: all of them.
+        """
         sites = sites_of(data)
         names = self.readouts if name is None else [name]
         read = {target: self.readout(target)(x, vec, sites) for target in names}
@@ -145,15 +154,42 @@ class FLTModel(nn.Module):
             UsageError: A target is no sum over atoms, as a dipole moment.
         """
         x, vec = self.encoder(data, path=path)
-        sites = sites_of(data)
-        out = {}
-        for target in self.readouts if name is None else [name]:
-            readout = self.readout(target)
-            share = readout.terms(x, vec, sites).double() * readout.std
-            if references:
-                share = share + readout.baseline(sites) + readout.mean / sites.size()
-            out[target] = share
-        return out
+        names = self.readouts if name is None else [name]
+        return {
+            target: self.shares(target, x, vec, data, references=references)
+            for target in names
+        }
+
+    def shares(
+        self,
+        name: str,
+        x: Tensor,
+        vec: Tensor | None,
+        data: Data,
+        *,
+        references: bool = True,
+    ) -> Tensor:
+        """Return what `contributions` does (n,), from features the encoder gave.
+
+        Args:
+            name: The target.
+            x: Scalar features.
+            vec: Vector features, or None.
+            data: All atoms; those that the encoder leaves out have no learned share.
+            references: Whether baselines of the atoms and the mean are included.
+
+        Raises:
+            UsageError: The target is no sum over atoms.
+        """
+        readout, sites = self.readout(name), sites_of(data)
+        seen = self.encoder.seen(data)
+        share = readout.terms(x, vec, sites_of(seen)).double() * readout.std
+        index = seen_atoms(data)
+        if seen is not data and index is not None:
+            share = share.new_zeros(len(data.z)).index_copy(0, index, share)
+        if references:
+            share = share + readout.baseline(sites) + readout.mean / sites.size()
+        return share
 
     def dipole(self, data: Data, name: str, path: Path = "auto") -> Tensor:
         """Return the dipole vector (g, 3) in the unit of target `name`, float64.
@@ -168,6 +204,7 @@ class FLTModel(nn.Module):
         readout = self.readout(name)
         if not isinstance(readout, DipoleReadout):
             raise UsageError(f"Target {name!r} is no dipole moment; it has no vector.")
+        data = self.encoder.seen(data)
         x, vec = self.encoder(data, path=path)
         return readout.vector(x, vec, sites_of(data)).double() * readout.std
 

@@ -159,6 +159,7 @@ class _OwnSites(Sites):
 
 def _own_part(model: FLTModel, data: Data, name: str, group: Any) -> Tensor:
     """Return the own atoms' part of a target, less its offset, over std (1,)."""
+    data = model.encoder.seen(data)
     share, index = share_of(model.encoder, data, group)
     fields = {key: data[key][index] for key in ("z", "pos", "tags") if key in data}
     x, vec = model.encoder(Data(**fields), geometry=share, path="linear")

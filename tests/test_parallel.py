@@ -126,7 +126,8 @@ def result(case, group=None):
         found = parallel.energy_and_forces(
             model, graph, "e0", stress=case.stress, group=group
         )
-        assert torch.equal(energy, found.energy)
+        # torch multiplies otherwise where gradients are wanted: the last digit differs.
+        torch.testing.assert_close(energy, found.energy, rtol=1e-7, atol=1e-9)
         return [*found]
 
 

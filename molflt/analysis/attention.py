@@ -149,11 +149,17 @@ def one_graph(model: FLTModel, graph: Data) -> Data:
     """Return the graph on the model's device.
 
     Raises:
-        UsageError: It is a batch of several structures.
+        UsageError: It is a batch of several structures, or has atoms that the model
+            leaves out, about which there is nothing to say.
     """
     if graph.batch is not None and graph.num_graphs != 1:
         raise UsageError(
             f"The analysis takes one structure; this is a batch of {graph.num_graphs}."
+        )
+    if model.encoder.seen(graph) is not graph:
+        raise UsageError(
+            "This model leaves sub-surface atoms (tag 0) out; analyse "
+            "model.encoder.seen(graph), which has the others."
         )
     return graph.clone().to(next(model.parameters()).device)
 

@@ -103,10 +103,14 @@ class FLTLayer(nn.Module):
     def send(
         self, x: NodeScalars, vec: NodeVectors | None
     ) -> tuple[Tensor, HeadVectors | None]:
-        """Return what atoms send by near heads: numbers (n, ·), vectors (n, 3, ·)."""
+        """Return what atoms send by near heads, as `NearRows` reads it.
+
+        Numbers (n, ·) and vectors (n, 3, ·), or None.
+        """
         heads, moved = self.masked, None
         if heads.vector_in is not None and vec is not None:
-            moved = heads.vector_in(vector_norm(vec))
+            weight = self.near.sizes.packed(heads.vector_in.weight)
+            moved = nn.functional.linear(vector_norm(vec), weight)
         return self.near.packed(self.norm(x)), moved
 
     def receive(

@@ -28,6 +28,13 @@ class PolynomialCutoff(nn.Module):
         x = (r / self.cutoff).clamp(max=1.0)
         return 1 - x**3 * (10 - 15 * x + 6 * x * x)
 
+    def derivatives(self, r: Float[Tensor, " p"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return c(r), c'(r) and c''(r) for distances r [Å]."""
+        x = (r / self.cutoff).clamp(max=1.0)
+        first = -30 * (x * (1 - x)).square() / self.cutoff
+        second = -60 * x * (1 - x) * (1 - 2 * x) / self.cutoff**2
+        return self(r), first, second
+
 
 class CosineCutoff(nn.Module):
     r"""Behler's cutoff c(r) = (1 + cos(pi r / cutoff)) / 2, zero beyond.
@@ -48,6 +55,13 @@ class CosineCutoff(nn.Module):
         """Return c(r) for distances r [Å]."""
         inside = (r / self.cutoff).clamp(max=1.0)
         return 0.5 * (1 + torch.cos(math.pi * inside))
+
+    def derivatives(self, r: Float[Tensor, " p"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return c(r), c'(r) and c''(r) for distances r [Å], those from inside."""
+        rate = math.pi / self.cutoff
+        phase = rate * r.clamp(max=self.cutoff)
+        first, second = -0.5 * rate * phase.sin(), -0.5 * rate**2 * phase.cos()
+        return self(r), first, second
 
 
 Cutoff = PolynomialCutoff | CosineCutoff

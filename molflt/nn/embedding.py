@@ -8,6 +8,7 @@ from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.filter_rows import filter_sums
 from molflt.nn.geometry import Geometry
 from molflt.nn.paths import can_stream, near_path
+from molflt.nn.rows import compiled
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.typing import NodeScalars, Species
@@ -68,8 +69,7 @@ class AtomEmbedding(nn.Module):
         """Return the sum over neighbours (n, c)."""
         pairs = geometry.pairs
         assert pairs is not None
-        streamed = near_path("linear", geometry, self.training) == "streamed"
-        if streamed and can_stream(self.filter.weight):
+        if self._in_rows(geometry):
             edges = pairs.edges(len(z), self.shells, self.cutoff, self.filter.weight)
             return filter_sums(self.neighbour(z), edges)
         components = pairs.cached(self.shells) * self.cutoff(pairs.r)  # (t, p)
@@ -81,6 +81,17 @@ class AtomEmbedding(nn.Module):
         summed = segment_sum(rows, slot, len(z) * len(kinds))
         filters = self.filter(summed).unflatten(0, (len(z), len(kinds)))
         return (filters * self.neighbour(kinds)).sum(dim=1)
+
+    def _in_rows(self, geometry: Geometry) -> bool:
+        """Whether the sum runs over rows of edges: large systems, or compiled."""
+        weight = self.filter.weight
+        if not can_stream(weight):
+            return False
+        if near_path("linear", geometry, self.training) == "streamed":
+            return True
+        dense = near_path("auto", geometry, self.training) == "dense"
+        width = len(weight)
+        return not dense and compiled(weight, "filter", CHANNELS=width) is not None
 
 
 def _keep_tags_forgotten(embedding: AtomEmbedding, keys: object) -> None:

@@ -12,8 +12,10 @@ from molflt.nn.cutoff import Cutoff
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import HeadProjection, Messages, Path
 from molflt.nn.near_rows import HeadSizes
+from molflt.nn.near_sums import near_sums
 from molflt.nn.pairs import Pairs
-from molflt.nn.paths import near_path
+from molflt.nn.paths import can_stream, near_path
+from molflt.nn.rows import Edges
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import RadialGaussianMixture
@@ -147,8 +149,11 @@ class NearAttention(nn.Module):
             path: "dense": batched matrix products on padded graphs; "linear": sums over
                 pairs; "auto": the cheaper one. The same function.
         """
-        dense = near_path(path, geometry, self.training) == "dense"
-        run = self._dense if dense else self._linear
+        run = self._linear
+        if near_path(path, geometry, self.training) == "dense":
+            run = self._dense
+        elif can_stream(x) and self.sizes.compiled(x) is not None:
+            run = self._sums
         return self.contracted(*run(x, vec, geometry))
 
     def contracted(
@@ -164,28 +169,47 @@ class NearAttention(nn.Module):
         return Messages(scalars, vectors, (first * second).sum(dim=1))
 
     def packed(self, x: NodeScalars) -> Float[Tensor, "n f"]:
-        """Return phi(q) / (2 query_width), phi(k) and values side by side in one array.
+        """Return phi(q) / (2 query_width), phi(k) and values as `NearRows` reads them.
 
-        Of q and k, heads are the fastest axis: products of all heads at once need no
-        sums across a register. `NearRows` reads this.
+        They stand side by side in one array, heads are the fastest axis.
         """
-        h, query = self.num_heads, self.sizes.query
-        both = torch.arange(2 * h * query, device=x.device)
-        both = both.view(2, h, query).transpose(1, 2).flatten()
+        sizes = self.sizes
+        widths = [
+            size * sizes.heads for size in (sizes.query, sizes.query, *self.widths)
+        ]
         weight, bias = (
-            torch.cat([part[both], part[2 * h * query :]])
-            for part in (self.project.weight, self.project.bias)
+            torch.cat([sizes.packed(part) for part in whole.split(widths)])
+            for whole in (self.project.weight, self.project.bias)
         )
-        rest = sum(self.project.sizes[1:])
-        raw, values = nn.functional.linear(x, weight, bias).split(
-            [2 * h * query, rest], dim=1
+        out = nn.functional.linear(x, weight, bias)
+        q, k, values = out.tensor_split(
+            [sizes.filled * sizes.query, 2 * sizes.filled * sizes.query], dim=1
         )
-        q, k = nn.functional.softplus(raw).chunk(2, dim=1)
-        return torch.cat([q * self.project.scale, k, values], dim=1)
+        phi = nn.functional.softplus
+        return torch.cat([phi(q) * self.project.scale, phi(k), values], dim=1)
+
+    def edges(self, pairs: Pairs, num_atoms: int) -> Edges:
+        """Return rows of edges with all K_hl as `NearRows` reads them."""
+        kernel = self.kernel
+        weights = kernel.mixture.weights.split(self.num_heads)
+        weights = torch.cat([self.sizes.packed(part) for part in weights])
+        return pairs.edges(num_atoms, kernel.mixture.shells, kernel.cutoff, weights)
+
+    def _sums(
+        self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Sum over rows of edges, compiled."""
+        assert geometry.pairs is not None
+        if vec is not None:
+            # (n, 3, h e) -> (n, 3, e h'), heads fastest and filled up
+            vec = self.sizes.packed(vec.movedim(2, 0)).movedim(0, 2)
+        edges = self.edges(geometry.pairs, len(x))
+        return self._parts(list(near_sums(self.packed(x), vec, edges, self.sizes)))
 
     def _linear(
         self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Sum over pairs by operations of torch, in any precision."""
         pairs = geometry.pairs
         assert pairs is not None
         q, k, *values = self.project.split(x)

@@ -1,4 +1,9 @@
-"""Sums of near heads over rows of edges, and their gradients."""
+"""Sums of near heads over rows of edges, and their gradients.
+
+Here heads are the fastest axis of what atoms send, and there may be more of them than
+the attention has: as many as fill the processor's registers. Those that are added have
+values and kernels of zero.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +14,7 @@ from torch import Tensor
 
 from molflt.nn.angular import COMPONENTS, directions
 from molflt.nn.kernels.build import over_rows
-from molflt.nn.rows import Edges, TableGradient
+from molflt.nn.rows import Edges, Functions, TableGradient, compiled
 from molflt.nn.spectrum import distance
 from molflt.nn.table import evaluate
 
@@ -29,29 +34,53 @@ class HeadSizes(NamedTuple):
         return [size for size in self[2:] if size]
 
     @property
+    def filled(self) -> int:
+        """Heads with those that are added: a power of two, or a multiple of 8."""
+        if self.heads > 8:
+            return -(-self.heads // 8) * 8
+        return 1 << (self.heads - 1).bit_length()
+
+    @property
     def width(self) -> int:
         """Numbers an atom has: q, k and all values of all heads."""
-        return self.heads * (2 * self.query + sum(self.values))
+        return self.filled * (2 * self.query + sum(self.values))
+
+    def compiled(self, like: Tensor) -> Functions | None:
+        """Return the compiled loops for heads of these sizes; None without them."""
+        named = {name.upper(): size for name, size in self._asdict().items()}
+        named |= {"HEADS": self.filled, "WRITTEN": self.heads}
+        return compiled(like, "near", **named)
+
+    def packed(self, rows: Tensor) -> Tensor:
+        """Return rows (heads, size, ...) as (size, filled, ...), those added zero.
+
+        First axes are flattened, as in weights of a linear map.
+        """
+        rows = rows.unflatten(0, (self.heads, -1))
+        missing = self.filled - self.heads
+        if missing:
+            rows = torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
+        return rows.transpose(0, 1).flatten(0, 1)
 
 
 Atoms = Float[Tensor, "n f"]
-"""q (query, heads), k (query, heads), v (heads, ·), v' and v'' side by side."""
+"""q (query, heads), k (query, heads), v (·, heads), v' and v'' side by side."""
 
 Vectors = Float[Tensor, "n 3 u"]
+"""Values V (n, 3, · heads), heads fastest."""
 
 
 class NearRows:
     """Sums of near heads along rows: scalars, vectors and matrices of `NearAttention`.
 
     Args:
-        edges: Edges with the table of all K_hl, heads fastest.
+        edges: Edges with the table of all K_hl (l, filled heads), heads fastest.
         sizes: Sizes of the heads.
     """
 
     def __init__(self, edges: Edges, sizes: HeadSizes) -> None:
         self.edges, self.sizes = edges, sizes
-        named = {name.upper(): size for name, size in sizes._asdict().items()}
-        self._compiled = edges.compiled("near", **named)
+        self._compiled = sizes.compiled(edges.delta)
 
     def sums(
         self, atoms: Atoms, vectors: Vectors | None, begin: int, end: int
@@ -76,15 +105,30 @@ class NearRows:
 
     def empty(self, rows: int, like: Tensor) -> list[Tensor]:
         """Return arrays for what `rows` rows receive."""
-        h = self.sizes.heads
-        shapes: list[tuple[int, ...]] = [(rows, h * self.sizes.scalars)]
-        shapes += [
-            (rows, components, h * size)
-            for components, size in zip(
-                COMPONENTS[1:], self.sizes.values[1:], strict=False
-            )
-        ]
-        return [like.new_empty(shape) for shape in shapes]
+        return [like.new_empty(shape) for shape in self._shapes(rows, self.sizes.heads)]
+
+    def packed_gradients(self, rows: int, like: Tensor) -> list[Tensor]:
+        """Return zeros for gradients of what `rows` rows receive, to be `put` there."""
+        shapes = self._shapes(rows, self.sizes.filled)
+        return [like.new_zeros(shape) for shape in shapes]
+
+    def put(self, target: Sequence[Tensor], grads: Sequence[Tensor]) -> None:
+        """Write gradients of sums of some rows where `gradients` reads them.
+
+        Args:
+            target: These rows of `packed_gradients`.
+            grads: Gradients by what `sums` returned for these rows.
+        """
+        h, filled = self.sizes.heads, self.sizes.filled
+        for place, grad in zip(target, grads, strict=True):
+            heads_last = grad.unflatten(-1, (h, -1)).transpose(-1, -2)
+            place.unflatten(-1, (-1, filled))[..., :h] = heads_last
+
+    def _shapes(self, rows: int, heads: int) -> list[tuple[int, ...]]:
+        sizes = self.sizes.values
+        shapes: list[tuple[int, ...]] = [(rows, heads * sizes[0])]
+        parts = zip(COMPONENTS[1:], sizes[1:], strict=False)
+        return shapes + [(rows, components, heads * size) for components, size in parts]
 
     def gradients(
         self,
@@ -93,7 +137,7 @@ class NearRows:
         grads: Sequence[Tensor],
         begin: int,
         end: int,
-        grad_delta: Float[Tensor, "p 3"],
+        grad_delta: Float[Tensor, "p 3"] | None,
         table: TableGradient | None,
     ) -> tuple[Float[Tensor, "r f"], Float[Tensor, "r 3 u"] | None]:
         """Return gradients of the numbers and vectors of rows begin to end.
@@ -101,10 +145,11 @@ class NearRows:
         Args:
             atoms: Numbers of all atoms.
             vectors: Vector values V of all atoms.
-            grads: Gradients of all sums of all atoms.
+            grads: Gradients of all sums of all atoms, as `put` writes them.
             begin: First row.
             end: Row after the last.
             grad_delta: Takes the gradients of displacements; each pair is written once.
+                None: they are not wanted.
             table: Takes what the rows add to the gradient of the table, or None.
         """
         if self._compiled is None:
@@ -163,7 +208,7 @@ class NearRows:
         grads: Sequence[Tensor],
         begin: int,
         end: int,
-        grad_delta: Float[Tensor, "p 3"],
+        grad_delta: Float[Tensor, "p 3"] | None,
         table: TableGradient | None,
     ) -> tuple[Float[Tensor, "r f"], Float[Tensor, "r 3 u"] | None]:
         """Differentiate the messages to these rows and those from them.
@@ -186,16 +231,25 @@ class NearRows:
             # The other numbers of these atoms (k and v to them, q from them) are not
             # theirs to count: those edges are met again in the other atom's row.
             total = delta.new_zeros(())
-            for grad, one, two in zip(grads, to, away, strict=True):
+            for grad, one, two in zip(self._unpacked(grads), to, away, strict=True):
                 total = total + (grad[begin:end][here] * one).sum()
                 total = total + (grad[there] * two).sum()
             wanted = [own, delta, knots] + ([] if mine is None else [mine])
             found = torch.autograd.grad(total, wanted, materialize_grads=True)
-        along = part.sign > 0
-        grad_delta[part.pair[along]] = found[1][along]
+        if grad_delta is not None:
+            along = part.sign > 0
+            grad_delta[part.pair[along]] = found[1][along]
         if table is not None:
             table.total += found[2] / 2  # each edge is met in two rows
         return found[0], (None if mine is None else found[3])
+
+    def _unpacked(self, grads: Sequence[Tensor]) -> list[Tensor]:
+        """Return gradients as `sums` returns sums: what `put` was given."""
+        h, filled = self.sizes.heads, self.sizes.filled
+        return [
+            grad.unflatten(-1, (-1, filled))[..., :h].transpose(-1, -2).flatten(-2)
+            for grad in grads
+        ]
 
     def _messages(
         self,
@@ -206,22 +260,27 @@ class NearRows:
         kernels: Float[Tensor, "e k"],
     ) -> list[Tensor]:
         """Return the message of each edge: scalars, vectors and matrices."""
-        h, query = self.sizes.heads, self.sizes.query
-        widths = [h * query, h * query, *(h * size for size in self.sizes.values)]
-        q = receiver[:, : h * query].unflatten(1, (query, h))
-        _, k, *values = sender.split(widths, dim=1)
-        weight = (q * k.unflatten(1, (query, h))).sum(1)  # (e, h)
-        radials = (kernels.unflatten(1, (-1, h)) * weight.unsqueeze(1)).unbind(1)
+        h, query, all_heads = self.sizes.heads, self.sizes.query, self.sizes.filled
+        widths = [size * all_heads for size in (query, query, *self.sizes.values)]
+        q, *_ = receiver.split(widths, dim=1)
+        q, _, k, *values = (
+            part.unflatten(1, (-1, all_heads))[..., :h]
+            for part in (q, *sender.split(widths, dim=1))
+        )
+        weight = (q * k).sum(1)  # (e, h)
+        kernels = kernels.unflatten(1, (-1, all_heads))[..., :h]
+        radials = (kernels * weight.unsqueeze(1)).unbind(1)
         angles = directions(delta, distance(delta), len(values) - 1)
         out = []
         for order, (radial, angle, value) in enumerate(
             zip(radials, angles, values, strict=True)
         ):
-            message = radial.unsqueeze(2) * value.unflatten(1, (h, -1))
-            message = angle.T.unsqueeze(2) * message.flatten(1).unsqueeze(1)
+            message = (radial.unsqueeze(1) * value).transpose(1, 2).flatten(1)
+            message = angle.T.unsqueeze(2) * message.unsqueeze(1)
             if order == 1 and vectors is not None:
-                moved = radials[0].view(-1, 1, h, 1) * vectors.unflatten(2, (h, -1))
-                message = message + moved.flatten(2)
+                given = vectors.unflatten(2, (-1, all_heads))[..., :h]
+                moved = radials[0].view(-1, 1, 1, h) * given
+                message = message + moved.transpose(2, 3).flatten(2)
             out.append(message.squeeze(1) if order == 0 else message)
         return out
 

@@ -3,8 +3,8 @@
 | path | work | when |
 |---|---|---|
 | dense | batched matrix products over all pairs of slots | small graphs |
-| linear | sums over neighbour pairs, all at once | larger graphs |
-| streamed | the same, some rows of edges at a time | large systems |
+| linear | sums over neighbours, all at once | larger graphs |
+| streamed | the same, block by block, nothing kept for gradients | large systems |
 """
 
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ class Costs:
     Args:
         dense_slot: Each pair of slots of the padded graphs, on the dense path.
         linear_edge: Each edge (both directions count), on the linear path.
-        streamed_edge: Each edge on the streamed path.
-        stream_edges: Number of edges from which on edges are streamed.
-        stream_twice: This times as many where derivatives by positions are to be
-            differentiated themselves: the streamed path computes more of them anew, but
-            holds less.
+        linear_once: Tables of the kernels, a layer's share of them.
+        twice_edge: The same where derivatives by positions are to be differentiated
+            themselves, which takes operations of torch.
+        stream_edges: Number of edges from which on layers are streamed: what the linear
+            path keeps for gradients, some 20 kB for each atom and layer, becomes much.
     """
 
     dense_slot: float = 300.0
-    linear_edge: float = 4500.0
-    streamed_edge: float = 1800.0
-    stream_edges: int = 12_000
-    stream_twice: float = 4.0
+    linear_edge: float = 220.0
+    linear_once: float = 1e6
+    twice_edge: float = 5500.0
+    stream_edges: int = 1_000_000
 
 
 COSTS = Costs()
@@ -60,13 +60,13 @@ def near_path(path: Path, geometry: Geometry, training: bool = False) -> NearPat
     """
     pairs = geometry.pairs
     num_edges = 0 if pairs is None else 2 * pairs.num_real
-    twice = COSTS.stream_twice if training and geometry.has_gradients else 1.0
-    streamed = num_edges >= COSTS.stream_edges * twice
-    edge = COSTS.streamed_edge if streamed else COSTS.linear_edge
+    twice = training and geometry.has_gradients
+    edge = COSTS.twice_edge if twice else COSTS.linear_edge
     slots = geometry.num_graphs * geometry.size**2
-    if is_dense(path, slots, int(edge * num_edges / COSTS.dense_slot)):
+    limit = (edge * num_edges + COSTS.linear_once) / COSTS.dense_slot
+    if is_dense(path, slots, int(limit)):
         return "dense"
-    return "streamed" if streamed else "linear"
+    return "streamed" if num_edges >= COSTS.stream_edges else "linear"
 
 
 def can_stream(values: Tensor) -> bool:

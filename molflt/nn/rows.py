@@ -20,6 +20,10 @@ from molflt.nn.table import Table
 TORCH_EDGES = 2**15  # edges whose messages torch holds at once
 
 
+Functions = Callable[[str], Callable[..., None]]
+"""Compiled functions by name."""
+
+
 class Rows(NamedTuple):
     """What each atom receives, atom by atom.
 
@@ -62,6 +66,20 @@ def sorted_rows(
     return Rows(start, sender.int(), order.int())
 
 
+def compiled(like: Tensor, name: str, **sizes: int) -> Functions | None:
+    """Return the compiled loops of a file for such numbers; None without them.
+
+    Args:
+        like: Numbers of the type and on the device that are meant.
+        name: The file, `molflt.nn.kernels`.
+        sizes: Its macros.
+    """
+    if like.device.type != "cpu":
+        return None
+    library = load(name, like.dtype, **sizes)
+    return None if library is None else library.function
+
+
 class Edges(NamedTuple):
     """Rows with displacements, and radial functions of their lengths.
 
@@ -83,14 +101,9 @@ class Edges(NamedTuple):
         intervals = len(self.table) - 1
         return (*self.rows, self.delta, self.table, intervals, real(self.cutoff))
 
-    def compiled(
-        self, name: str, **sizes: int
-    ) -> Callable[[str], Callable[..., None]] | None:
+    def compiled(self, name: str, **sizes: int) -> Functions | None:
         """Return the compiled loops for these edges by name; None without them."""
-        if self.delta.device.type != "cpu":
-            return None
-        library = load(name, self.delta.dtype, **sizes)
-        return None if library is None else library.function
+        return compiled(self.delta, name, **sizes)
 
     def part(self, begin: int, end: int) -> "Part":
         """Return the edges of rows begin to end as arrays."""

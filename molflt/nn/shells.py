@@ -6,6 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+Derivatives = tuple[Tensor, Tensor, Tensor]
+"""A function of distance, its first and its second derivative."""
+
 
 def sinc(x: Tensor) -> Tensor:
     """Return sin(x)/x with finite derivatives of every order used at x = 0."""
@@ -141,6 +144,25 @@ class RadialShells(nn.Module):
         decay = torch.exp(-0.5 * rate * r.square())
         phase = wave * r
         return decay * (wave.square() * sinc_slope(phase) - rate * sinc(phase))
+
+    def derivatives(self, r: Float[Tensor, " p"]) -> Derivatives:
+        """Return phi_t(r), phi_t'(r) and phi_t''(r) for distances r [Å].
+
+        With s = sinc(x): s' = x sinc'(x)/x and s'' = -s - 2 sinc'(x)/x.
+        """
+        wave = (2 * math.pi * self.radii).to(r.dtype).unsqueeze(1)
+        rate = (4 * math.pi**2 * self.widths.square()).to(r.dtype).unsqueeze(1)
+        decay = torch.exp(-0.5 * rate * r.square())
+        phase = wave * r
+        value, per_phase = sinc(phase), sinc_slope(phase)
+        first = wave * phase * per_phase
+        second = -wave.square() * (value + 2 * per_phase)
+        fall = -rate * r
+        return (
+            decay * value,
+            decay * (first + fall * value),
+            decay * (second + 2 * fall * first + (fall.square() - rate) * value),
+        )
 
     def density(self, q: Float[Tensor, "*s"]) -> Float[Tensor, " t *s"]:
         """Return g_t(q) [Å^3] for frequencies q = |xi| [cycles/Å]."""

@@ -43,9 +43,7 @@ def stream_layer(
     """
     heads = layer.masked
     assert geometry.pairs is not None
-    kernel = layer.near.kernel
-    mixture = kernel.mixture
-    edges = geometry.pairs.edges(len(x), mixture.shells, kernel.cutoff, mixture.weights)
+    edges = layer.near.edges(geometry.pairs, len(x))
     far: tuple[Tensor | None, ...] = (None, None)
     if heads.far is not None:
         far = tuple(heads.far(layer.norm(x), geometry, path))
@@ -151,7 +149,7 @@ def _once(
     given = [x, vec, far_scalars, far_vectors]
     found = [None if t is None else torch.empty_like(t) for t in given]
     atoms, vectors = _send_all(layer, x, vec)
-    grad_sums = near.empty(len(x), x)
+    grad_sums = near.packed_gradients(len(x), x)
     for own in _blocks(len(x)):
         sums = near.sums(atoms, vectors, own.start, own.stop)
         leaves = [None if t is None else leaf(t) for t in _rows_of(given, own)]
@@ -159,10 +157,11 @@ def _once(
         with torch.enable_grad():
             out = layer.receive(parts, *leaves)
         slopes = learned.differentiate(out, _rows_of(grads, own), [*leaves, *parts])
-        for target, value in zip([*found, *grad_sums], slopes, strict=True):
+        for target, value in zip(found, slopes[: len(found)], strict=True):
             if target is not None:
                 target[own] = value
-    moved = torch.zeros_like(delta)
+        near.put([part[own] for part in grad_sums], slopes[len(found) :])
+    moved = torch.zeros_like(delta) if delta.requires_grad else None
     knots = TableGradient(table) if table.requires_grad else None
     for own in _blocks(len(x)):
         sent = near.gradients(

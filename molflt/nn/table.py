@@ -1,7 +1,6 @@
 """Radial functions as splines: values, slopes and curvatures at equidistant knots."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -30,44 +29,34 @@ def num_intervals(band: float, cutoff: float, tolerance: float) -> int:
     return math.ceil(cutoff * rate / (46080 * tolerance) ** (1 / 6))
 
 
-def tabulate(
-    function: Callable[[Tensor], Tensor],
-    cutoff: float,
-    intervals: int,
-    device: torch.device | None = None,
-) -> Table:
-    """Return a function's f, h f' and h^2 f'' at the knots, in float64.
-
-    Differentiable by the parameters of the function.
+def spline(values: Tensor, slopes: Tensor, curvatures: Tensor, spacing: float) -> Table:
+    """Return the table of functions given at equidistant knots.
 
     Args:
-        function: Maps distances (k,) to values (f, k), zero from the cutoff on.
-        cutoff: Last knot [Å].
-        intervals: Number of intervals of length h.
-        device: Where the table is.
+        values: f at the knots (f, knots).
+        slopes: f' (f, knots).
+        curvatures: f'' (f, knots).
+        spacing: Distance h of the knots.
     """
-    r = torch.linspace(0, cutoff, intervals + 1, dtype=torch.float64, device=device)
-    ones = torch.ones_like(r)
-
-    def slope(at: Tensor) -> Tensor:
-        return torch.func.jvp(function, (at,), (ones,))[1]
-
-    h = cutoff / intervals
-    second, third, *_ = torch.func.jvp(slope, (r,), (ones,))
-    return torch.stack([function(r), h * second, h * h * third]).permute(2, 0, 1)
+    scaled = [values, spacing * slopes, spacing**2 * curvatures]
+    return torch.stack(scaled).permute(2, 0, 1)
 
 
 def shell_table(shells: RadialShells, cutoff: Cutoff, dtype: torch.dtype) -> Table:
-    """Return the table of c(r) phi_t(r), as fine as numbers of type `dtype` deserve."""
-    parameters = {name: p.double() for name, p in shells.named_parameters()}
+    """Return the table of c(r) phi_t(r), as fine as numbers of type `dtype` deserve.
 
-    def function(r: Tensor) -> Tensor:
-        return torch.func.functional_call(shells, parameters, (r,)) * cutoff(r)
-
+    It is computed in float64, and differentiable by the parameters of the shells.
+    """
     intervals = num_intervals(shells.band, cutoff.cutoff, TOLERANCE[dtype])
-    return tabulate(
-        function, cutoff.cutoff, intervals, next(shells.parameters()).device
+    r = torch.linspace(
+        *(0, cutoff.cutoff, intervals + 1),
+        dtype=torch.float64,
+        device=shells.radii.device,
     )
+    f, f1, f2 = shells.derivatives(r)
+    c, c1, c2 = cutoff.derivatives(r)
+    slopes, curvatures = f1 * c + f * c1, f2 * c + 2 * f1 * c1 + f * c2
+    return spline(f * c, slopes, curvatures, cutoff.cutoff / intervals)
 
 
 def evaluate(

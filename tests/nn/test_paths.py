@@ -28,35 +28,37 @@ def test_small_graphs_are_dense_and_large_ones_are_not():
     assert near_path("auto", large) in ("linear", "streamed")
 
 
-def test_training_on_forces_streams_later(costs):
-    """There the streamed path would compute much anew, for second derivatives."""
+def test_training_on_forces_stays_dense_longer(costs):
+    """There the linear path needs arrays of all edges, for second derivatives."""
     geometry, _ = make_geometry([molecule("C6H6"), molecule("H2O")])
-    costs.dense_slot, costs.stream_edges = 1e9, 2 * len(geometry.pairs.first)
-    assert near_path("auto", geometry, training=True) == "streamed"
-    geometry.has_gradients = True
+    costs.dense_slot, costs.linear_edge, costs.linear_once = 1.0, 0.0, 0.0
     assert near_path("auto", geometry, training=True) == "linear"
-    assert near_path("auto", geometry) == "streamed"
-    costs.stream_twice = 1.0
-    assert near_path("auto", geometry, training=True) == "streamed"
+    geometry.has_gradients = True
+    assert near_path("auto", geometry, training=True) == "dense"
+    assert near_path("auto", geometry) == "linear"
+    costs.twice_edge = 0.0
+    assert near_path("auto", geometry, training=True) == "linear"
 
 
 def test_the_boundary_is_where_costs_are_equal(costs):
     geometry, _ = make_geometry([molecule("C6H6"), molecule("H2O")])
     edges, slots = 2 * len(geometry.pairs.first), 2 * 12**2
-    costs.dense_slot, costs.linear_edge = 1.0, slots / edges
+    costs.dense_slot, costs.linear_edge, costs.linear_once = 1.0, slots / edges, 0.0
     assert near_path("auto", geometry) == "dense"
-    costs.linear_edge *= 0.99
+    costs.linear_edge *= 0.9
     assert near_path("auto", geometry) == "linear"
+    costs.linear_once = 0.1 * slots + 0.5
+    assert near_path("auto", geometry) == "dense"
+    costs.linear_once = 0.0
     assert near_path("dense", geometry) == "dense"
     costs.stream_edges = edges
     assert near_path("linear", geometry) == "streamed"
-    costs.streamed_edge = costs.dense_slot * slots / edges
-    assert near_path("auto", geometry) == "dense"
 
 
 def test_padding_does_not_move_the_boundary(costs):
     geometry, _ = make_geometry([molecule("C6H6"), molecule("CH3CH2OH")])
-    costs.dense_slot, costs.linear_edge = 1.0, 288 / (2 * len(geometry.pairs.first))
+    edge = 288 / (2 * len(geometry.pairs.first))
+    costs.dense_slot, costs.linear_edge, costs.linear_once = 1.0, edge, 0.0
     assert near_path("auto", geometry) == "dense"
     assert near_path("auto", geometry.in_slots()) == "dense"
     costs.linear_edge *= 0.99
@@ -70,7 +72,7 @@ def test_both_sides_of_every_boundary_agree(structures, costs):
     geometry, pos = make_geometry(structures, cutoff=5.0)
     z = torch.tensor([n for atoms in structures for n in atoms.numbers])
     found = []
-    for dense_slot, stream_edges in ((0.0001, 10**9), (1e9, 10**9), (1e9, 0)):
+    for dense_slot, stream_edges in ((0.0001, 10**9), (1e12, 10**9), (1e12, 0)):
         costs.dense_slot, costs.stream_edges = dense_slot, stream_edges
         found.append(
             (

@@ -1,4 +1,9 @@
-"""Streamed layers and embedding: the same function and derivatives of any order."""
+"""Streamed and linear layers and embedding, compiled or not: one function.
+
+What they are compared with is made of torch's operations on arrays of all edges.
+"""
+
+import os
 
 import pytest
 import torch
@@ -59,12 +64,17 @@ class Network(torch.nn.Module):
         if attention.vector_width:
             self.vec = torch.randn(len(self.z), 3, 4, requires_grad=True)
 
-    def run(self, monkeypatch, streamed):
-        limit = 0 if streamed else 10**12
-        monkeypatch.setattr(paths.COSTS, "stream_edges", limit)
-        geometry, _ = make_geometry(self.structures, pos=self.pos)
-        x = self.embedding(self.z, torch.zeros_like(self.z), geometry)
-        return x, *self.layer(x, self.vec, geometry, "linear")
+    def run(self, monkeypatch, how):
+        """Evaluate: "streamed", "linear" or "arrays"."""
+        limit = 0 if how == "streamed" else 10**12
+        with monkeypatch.context() as patch:
+            patch.setattr(paths.COSTS, "stream_edges", limit)
+            patch.setattr(paths.COSTS, "dense_slot", 1e12)  # the embedding's, too
+            if how == "arrays":
+                patch.setenv("MOLFLT_KERNELS", "0")
+            geometry, _ = make_geometry(self.structures, pos=self.pos)
+            x = self.embedding(self.z, torch.zeros_like(self.z), geometry)
+            return x, *self.layer(x, self.vec, geometry, "linear")
 
     @property
     def inputs(self):
@@ -72,26 +82,46 @@ class Network(torch.nn.Module):
         return [self.pos, *vectors, *self.parameters()]
 
 
+def names(tensor):
+    """Names of all functions in a graph."""
+    found, waiting = set(), [tensor.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            waiting += [parent for parent, _ in node.next_functions]
+    return {type(node).__name__ for node in found}
+
+
+@pytest.mark.parametrize("near_heads", [1, 2, 3])  # some are added, to fill registers
 @pytest.mark.parametrize("kind", KINDS)
-def test_streamed_equals_linear_in_value_and_gradient(
-    structures, kind, backend, monkeypatch
+def test_all_are_the_same_in_value_and_gradient(
+    structures, kind, near_heads, backend, monkeypatch
 ):
-    network = Network(structures, KINDS[kind])
-    streamed = network.run(monkeypatch, True)
-    assert "Stream" in type(streamed[1].grad_fn).__name__
-    linear = network.run(monkeypatch, False)
-    for one, two in zip(streamed, linear, strict=True):
-        if one is not None:
-            torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
-    assert_same_gradients(streamed, linear, network.inputs)
+    network = Network(structures, KINDS[kind], near_heads)
+    expected = network.run(monkeypatch, "arrays")
+    assert not {"_StreamBackward", "_NearSumsBackward"} & names(expected[1])
+    for how in ("streamed", "linear"):
+        found = network.run(monkeypatch, how)
+        if how == "streamed":
+            assert "_StreamBackward" in names(found[1])
+        else:
+            compiled = os.environ["MOLFLT_KERNELS"] == "1"
+            assert ("_NearSumsBackward" in names(found[1])) == compiled
+        for one, two in zip(found, expected, strict=True):
+            if one is not None:
+                torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-11)
+        assert_same_gradients(found, expected, network.inputs)
 
 
-def test_streamed_equals_linear_in_second_derivatives(structures, monkeypatch):
+@pytest.mark.parametrize("how", ["streamed", "linear"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_second_derivatives(structures, kind, how, backend, monkeypatch):
     """Training on forces differentiates the gradient by positions."""
-    network = Network(structures, KINDS["matrices and far heads"])
+    network = Network(structures, KINDS[kind])
     slopes = []
-    for streamed in (True, False):
-        out = network.run(monkeypatch, streamed)
+    for each in (how, "arrays"):
+        out = network.run(monkeypatch, each)
         total = sum(part.square().sum() for part in out if part is not None)
         (slope,) = torch.autograd.grad(total, network.pos, create_graph=True)
         slopes.append((slope,))
@@ -99,12 +129,13 @@ def test_streamed_equals_linear_in_second_derivatives(structures, monkeypatch):
     assert_same_gradients(*slopes, network.inputs, rtol=1e-8, atol=1e-8)
 
 
-def test_gradient_is_that_of_finite_differences(structures, backend, monkeypatch):
+@pytest.mark.parametrize("how", ["streamed", "linear"])
+def test_gradient_is_that_of_finite_differences(structures, how, backend, monkeypatch):
     network = Network(structures, KINDS["matrices and far heads"])
 
     def energy(pos, *_):
         network.pos = pos
-        return sum(part.square().sum() for part in network.run(monkeypatch, True))
+        return sum(part.square().sum() for part in network.run(monkeypatch, how))
 
     assert torch.autograd.gradcheck(energy, (network.pos,), fast_mode=True)
 
@@ -113,12 +144,12 @@ def test_threads_share_nothing_they_write(structures, monkeypatch):
     """Rows in blocks of one on several threads: the same numbers, gradients too."""
     network = Network(structures, KINDS["matrices and far heads"])
     torch.set_num_threads(1)
-    alone = network.run(monkeypatch, True)
+    alone = network.run(monkeypatch, "streamed")
     gradients = []
     for threads in (1, 3):
         torch.set_num_threads(threads)
         monkeypatch.setattr("molflt.nn.kernels.build.ROWS", 1)
-        out = network.run(monkeypatch, True)
+        out = network.run(monkeypatch, "streamed")
         for one, two in zip(alone, out, strict=True):
             torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-13)
         total = sum(part.square().sum() for part in out)
@@ -133,8 +164,8 @@ def test_float32_agrees_with_linear_to_1e_5(structures, backend, monkeypatch):
     network.pos = network.pos.detach().float()
     network.vec = network.vec.detach().float()
     with torch.no_grad():
-        streamed = network.run(monkeypatch, True)
-        linear = network.run(monkeypatch, False)
+        streamed = network.run(monkeypatch, "streamed")
+        linear = network.run(monkeypatch, "arrays")
     for one, two in zip(streamed, linear, strict=True):
         error = (one - two).abs().max() / two.abs().max()
         assert error < 1e-5
@@ -163,12 +194,12 @@ def test_no_array_of_pairs_times_channels(forces, backend, monkeypatch):
     num_pairs = 9 * len(crystal)  # 18 neighbours each, within 4 Å
     numbers = network.layer.masked.near.sizes.width * len(crystal)
     with torch.set_grad_enabled(forces), Largest() as streamed:
-        out = network.run(monkeypatch, True)
+        out = network.run(monkeypatch, "streamed")
         if forces:
             sum(part.square().sum() for part in out).backward()
     assert num_pairs <= streamed.size <= max(3 * num_pairs, numbers)
     with torch.no_grad(), Largest() as linear:
-        network.run(monkeypatch, False)
+        network.run(monkeypatch, "arrays")
     assert linear.size > 3 * streamed.size
 
 
@@ -178,6 +209,6 @@ def test_hooks_on_the_attention_are_called_at_every_size(structures, monkeypatch
     handle = network.layer.attention.register_forward_hook(
         lambda *_: called.append(True)
     )
-    network.run(monkeypatch, True)
+    network.run(monkeypatch, "streamed")
     handle.remove()
     assert called

@@ -5,7 +5,7 @@ import torch
 
 from molflt.nn.cutoff import CosineCutoff, PolynomialCutoff
 from molflt.nn.shells import RadialShells
-from molflt.nn.table import TOLERANCE, evaluate, num_intervals, shell_table, tabulate
+from molflt.nn.table import TOLERANCE, evaluate, num_intervals, shell_table, spline
 
 
 def relative_error(shells, cutoff, dtype):
@@ -25,11 +25,28 @@ def test_error_of_shells_is_below_the_tolerance(dtype, cutoff, band):
     assert error < TOLERANCE[dtype]
 
 
+def test_derivatives_are_those_of_the_functions():
+    r = torch.linspace(0, 3, 301)
+    for module in (
+        RadialShells(5, 2.0, 0.05),
+        PolynomialCutoff(3.0),
+        CosineCutoff(3.0),
+    ):
+        slope = lambda at, f=module: torch.func.jvp(f, (at,), (torch.ones_like(at),))[1]  # noqa: E731
+        curvature = torch.func.jvp(slope, (r,), (torch.ones_like(r),))[1]
+        expected = module(r), slope(r), curvature
+        for one, two in zip(module.derivatives(r), expected, strict=True):
+            # Where the cutoff ends, one-sided derivatives are meant.
+            torch.testing.assert_close(one[..., :-1], two[..., :-1], rtol=0, atol=1e-10)
+
+
 def test_error_falls_as_the_sixth_power_of_the_spacing():
     errors = []
     r = torch.linspace(0, 4, 5000)
     for intervals in (16, 32, 64):
-        table = tabulate(lambda r: torch.cos(3 * r).unsqueeze(0), 4.0, intervals)
+        knots = torch.linspace(0, 4, intervals + 1)
+        wave = torch.stack([torch.cos(3 * knots), torch.sin(3 * knots)]).unsqueeze(1)
+        table = spline(wave[0], -3 * wave[1], -9 * wave[0], 4 / intervals)
         errors.append(
             float((evaluate(table, 4.0, r)[:-1, 0] - torch.cos(3 * r)[:-1]).abs().max())
         )

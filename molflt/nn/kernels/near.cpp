@@ -1,8 +1,16 @@
 // Sums of near heads over the neighbours of each atom, and their gradients, without
 // arrays of edges.
 //
-// Compiled for REAL (float or double), the number of HEADS and the widths of one head:
-// QUERY (q and k), SCALARS (v), VECTORS (v', 0: none) and MATRICES (v'', 0: none).
+// Compiled for REAL (float or double), the number of HEADS, those of them whose sums are
+// WRITTEN, and the widths of one head: QUERY (q and k), SCALARS (v), VECTORS (v', 0:
+// none) and MATRICES (v'', 0: none).
+//
+// What atoms send, and gradients of sums, come with the heads as the fastest axis. What
+// heads share, one weight for each, then multiplies neighbouring numbers, and sums over
+// the channels of a head need no sums across a register. LANES numbers are worked on at
+// once: all heads, as many times as fills registers of 16.
+
+#include <numeric>
 
 #include "splines.h"
 
@@ -10,11 +18,19 @@ constexpr int ORDER = (VECTORS > 0) + (MATRICES > 0);
 constexpr int K = HEADS * (1 + ORDER);
 constexpr int HQ = HEADS * QUERY, HS = HEADS * SCALARS, HV = HEADS * VECTORS,
               HM = HEADS * MATRICES;
-// A row of projections: q (QUERY, HEADS), k (QUERY, HEADS), v (HEADS, SCALARS), v', v''.
+// A row of projections: q (QUERY, HEADS), k, v (SCALARS, HEADS), v', v''.
 constexpr int AT_K = HQ, AT_V = 2 * HQ, AT_V1 = AT_V + HS, AT_V2 = AT_V1 + HV,
               WIDTH = AT_V2 + HM;
+constexpr int REPEATS = std::gcd(16 / std::gcd(HEADS, 16),
+                                 std::gcd(std::gcd(SCALARS, VECTORS), std::gcd(MATRICES, QUERY)));
+constexpr int LANES = HEADS * REPEATS;
 constexpr REAL ROOT2 = 1.41421356237309504880, A = ROOT2 / 2,
                B = 0.40824829046386301637;  // 1 / sqrt(6)
+
+// Compilers unroll short loops whole and then make vectors along the loop around them,
+// with a shuffle for every number.
+#define EACH(variable, count) \
+  _Pragma("GCC unroll 1") for (int variable = 0; variable < (count); ++variable)
 
 // Directions as in molflt/nn/angular.py.
 struct Angles {
@@ -22,6 +38,7 @@ struct Angles {
 };
 
 static inline void direct(const Edge& edge, Angles& d) {
+  if (ORDER == 0) return;
   d.rho = 1 / std::sqrt(edge.r * edge.r + 1);
   for (int x = 0; x < 3; ++x) d.e[x] = edge.delta[x] * d.rho;
   if (MATRICES) {
@@ -34,27 +51,53 @@ static inline void direct(const Edge& edge, Angles& d) {
   }
 }
 
-static inline void weigh(const REAL* q, const REAL* k, REAL* __restrict w) {
-  for (int h = 0; h < HEADS; ++h) w[h] = q[h] * k[h];
-  for (int c = 1; c < QUERY; ++c)
-    for (int h = 0; h < HEADS; ++h) w[h] += q[c * HEADS + h] * k[c * HEADS + h];
+// One number for each head, repeated.
+static inline void repeat(const REAL* per_head, REAL* __restrict lanes) {
+  for (int r = 0; r < REPEATS; ++r)
+    EACH(h, HEADS) lanes[r * HEADS + h] = per_head[h];
 }
 
-template <int D>
-static inline void add(const REAL* per_head, REAL factor, const REAL* v,
-                       REAL* __restrict sum) {
-  for (int h = 0; h < HEADS; ++h) {
-    const REAL w = per_head[h] * factor;
-    for (int d = 0; d < D; ++d) sum[h * D + d] += w * v[h * D + d];
-  }
+// The sum over repetitions: one number for each head.
+static inline void fold(const REAL* lanes, REAL* __restrict per_head) {
+  EACH(h, HEADS) per_head[h] = lanes[h];
+  for (int r = 1; r < REPEATS; ++r) EACH(h, HEADS) per_head[h] += lanes[r * HEADS + h];
+}
+
+// sum_c += w * v_c, for each head
+template <int COUNT>
+static inline void add(const REAL* w, const REAL* v, REAL* __restrict sum) {
+  for (int c = 0; c < COUNT * HEADS; c += LANES)
+    EACH(l, LANES) sum[c + l] += w[l] * v[c + l];
+}
+
+// lanes += sum_c a_c b_c
+template <int COUNT>
+static inline void multiply(const REAL* a, const REAL* b, REAL* __restrict lanes) {
+  for (int c = 0; c < COUNT * HEADS; c += LANES)
+    EACH(l, LANES) lanes[l] += a[c + l] * b[c + l];
+}
+
+static inline void weigh(const REAL* q, const REAL* k, REAL* __restrict w) {
+  REAL lanes[LANES] = {};
+  multiply<QUERY>(q, k, lanes);
+  fold(lanes, w);
 }
 
 // Ask for an atom's numbers while those of the one before are at work.
-template <int WIDTH_>
+template <int COUNT>
 static inline void fetch(const REAL* data, int64_t atom) {
-  const char* at = reinterpret_cast<const char*>(data + atom * WIDTH_);
-  for (int line = 0; line < int(WIDTH_ * sizeof(REAL)); line += 64)
+  const char* at = reinterpret_cast<const char*>(data + atom * COUNT);
+  for (int line = 0; line < int(COUNT * sizeof(REAL)); line += 64)
     __builtin_prefetch(at + line);
+}
+
+// Write `PARTS` sums of each channel; heads become slower than channels.
+template <int PARTS, int COUNT>
+static inline void write(const REAL* sum, int64_t row, REAL* out) {
+  out += row * PARTS * WRITTEN * COUNT;
+  for (int p = 0; p < PARTS; ++p)
+    for (int h = 0; h < WRITTEN; ++h)
+      for (int c = 0; c < COUNT; ++c) *out++ = sum[(p * COUNT + c) * HEADS + h];
 }
 
 EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
@@ -65,7 +108,7 @@ EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
   const Table table{data, intervals, cutoff};
   Edge e;
   Angles angles;
-  REAL kernel[K], w[HEADS];
+  REAL kernel[K], w[HEADS], lanes[(1 + ORDER) * LANES];
   for (int64_t a = begin; a < end; ++a) {
     REAL s[HS] = {}, v[VECTORS ? 3 * HV : 1] = {}, m[MATRICES ? 5 * HM : 1] = {};
     for (int64_t i = start[a]; i < start[a + 1]; ++i) {
@@ -75,94 +118,101 @@ EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
         fetch<3 * HV>(vectors, next);
       }
       if (!locate(delta, half[i], table, e)) continue;
+      direct(e, angles);
       evaluate<K>(table, e, e.value, kernel);
       const REAL* b = atoms + int64_t(sender[i]) * WIDTH;
       weigh(atoms + a * WIDTH, b + AT_K, w);
-      for (int l = 0; l <= ORDER; ++l)
-        for (int h = 0; h < HEADS; ++h) kernel[l * HEADS + h] *= w[h];
-      add<SCALARS>(kernel, 1, b + AT_V, s);
+      for (int l = 0; l <= ORDER; ++l) {
+        EACH(h, HEADS) kernel[l * HEADS + h] *= w[h];
+        repeat(kernel + l * HEADS, lanes + l * LANES);
+      }
+      add<SCALARS>(lanes, b + AT_V, s);
       if constexpr (VECTORS > 0) {
-        direct(e, angles);
         const REAL* u = vectors + int64_t(sender[i]) * 3 * HV;
         for (int x = 0; x < 3; ++x) {
-          const REAL ex = angles.e[x];
-          for (int h = 0; h < HEADS; ++h) {
-            const REAL w0 = kernel[h], w1 = kernel[HEADS + h] * ex;
-            for (int d = 0; d < VECTORS; ++d) {
-              const int at = h * VECTORS + d;
-              v[x * HV + at] += w1 * b[AT_V1 + at] + w0 * u[x * HV + at];
-            }
-          }
+          REAL odd[LANES];
+          EACH(l, LANES) odd[l] = angles.e[x] * lanes[LANES + l];
+          for (int c = 0; c < HV; c += LANES)
+            EACH(l, LANES)
+              v[x * HV + c + l] += odd[l] * b[AT_V1 + c + l] + lanes[l] * u[x * HV + c + l];
         }
       }
       if constexpr (MATRICES > 0)
-        for (int c = 0; c < 5; ++c)
-          add<MATRICES>(kernel + 2 * HEADS, angles.y[c], b + AT_V2, m + c * HM);
+        for (int c = 0; c < 5; ++c) {
+          REAL turned[LANES];
+          EACH(l, LANES) turned[l] = angles.y[c] * lanes[2 * LANES + l];
+          add<MATRICES>(turned, b + AT_V2, m + c * HM);
+        }
     }
     const int64_t row = a - begin;
-    for (int c = 0; c < HS; ++c) scalars_out[row * HS + c] = s[c];
-    for (int c = 0; c < 3 * HV; ++c) vectors_out[row * 3 * HV + c] = v[c];
-    for (int c = 0; c < 5 * HM; ++c) matrices_out[row * 5 * HM + c] = m[c];
+    write<1, SCALARS>(s, row, scalars_out);
+    if constexpr (VECTORS > 0) write<3, VECTORS>(v, row, vectors_out);
+    if constexpr (MATRICES > 0) write<5, MATRICES>(m, row, matrices_out);
   }
 }
 
-// One message, from b to a: <grad_a, message> without weights and kernels, per head and
-// order, and its gradient by the direction.
-struct Slopes {
-  REAL order[K], turn[3], matrix[5];
+// What the gradient sees of one message, without weights and kernels: by order and head,
+// and, before the sum over components of the direction, by component.
+struct Seen {
+  REAL order[K], odd[3][HEADS], matrix[5][HEADS];
 };
 
-// `sign` is that of the direction, `w` the weights, `kernel` all K_hl.
-static inline void project(const REAL* b, const REAL* u, const REAL* gs, const REAL* gv,
-                           const REAL* gm, const Angles& angles, REAL sign,
-                           const REAL* w, const REAL* kernel, Slopes& p) {
-  for (int h = 0; h < HEADS; ++h) {
-    REAL total = 0;
-    for (int d = 0; d < SCALARS; ++d) total += gs[h * SCALARS + d] * b[AT_V + h * SCALARS + d];
-    p.order[h] = total;
-  }
+// From numbers b and vectors u of the sender, gradients of the receiver's sums.
+static inline void see(const REAL* b, const REAL* u, const REAL* gs, const REAL* gv,
+                       const REAL* gm, const Angles& angles, REAL sign, Seen& seen) {
+  REAL even[LANES] = {};
+  multiply<SCALARS>(gs, b + AT_V, even);
   if constexpr (VECTORS > 0) {
-    const REAL ex = sign * angles.e[0], ey = sign * angles.e[1], ez = sign * angles.e[2];
-    REAL tx[VECTORS] = {}, ty[VECTORS] = {}, tz[VECTORS] = {};
-    for (int h = 0; h < HEADS; ++h) {
-      const REAL *gx = gv + h * VECTORS, *gy = gx + HV, *gz = gy + HV;
-      const REAL *ux = u + h * VECTORS, *uy = ux + HV, *uz = uy + HV;
-      const REAL* v = b + AT_V1 + h * VECTORS;
-      const REAL c = sign * w[h] * kernel[HEADS + h];
-      REAL even = 0, odd = 0;
-      for (int d = 0; d < VECTORS; ++d) {
-        even += gx[d] * ux[d] + gy[d] * uy[d] + gz[d] * uz[d];
-        odd += v[d] * (ex * gx[d] + ey * gy[d] + ez * gz[d]);
-        const REAL cv = c * v[d];
-        tx[d] += cv * gx[d];
-        ty[d] += cv * gy[d];
-        tz[d] += cv * gz[d];
-      }
-      p.order[h] += even;
-      p.order[HEADS + h] = odd;
-    }
-    for (int x = 0; x < 3; ++x) p.turn[x] = 0;
-    for (int d = 0; d < VECTORS; ++d) {
-      p.turn[0] += tx[d];
-      p.turn[1] += ty[d];
-      p.turn[2] += tz[d];
+    EACH(h, HEADS) seen.order[HEADS + h] = 0;
+    for (int x = 0; x < 3; ++x) {
+      REAL odd[LANES] = {};
+      multiply<VECTORS>(gv + x * HV, u + x * HV, even);
+      multiply<VECTORS>(gv + x * HV, b + AT_V1, odd);
+      fold(odd, seen.odd[x]);
+      const REAL along = sign * angles.e[x];
+      EACH(h, HEADS) seen.order[HEADS + h] += along * seen.odd[x][h];
     }
   }
+  fold(even, seen.order);
   if constexpr (MATRICES > 0) {
-    for (int h = 0; h < HEADS; ++h) p.order[2 * HEADS + h] = 0;
+    EACH(h, HEADS) seen.order[2 * HEADS + h] = 0;
     for (int c = 0; c < 5; ++c) {
-      p.matrix[c] = 0;
-      for (int h = 0; h < HEADS; ++h) {
-        REAL total = 0;
-        for (int d = 0; d < MATRICES; ++d)
-          total += gm[c * HM + h * MATRICES + d] * b[AT_V2 + h * MATRICES + d];
-        p.order[2 * HEADS + h] += angles.y[c] * total;
-        p.matrix[c] += w[h] * kernel[2 * HEADS + h] * total;
-      }
+      REAL lanes[LANES] = {};
+      multiply<MATRICES>(gm + c * HM, b + AT_V2, lanes);
+      fold(lanes, seen.matrix[c]);
+      EACH(h, HEADS) seen.order[2 * HEADS + h] += angles.y[c] * seen.matrix[c][h];
     }
   }
 }
 
+// Gradient of one pair's displacement. `to` and `from` are w K_hl of both messages.
+static inline void displace(const Edge& e, const Angles& angles, const Seen& received,
+                            const Seen& sent, const REAL* to, const REAL* from,
+                            REAL along, REAL* out) {
+  const REAL per_r = e.r > 0 ? along / e.r : REAL(0);
+  for (int x = 0; x < 3; ++x) out[x] = per_r * e.delta[x];
+  if constexpr (VECTORS > 0) {
+    REAL turn[3] = {}, inner = 0;  // gradient by the direction
+    for (int x = 0; x < 3; ++x)
+      EACH(h, HEADS)
+        turn[x] += to[HEADS + h] * received.odd[x][h] - from[HEADS + h] * sent.odd[x][h];
+    if constexpr (MATRICES > 0) {
+      REAL g[5] = {};
+      for (int c = 0; c < 5; ++c)
+        EACH(h, HEADS)
+          g[c] += to[2 * HEADS + h] * received.matrix[c][h] +
+                  from[2 * HEADS + h] * sent.matrix[c][h];
+      const REAL x = angles.e[0], y = angles.e[1], z = angles.e[2];
+      turn[0] += ROOT2 * (y * g[0] + z * g[2]) + 2 * x * (A * g[3] - B * g[4]);
+      turn[1] += ROOT2 * (x * g[0] + z * g[1]) - 2 * y * (A * g[3] + B * g[4]);
+      turn[2] += ROOT2 * (y * g[1] + x * g[2]) + 4 * B * z * g[4];
+    }
+    for (int x = 0; x < 3; ++x) inner += turn[x] * angles.e[x];
+    for (int x = 0; x < 3; ++x) out[x] += angles.rho * (turn[x] - inner * angles.e[x]);
+  }
+}
+
+// Gradients of what rows send; of displacements and of the table where asked for.
 EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
                            const int32_t* sender, const int32_t* half, const REAL* delta,
                            const REAL* data, int64_t intervals, REAL cutoff,
@@ -172,8 +222,9 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
   const Table table{data, intervals, cutoff};
   Edge e;
   Angles angles;
-  Slopes to, from;  // what a receives from b, what it sends to b
-  REAL kernel[K], slope[K], w_to[HEADS], w_from[HEADS], both[K], d_to[HEADS], d_from[HEADS];
+  Seen received, sent;  // what a receives from b, what it sends to b
+  REAL kernel[K], slope[K], w_to[HEADS], w_from[HEADS], to[K], from[K], both[K];
+  REAL d_to[HEADS], d_from[HEADS], lanes[(1 + ORDER) * LANES];
   for (int64_t a = begin; a < end; ++a) {
     const REAL *pa = atoms + a * WIDTH, *ua = vectors + a * 3 * HV;
     const REAL *gsa = gs + a * HS, *gva = gv + a * 3 * HV, *gma = gm + a * 5 * HM;
@@ -187,72 +238,60 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
         fetch<3 * HV>(gv, next);
       }
       if (!locate(delta, half[i], table, e)) continue;
+      direct(e, angles);
       evaluate<K>(table, e, e.value, kernel);
-      evaluate<K>(table, e, e.slope, slope);
-      if constexpr (VECTORS > 0) direct(e, angles);
       const int64_t n = sender[i];
       const REAL *pb = atoms + n * WIDTH, *ub = vectors + n * 3 * HV;
       const REAL *gsb = gs + n * HS, *gvb = gv + n * 3 * HV, *gmb = gm + n * 5 * HM;
       weigh(pa, pb + AT_K, w_to);
       weigh(pb, pa + AT_K, w_from);
-      project(pb, ub, gsa, gva, gma, angles, 1, w_to, kernel, to);
-      project(pa, ua, gsb, gvb, gmb, angles, -1, w_from, kernel, from);
-      for (int h = 0; h < HEADS; ++h) d_to[h] = d_from[h] = 0;
-      REAL along = 0;
+      see(pb, ub, gsa, gva, gma, angles, 1, received);
+      see(pa, ua, gsb, gvb, gmb, angles, -1, sent);
+      EACH(h, HEADS) d_to[h] = d_from[h] = 0;
       for (int l = 0; l <= ORDER; ++l)
-        for (int h = 0; h < HEADS; ++h) {
+        EACH(h, HEADS) {
           const int k = l * HEADS + h;
-          d_to[h] += kernel[k] * to.order[k];
-          d_from[h] += kernel[k] * from.order[k];
-          both[k] = w_to[h] * to.order[k];
-          along += slope[k] * (both[k] + w_from[h] * from.order[k]);
+          to[k] = w_to[h] * kernel[k];
+          from[k] = w_from[h] * kernel[k];
+          d_to[h] += kernel[k] * received.order[k];
+          d_from[h] += kernel[k] * sent.order[k];
+          both[k] = w_to[h] * received.order[k];
         }
-      for (int c = 0; c < QUERY; ++c)
-        for (int h = 0; h < HEADS; ++h) {
-          const int at = c * HEADS + h;
-          out[at] += d_to[h] * pb[AT_K + at];
-          out[AT_K + at] += d_from[h] * pb[at];
-        }
+      repeat(d_to, lanes);
+      add<QUERY>(lanes, pb + AT_K, out);
+      repeat(d_from, lanes);
+      add<QUERY>(lanes, pb, out + AT_K);
       if (grad_table) scatter<K>(e, both, grad_table);
-      REAL turn[3] = {};  // gradient by the direction e
-      if constexpr (VECTORS > 0)
-        for (int x = 0; x < 3; ++x) turn[x] = to.turn[x] + from.turn[x];
-      if constexpr (MATRICES > 0) {
-        REAL g[5];
-        for (int c = 0; c < 5; ++c) g[c] = to.matrix[c] + from.matrix[c];
-        const REAL x = angles.e[0], y = angles.e[1], z = angles.e[2];
-        turn[0] += ROOT2 * (y * g[0] + z * g[2]) + 2 * x * (A * g[3] - B * g[4]);
-        turn[1] += ROOT2 * (x * g[0] + z * g[1]) - 2 * y * (A * g[3] + B * g[4]);
-        turn[2] += ROOT2 * (y * g[1] + x * g[2]) + 4 * B * z * g[4];
-      }
-      for (int l = 0; l <= ORDER; ++l)
-        for (int h = 0; h < HEADS; ++h) kernel[l * HEADS + h] *= w_from[h];
-      add<SCALARS>(kernel, 1, gsb, out + AT_V);
-      if constexpr (VECTORS > 0)
-        for (int h = 0; h < HEADS; ++h) {
-          const REAL w0 = kernel[h], w1 = -kernel[HEADS + h];
-          const REAL wx = w1 * angles.e[0], wy = w1 * angles.e[1], wz = w1 * angles.e[2];
-          for (int d = 0; d < VECTORS; ++d) {
-            const int at = h * VECTORS + d;
-            const REAL x = gvb[at], y = gvb[HV + at], z = gvb[2 * HV + at];
-            out_v[at] += w0 * x;
-            out_v[HV + at] += w0 * y;
-            out_v[2 * HV + at] += w0 * z;
-            out[AT_V1 + at] += wx * x + wy * y + wz * z;
+      if (grad_delta && !(half[i] & 1)) {
+        evaluate<K>(table, e, e.slope, slope);
+        REAL along = 0;
+        for (int l = 0; l <= ORDER; ++l)
+          EACH(h, HEADS) {
+            const int k = l * HEADS + h;
+            along += slope[k] * (both[k] + w_from[h] * sent.order[k]);
           }
-        }
-      if constexpr (MATRICES > 0)
-        for (int c = 0; c < 5; ++c)
-          add<MATRICES>(kernel + 2 * HEADS, angles.y[c], gmb + c * HM, out + AT_V2);
-      if (half[i] & 1) continue;
-      const REAL per_r = e.r > 0 ? along / e.r : REAL(0);
-      REAL inner = 0;
-      if constexpr (VECTORS > 0) {
-        for (int x = 0; x < 3; ++x) inner += turn[x] * angles.e[x];
-        for (int x = 0; x < 3; ++x) turn[x] = angles.rho * (turn[x] - inner * angles.e[x]);
+        displace(e, angles, received, sent, to, from, along,
+                 grad_delta + 3 * int64_t(half[i] >> 1));
       }
-      for (int x = 0; x < 3; ++x)
-        grad_delta[3 * int64_t(half[i] >> 1) + x] = per_r * e.delta[x] + turn[x];
+      for (int l = 0; l <= ORDER; ++l) repeat(from + l * HEADS, lanes + l * LANES);
+      add<SCALARS>(lanes, gsb, out + AT_V);
+      if constexpr (VECTORS > 0) {
+        REAL odd[3][LANES];
+        for (int x = 0; x < 3; ++x) {
+          add<VECTORS>(lanes, gvb + x * HV, out_v + x * HV);
+          EACH(l, LANES) odd[x][l] = -angles.e[x] * lanes[LANES + l];
+        }
+        for (int c = 0; c < HV; c += LANES)
+          EACH(l, LANES)
+            out[AT_V1 + c + l] += odd[0][l] * gvb[c + l] + odd[1][l] * gvb[HV + c + l] +
+                                  odd[2][l] * gvb[2 * HV + c + l];
+      }
+      if constexpr (MATRICES > 0)
+        for (int c = 0; c < 5; ++c) {
+          REAL turned[LANES];
+          EACH(l, LANES) turned[l] = angles.y[c] * lanes[2 * LANES + l];
+          add<MATRICES>(turned, gmb + c * HM, out + AT_V2);
+        }
     }
     const int64_t row = a - begin;
     for (int c = 0; c < WIDTH; ++c) grad_atoms[row * WIDTH + c] = out[c];
