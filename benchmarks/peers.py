@@ -21,6 +21,7 @@ from molflt.model import sites_of
 from molflt.moments import squared_radii
 from molflt.neighbors import neighbor_pairs
 from molflt.nn.readout import Readout, Sites, fill_by_species
+from molflt.subsurface import part_of, seen_atoms
 from molflt.targets import TargetSpec
 
 Options = dict[str, Any]
@@ -97,10 +98,19 @@ class PeerModel(nn.Module):
         network: Maps pairs to one number per graph (g,), in units of std less offset.
         spec: The target.
         cutoff: Distance within which atoms are neighbours [Å].
+        skip_subsurface: Whether atoms with tag 0 are left out, as ours can.
     """
 
-    def __init__(self, network: nn.Module, spec: TargetSpec, cutoff: float) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: TargetSpec,
+        cutoff: float,
+        *,
+        skip_subsurface: bool = False,
+    ) -> None:
         super().__init__()
+        self.skip_subsurface = skip_subsurface
         self.network = network
         self.targets = (spec,)
         self.cutoff = cutoff
@@ -116,6 +126,9 @@ class PeerModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the prediction less its offset, in units of std (g,)."""
         (spec,) = self.targets
+        index = seen_atoms(data) if self.skip_subsurface else None
+        if index is not None:
+            data = part_of(data, index)
         return {spec.name: self.network(find_pairs(data, self.cutoff))}
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
@@ -334,6 +347,9 @@ PEERS: dict[str, tuple[Callable[..., nn.Module], float, Options]] = {
         {"width": 256, "layers": 8, "heads": 8, "rbf": 64},
     ),
 }
+for _name in ("SchNet", "PaiNN"):
+    _network, _cutoff, _options = PEERS[_name]
+    PEERS[f"{_name} surface"] = _network, _cutoff, _options | {"skip_subsurface": True}
 
 
 def build_peer(
@@ -347,11 +363,21 @@ def build_peer(
         statistics: Offset and scale.
         cutoff: Distance within which atoms are neighbours [Å]; None: the peer's own.
     """
-    network, own, options = PEERS[name]
-    cutoff = own if cutoff is None else cutoff
-    model = PeerModel(network(spec, cutoff, **options), spec, cutoff)
+    model = without_offset(name, spec, cutoff)
     model.offset.set_statistics(statistics.plain())
     return model
+
+
+def without_offset(
+    name: str, spec: TargetSpec, cutoff: float | None = None
+) -> PeerModel:
+    """Return a peer as `build_peer` does, with offset 0 and scale 1."""
+    make, own, given = PEERS[name]
+    cutoff = own if cutoff is None else cutoff
+    options = dict(given)
+    skip = options.pop("skip_subsurface", False)
+    network = make(spec, cutoff, **options)
+    return PeerModel(network, spec, cutoff, skip_subsurface=skip)
 
 
 def import_schnetpack() -> Any:
@@ -383,8 +409,8 @@ def import_torchmdnet() -> Callable[[Options], nn.Module]:
 def main() -> None:
     """Build every peer, to see that its package works, and print its size."""
     spec = TargetSpec("energy", "eV", "property")
-    for name, (network, cutoff, options) in PEERS.items():
-        model = PeerModel(network(spec, cutoff, **options), spec, cutoff)
+    for name in PEERS:
+        model = without_offset(name, spec)
         print(f"{name}: {model.num_parameters:,} parameters")
 
 

@@ -30,6 +30,13 @@ FAMILIES = {
     "ET": ("ET", "ET 256"),
 }
 """Models by family: the one of about our size, and the published configuration."""
+ADSORPTION = {
+    family: (family, f"{family} surface") for family in ("FLT", "PaiNN", "SchNet")
+}
+"""Models of adsorption energies by family, on all atoms and without sub-surface ones.
+
+The Equivariant Transformer's package has no pairs across images.
+"""
 LIKELY = {family: models[0] for family, models in FAMILIES.items()} | {
     "PaiNN": "PaiNN Bessel"
 }
@@ -185,11 +192,36 @@ def long(chosen: dict[str, Run]) -> Iterator[Run]:
 
 
 def adsorption(chosen: dict[str, Run]) -> Iterator[Run]:
-    """Yield EMT; the Equivariant Transformer's package has no pairs across images."""
-    for family in ("FLT", "PaiNN", "SchNet"):
-        if family in chosen:
-            run = chosen[family]
-            yield replace(run, task="emt", target="energy", train=EMT_TRAIN)
+    """Yield EMT with a grid of its own."""
+    for models in ADSORPTION.values():
+        for model in models:
+            for batch_size, lr in GRID:
+                yield Run(
+                    *("emt", "energy", model),
+                    batch_size=batch_size,
+                    lr=lr,
+                    train=EMT_TRAIN,
+                )
+
+
+def best_adsorption(read: Read) -> list[Run] | None:
+    """Return the point of each model with the least validation error on EMT.
+
+    Returns:
+        None if a point is missing.
+    """
+    runs = list(adsorption({}))
+    errors = {run: None if (r := read(run)) is None else r["val"] for run in runs}
+    if None in errors.values():
+        return None
+    models = [model for models in ADSORPTION.values() for model in models]
+    return [
+        min(
+            (run for run in runs if run.model == model),
+            key=lambda run: (errors[run] or {})["val_id_mae"],
+        )
+        for model in models
+    ]
 
 
 def forces(chosen: dict[str, Run]) -> Iterator[Run]:

@@ -51,8 +51,19 @@ ABLATIONS: dict[str, dict[str, Options]] = {
     },
 }
 
+SURFACE: Options = {
+    "width": 96,
+    "num_layers": 3,
+    "num_near_heads": 8,
+    "num_far_heads": 0,
+    "vector_width": 0,
+    "skip_subsurface": True,
+}
+"""For adsorption energies of EMT, which sums functions of distances: no vectors."""
+
 FLT: dict[str, Options] = {
     "FLT": BASE,
+    "FLT surface": SURFACE,
     **{
         name: BASE | options
         for variants in ABLATIONS.values()

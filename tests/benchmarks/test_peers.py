@@ -75,6 +75,20 @@ def test_pairs_of_slabs_include_images():
     assert torch.allclose(lengths, torch.full_like(lengths, 3.61 / 2**0.5), atol=1e-4)
 
 
+def test_peers_can_leave_subsurface_atoms_out():
+    slab = fcc111("Cu", (2, 2, 3), vacuum=5.0)
+    graph = atoms_to_graph(slab, tags="ase")
+    spec = TargetSpec("energy", "eV", "property")
+    torch.manual_seed(0)
+    model = peers.without_offset("SchNet surface", spec, 4.0)
+    whole = model(graph)["energy"]
+    moved = graph.clone()
+    moved.pos[graph.tags == 0] += 0.2
+    assert torch.equal(model(moved)["energy"], whole)
+    model.skip_subsurface = False
+    assert not torch.isclose(model(moved)["energy"], whole)
+
+
 @pytest.mark.parametrize("target", ["u0", "gap", "mu", "r2", "alpha"])
 @pytest.mark.parametrize("name", ["SchNet", "PaiNN", "PaiNN Bessel", "ET"])
 def test_predictions_do_not_depend_on_frame_or_batch(name, target, rotation):
