@@ -17,6 +17,8 @@ from molflt.targets import TargetSpec
 
 _BATCH = 2048
 _ELEMENTS = 119  # columns by atomic number, 0 unused
+WORTH = 0.5
+"""Part of the mean's spread that references of relaxed energies may leave."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,20 @@ class Statistics:
         y = sum_z (c_z element_reference[z] + m_z moment_reference[z]) + mean
             + std * (what the model learns)
 
-    Which terms there are depends on the readout of the target: references of elements
-    where it is extensive, of moments for a spatial extent, a mean where it is neither
-    extensive nor the length of a dipole, for which nought is special.
+    Which terms there are depends on the target: references of elements where it is
+    extensive, of moments too for a spatial extent, a mean where it is not; none for the
+    length of a dipole, for which nought is special.
+
+    Energies after relaxation have a mean instead of references, too, unless these leave
+    less than half of its spread: adsorption energies have no part in proportion to the
+    atoms of a slab, and what a fit says about elements misleads on other adsorbates.
 
     Args:
         target: Name of the target.
         unit: Its unit.
         element_reference: Contribution of one atom by atomic number, the least-squares
-            fit of least norm; empty if not extensive.
-        mean: Mean label if not extensive; 0 if extensive, where a constant per
+            fit of least norm; may be empty.
+        mean: Mean label where there are no references; else 0, as a constant per
             structure would break E(2 copies) = 2 E, and for a dipole.
         std: Root mean square of the rest, y - references - mean; 1 if that vanishes.
         rmse: The same before the guard against zero: error of this baseline.
@@ -120,8 +126,8 @@ def fit_statistics(
     lowest, highest, count = np.inf, -np.inf, 0
     while batch := list(islice(graphs, _BATCH)):
         labels = _labels(batch, spec)
-        counts, terms = _terms(batch, spec)
-        present |= counts.any(axis=0)
+        terms = _terms(batch)
+        present |= terms[:, :_ELEMENTS].any(axis=0)
         sizes |= {len(graph.z) for graph in batch}
         patterns |= {tuple(graph.pbc[0].tolist()) for graph in batch}
         tags |= set(torch.cat([graph.tags for graph in batch]).unique().tolist())
@@ -133,15 +139,14 @@ def fit_statistics(
     if triangle is None:
         raise InputError(f"There is no structure to fit target {spec.name!r} to.")
     elements = np.flatnonzero(present)
-    fit = _solve(triangle, elements, spec)
-    rest = triangle[:, :-1] @ fit.ravel() - triangle[:, -1]
-    rmse = float(np.linalg.norm(rest) / np.sqrt(count))
+    fit, rest = _baseline(triangle, elements, spec)
+    rmse = rest / float(np.sqrt(count))
     negligible = rmse <= 1e-9 * max(1.0, abs(lowest), abs(highest))
     return Statistics(
         target=spec.name,
         unit=spec.unit,
-        element_reference=_by_element(fit, 0, elements) if spec.extensive else {},
-        mean=0.0 if spec.extensive else float(fit.sum()),
+        element_reference=_by_element(fit[:_ELEMENTS], elements),
+        mean=float(fit[-1]),
         std=1.0 if negligible else rmse,
         rmse=rmse,
         num_structures=count,
@@ -151,7 +156,7 @@ def fit_statistics(
         target_min=float(lowest),
         target_max=float(highest),
         pbc_seen=[list(pattern) for pattern in sorted(patterns)],
-        moment_reference=_by_element(fit, 1, elements) if len(fit) > 1 else {},
+        moment_reference=_by_element(fit[_ELEMENTS:-1], elements),
         tags_seen=sorted(tags),
     )
 
@@ -170,39 +175,50 @@ def _labels(graphs: Iterable[Data], spec: TargetSpec) -> np.ndarray:
     return np.array(labels)
 
 
-def _terms(graphs: list[Data], spec: TargetSpec) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts of elements (k, 119), and the terms of the baseline (k, t)."""
+def _terms(graphs: list[Data]) -> np.ndarray:
+    """Return counts of elements, moments of elements and 1 for each graph (k, 239)."""
     z = torch.cat([graph.z for graph in graphs])
     sizes = torch.tensor([len(graph.z) for graph in graphs])
     batch = torch.repeat_interleave(torch.arange(len(graphs)), sizes)
     shape = (len(graphs), _ELEMENTS)
     column = (batch * _ELEMENTS + z).numpy()
     counts = np.bincount(column, minlength=np.prod(shape)).reshape(shape)
-    if spec.readout == "dipole":
-        return counts, np.zeros((len(graphs), 0))
-    if not spec.extensive:
-        return counts, np.ones((len(graphs), 1))
-    if spec.readout != "extent":
-        return counts, counts
     pos = torch.cat([graph.pos for graph in graphs])
     squares = squared_radii(z, pos, batch, len(graphs)).numpy()
     moments = np.bincount(column, squares, np.prod(shape)).reshape(shape)
-    return counts, np.hstack([counts, moments])
+    return np.column_stack([counts, moments, np.ones(len(graphs))])
 
 
-def _solve(triangle: np.ndarray, elements: np.ndarray, spec: TargetSpec) -> np.ndarray:
-    """Return the least-squares coefficients (rows of 119 if extensive, else one)."""
+def _baseline(
+    triangle: np.ndarray, elements: np.ndarray, spec: TargetSpec
+) -> tuple[np.ndarray, float]:
+    """Return the coefficients of all terms, 0 for those not used, and what is left."""
     # Published references (`spec.element_reference`) are not used here: energies of
     # free atoms leave the whole binding energy, some 75 eV a molecule in QM9, to be
     # learned, and the fit to labels less references is the fit to the labels.
-    terms = triangle.shape[1] - 1
-    coefficients = np.zeros((max(1, terms // _ELEMENTS), min(terms, _ELEMENTS)))
-    used = np.zeros(coefficients.shape, dtype=bool)
-    used[:, elements if spec.extensive else slice(None)] = True
-    columns = triangle[:, :-1][:, used.ravel()]
-    coefficients[used] = np.linalg.lstsq(columns, triangle[:, -1], rcond=None)[0]
-    return coefficients
+    mean = np.array([triangle.shape[1] - 2])
+    match spec.readout:
+        case "dipole":
+            return _solve(triangle, mean[:0])
+        case "extent":
+            return _solve(triangle, np.concatenate([elements, elements + _ELEMENTS]))
+    by_mean = _solve(triangle, mean)
+    if not spec.extensive:
+        return by_mean
+    by_element = _solve(triangle, elements)
+    if spec.kind == "relaxed" and by_element[1] > WORTH * by_mean[1]:
+        return by_mean
+    return by_element
 
 
-def _by_element(fit: np.ndarray, row: int, elements: np.ndarray) -> dict[int, float]:
-    return {int(z): float(fit[row, z]) for z in elements}
+def _solve(triangle: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the least-squares coefficients of some terms, and the norm of the rest."""
+    columns, labels = triangle[:, :-1][:, used], triangle[:, -1]
+    coefficients = np.zeros(triangle.shape[1] - 1)
+    coefficients[used] = np.linalg.lstsq(columns, labels, rcond=None)[0]
+    return coefficients, float(np.linalg.norm(columns @ coefficients[used] - labels))
+
+
+def _by_element(fit: np.ndarray, elements: np.ndarray) -> dict[int, float]:
+    """Return the references by atomic number; empty if none was used."""
+    return {int(z): float(fit[z]) for z in elements} if fit.any() else {}

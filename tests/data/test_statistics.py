@@ -46,6 +46,34 @@ def test_references_of_a_sum_over_atoms_are_found(batch, monkeypatch):
     assert found.tags_seen == [-1]
 
 
+RELAXED = TargetSpec("energy", kind="relaxed")
+
+
+def test_adsorption_energies_have_a_mean_and_no_references():
+    """Slabs differ in size, and their energies say nothing about that."""
+    rng = np.random.default_rng(0)
+    graphs = []
+    for _ in range(100):
+        z = [29] * int(rng.integers(20, 40)) + [6] + [8] * int(rng.integers(1, 3))
+        energy = -2.0 + 0.5 * z.count(8) + 0.3 * rng.normal()
+        pos = rng.normal(size=(len(z), 3)) * 20
+        graphs.append(make_graph(z, pos, targets={"energy": energy}))
+    labels = np.array([g.energy.item() for g in graphs])
+    found = fit_statistics(GraphList(graphs), RELAXED)
+    assert found.element_reference == {}
+    assert found.mean == pytest.approx(labels.mean())
+    assert found.std == pytest.approx(labels.std())
+    # The fit would find a little in the number of copper atoms.
+    by_element = fit_statistics(GraphList(graphs), ENERGY)
+    assert by_element.element_reference[29] != 0
+    assert found.std > by_element.std > 0.5 * found.std
+
+
+def test_total_energies_after_relaxation_have_references():
+    data = molecules(200, noise=0.5)
+    assert fit_statistics(data, RELAXED) == fit_statistics(data, ENERGY)
+
+
 def test_fit_equals_the_dense_least_squares_solution():
     data = molecules(300, noise=0.5, offset=3.0)
     found = fit_statistics(data, ENERGY)
