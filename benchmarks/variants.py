@@ -54,7 +54,8 @@ ABLATIONS: dict[str, dict[str, Options]] = {
 SURFACE: Options = {
     "width": 96,
     "num_layers": 3,
-    "num_near_heads": 8,
+    "num_near_heads": 16,
+    "head_width": 8,
     "num_far_heads": 0,
     "vector_width": 0,
     "skip_subsurface": True,

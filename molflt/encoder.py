@@ -234,7 +234,7 @@ class FLTEncoder(nn.Module):
         """Whether atoms are padded to equal graphs: small ones, of similar size."""
         if self.form != "masked":
             return False
-        if near_path(path, geometry, self.training) != "dense":
+        if near_path(path, geometry) != "dense":
             return False
         return geometry.num_graphs * geometry.size <= MAX_PADDING * len(geometry.batch)
 

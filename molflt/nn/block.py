@@ -95,7 +95,7 @@ class FLTLayer(nn.Module):
         heads = self.attention.heads
         if not isinstance(heads, MaskedAttention) or heads.near is None:
             return False
-        way = near_path(path, geometry, self.training)
+        way = near_path(path, geometry)
         if way != "streamed" or not can_stream(x):
             return False
         return not (self.attention._forward_hooks or self.attention._forward_pre_hooks)

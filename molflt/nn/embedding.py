@@ -5,10 +5,9 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from molflt.nn.cutoff import PolynomialCutoff
-from molflt.nn.filter_rows import filter_sums
+from molflt.nn.filter_rows import filter_kernels, filter_sums
 from molflt.nn.geometry import Geometry
 from molflt.nn.paths import can_stream, near_path
-from molflt.nn.rows import compiled
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.typing import NodeScalars, Species
@@ -87,11 +86,11 @@ class AtomEmbedding(nn.Module):
         weight = self.filter.weight
         if not can_stream(weight):
             return False
-        if near_path("linear", geometry, self.training) == "streamed":
+        if near_path("linear", geometry) == "streamed":
             return True
-        dense = near_path("auto", geometry, self.training) == "dense"
+        dense = near_path("auto", geometry) == "dense"
         width = len(weight)
-        return not dense and compiled(weight, "filter", CHANNELS=width) is not None
+        return not dense and filter_kernels(weight, width) is not None
 
 
 def _keep_tags_forgotten(embedding: AtomEmbedding, keys: object) -> None:

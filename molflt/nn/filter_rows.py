@@ -1,104 +1,123 @@
 """A sum over neighbours with a radial filter per channel, along rows of edges."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from molflt.nn.edge_sums import EdgeSums, Inputs, dual
 from molflt.nn.kernels.build import over_rows
-from molflt.nn.rows import Edges, Rows, TableGradient
+from molflt.nn.rows import Edges, Functions, Rows, TableGradient, compiled
 from molflt.nn.spectrum import distance
-from molflt.nn.table import Table, evaluate
+from molflt.nn.table import evaluate
 
 ROWS = 4096  # rows that share one sum of the table's gradient
+
+
+def filter_kernels(
+    like: Tensor, channels: int, *, is_dual: bool = False
+) -> Functions | None:
+    """Return the compiled loops for so many channels; None without them."""
+    return compiled(like, "filter", CHANNELS=channels, DUAL=int(is_dual))
 
 
 def filter_sums(values: Float[Tensor, "n c"], edges: Edges) -> Float[Tensor, "n c"]:
     """Return sum_j K_c(r_ij) v_jc, K the functions of the table.
 
-    Differentiable by values, displacements and table, any number of times; only the
-    second time needs memory for all edges.
+    Differentiable by values, displacements and table, any number of times.
     """
-    out: Tensor = _FilterSums.apply(
-        values, edges.delta, edges.table, edges.rows, edges.cutoff
-    )
+    # Not inside the function: what it saves must be what it was given.
+    values = values.contiguous()
+    (out,) = _FilterSums(edges, values)(values, edges.delta, edges.table)
     return out
 
 
-class _FilterSums(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        values: Tensor,
-        delta: Tensor,
-        table: Table,
-        rows: Rows,
-        cutoff: float,
-    ) -> Tensor:
-        ctx.save_for_backward(values, delta, table)
-        ctx.rows, ctx.cutoff = rows, cutoff
-        return _sums(values.contiguous(), Edges(rows, delta, table, cutoff))
+class _FilterSums(EdgeSums):
+    """Functions of values, displacements and table."""
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        values, delta, table = ctx.saved_tensors
-        edges = Edges(ctx.rows, delta, table, ctx.cutoff)
-        if torch.is_grad_enabled():
-            # Views: one of these may be a function of another.
-            own = [t.view_as(t) for t in ctx.saved_tensors]
-            wanted = [t for t in own if t.requires_grad]
-            edges = Edges(ctx.rows, own[1], own[2], ctx.cutoff)
-            out = _differentiable(own[0], edges, 0, len(values))
-            found = iter(
-                torch.autograd.grad(
-                    out, wanted, grad, create_graph=True, materialize_grads=True
-                )
-            )
-            own = [next(found) if t.requires_grad else None for t in own]
-            return (*own, None, None)
-        wants_table = ctx.needs_input_grad[2]
-        slopes = _gradients(values.contiguous(), edges, grad.contiguous(), wants_table)
-        return (*slopes, None, None)
+    def __init__(self, edges: Edges, values: Tensor) -> None:
+        self._rows: Rows = edges.rows
+        self._cutoff, self._channels = edges.cutoff, values.shape[1]
+        self._compiled = filter_kernels(values, self._channels) is not None
 
+    @property
+    def is_compiled(self) -> bool:
+        return self._compiled
 
-def _sums(values: Tensor, edges: Edges) -> Tensor:
-    compiled = edges.compiled("filter", CHANNELS=values.shape[1])
-    if compiled is None:
-        blocks = edges.blocks(0, len(values))
-        parts = [_differentiable(values, edges, *block) for block in blocks]
-        return torch.cat(parts) if parts else torch.zeros_like(values)
-    out = torch.empty_like(values)
-    run, fixed = compiled("filter_sums"), (*edges.plain(), values)
-    over_rows(lambda a, b: run(a, b, *fixed, out[a:b]), 0, len(values))
-    return out
+    def sums(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        return (self._run(inputs),)
 
+    def _run(self, inputs: Inputs, *, is_dual: bool = False) -> Tensor:
+        values, delta, table = inputs
+        assert values is not None
+        if not self._compiled:
+            return self.differentiable(inputs)[0]
+        out = torch.empty_like(values)
+        run, fixed = self._function("filter_sums", delta, table, is_dual=is_dual)
+        over_rows(lambda a, b: run(a, b, *fixed, values, out[a:b]), 0, len(values))
+        return out
 
-def _gradients(
-    values: Tensor, edges: Edges, grad: Tensor, wants_table: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the gradients by values, displacements and table."""
-    compiled = edges.compiled("filter", CHANNELS=values.shape[1])
-    moved = torch.zeros_like(edges.delta)
-    table = TableGradient(edges.table) if wants_table else None
-    out = torch.empty_like(values)
-    if compiled is None:
-        for a, b in edges.blocks(0, len(values)):
-            out[a:b] = _torch_gradients(values, edges, grad, a, b, moved, table)
-    else:
-        run, fixed = compiled("filter_gradients"), (*edges.plain(), values, grad)
+    def _function(self, name: str, delta: Any, table: Any, *, is_dual: bool) -> Any:
+        """Return a compiled function and what describes the edges to it."""
+        kernels = filter_kernels(delta, self._channels, is_dual=is_dual)
+        assert kernels is not None
+        edges = Edges(self._rows, delta, table, self._cutoff)
+        return kernels(name), edges.plain()
+
+    def gradients(
+        self, inputs: Inputs, grads: Sequence[Tensor], wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        return self._slopes(inputs, grads[0].contiguous(), wanted[2])
+
+    def _slopes(
+        self, inputs: Inputs, grad: Tensor, wants_table: bool, *, is_dual: bool = False
+    ) -> list[Tensor | None]:
+        values, delta, table = inputs
+        assert values is not None
+        assert delta is not None
+        assert table is not None
+        moved, out = torch.zeros_like(delta), torch.empty_like(values)
+        knots = TableGradient(table) if wants_table else None
+        if not self._compiled:
+            edges = Edges(self._rows, delta, table, self._cutoff)
+            for a, b in edges.blocks(0, len(values)):
+                out[a:b] = _torch_gradients(values, edges, grad, a, b, moved, knots)
+            return [out, moved, None if knots is None else knots.total.to(table.dtype)]
+        run, fixed = self._function("filter_gradients", delta, table, is_dual=is_dual)
 
         def block(a: int, b: int) -> None:
-            run(a, b, *fixed, out[a:b], moved, None if table is None else table.own())
+            own = None if knots is None else knots.own()
+            run(a, b, *fixed, values, grad, out[a:b], moved, own)
 
         for begin in range(0, len(values), ROWS):
             over_rows(block, begin, min(begin + ROWS, len(values)))
-            if table is not None:
-                table.collect()
-    return out, moved, None if table is None else table.total.to(values.dtype)
+            if knots is not None:
+                knots.collect()
+        return [out, moved, None if knots is None else knots.total.to(table.dtype)]
+
+    def derivatives(
+        self, inputs: Inputs, along: Inputs, grads: Sequence[Tensor]
+    ) -> tuple[list[Tensor | None], list[Tensor]]:
+        both = [dual(t, tangent) for t, tangent in zip(inputs, along, strict=True)]
+        slopes = self._slopes(both, dual(grads[0]), True, is_dual=True)
+        tangents = [None if t is None else t[..., 1] for t in slopes]
+        return tangents, [self._run(both, is_dual=True)[..., 1]]
+
+    def differentiable(self, inputs: Inputs) -> Sequence[Tensor]:
+        values, delta, table = inputs
+        assert values is not None
+        assert delta is not None
+        assert table is not None
+        edges = Edges(self._rows, delta, table, self._cutoff)
+        parts = [
+            _block(values, edges, *block) for block in edges.blocks(0, len(values))
+        ]
+        return [torch.cat(parts) if parts else torch.zeros_like(values)]
 
 
-def _differentiable(values: Tensor, edges: Edges, begin: int, end: int) -> Tensor:
+def _block(values: Tensor, edges: Edges, begin: int, end: int) -> Tensor:
     """Return the sums of some rows by operations that torch differentiates."""
     part = edges.part(begin, end)
     r = distance(edges.delta[part.pair])

@@ -55,7 +55,6 @@ class Geometry:
         self.batch = batch
         self.num_graphs = num_graphs
         self.dtype = dtype
-        self.has_gradients = pos.requires_grad  # forces are asked for
         counts = torch.bincount(batch, minlength=num_graphs)
         self.counts = counts
         self.size = int(counts.max()) if len(batch) else 0  # atoms of the largest graph

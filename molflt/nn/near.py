@@ -150,7 +150,7 @@ class NearAttention(nn.Module):
                 pairs; "auto": the cheaper one. The same function.
         """
         run = self._linear
-        if near_path(path, geometry, self.training) == "dense":
+        if near_path(path, geometry) == "dense":
             run = self._dense
         elif can_stream(x) and self.sizes.compiled(x) is not None:
             run = self._sums

@@ -45,10 +45,10 @@ class HeadSizes(NamedTuple):
         """Numbers an atom has: q, k and all values of all heads."""
         return self.filled * (2 * self.query + sum(self.values))
 
-    def compiled(self, like: Tensor) -> Functions | None:
+    def compiled(self, like: Tensor, *, is_dual: bool = False) -> Functions | None:
         """Return the compiled loops for heads of these sizes; None without them."""
         named = {name.upper(): size for name, size in self._asdict().items()}
-        named |= {"HEADS": self.filled, "WRITTEN": self.heads}
+        named |= {"HEADS": self.filled, "WRITTEN": self.heads, "DUAL": int(is_dual)}
         return compiled(like, "near", **named)
 
     def packed(self, rows: Tensor) -> Tensor:
@@ -63,10 +63,10 @@ class HeadSizes(NamedTuple):
         return rows.transpose(0, 1).flatten(0, 1)
 
 
-Atoms = Float[Tensor, "n f"]
+Atoms = Float[Tensor, "n f *dual"]
 """q (query, heads), k (query, heads), v (·, heads), v' and v'' side by side."""
 
-Vectors = Float[Tensor, "n 3 u"]
+Vectors = Float[Tensor, "n 3 u *dual"]
 """Values V (n, 3, · heads), heads fastest."""
 
 
@@ -76,11 +76,15 @@ class NearRows:
     Args:
         edges: Edges with the table of all K_hl (l, filled heads), heads fastest.
         sizes: Sizes of the heads.
+        is_dual: All numbers come with a derivative (..., 2), `molflt.nn.edge_sums`;
+            compiled loops alone know them.
     """
 
-    def __init__(self, edges: Edges, sizes: HeadSizes) -> None:
-        self.edges, self.sizes = edges, sizes
-        self._compiled = sizes.compiled(edges.delta)
+    def __init__(
+        self, edges: Edges, sizes: HeadSizes, *, is_dual: bool = False
+    ) -> None:
+        self.edges, self.sizes, self.is_dual = edges, sizes, is_dual
+        self._compiled = sizes.compiled(edges.delta, is_dual=is_dual)
 
     def sums(
         self, atoms: Atoms, vectors: Vectors | None, begin: int, end: int
@@ -128,7 +132,8 @@ class NearRows:
         sizes = self.sizes.values
         shapes: list[tuple[int, ...]] = [(rows, heads * sizes[0])]
         parts = zip(COMPONENTS[1:], sizes[1:], strict=False)
-        return shapes + [(rows, components, heads * size) for components, size in parts]
+        shapes += [(rows, components, heads * size) for components, size in parts]
+        return [(*shape, 2) for shape in shapes] if self.is_dual else shapes
 
     def gradients(
         self,
@@ -137,9 +142,9 @@ class NearRows:
         grads: Sequence[Tensor],
         begin: int,
         end: int,
-        grad_delta: Float[Tensor, "p 3"] | None,
+        grad_delta: Float[Tensor, "p 3 *dual"] | None,
         table: TableGradient | None,
-    ) -> tuple[Float[Tensor, "r f"], Float[Tensor, "r 3 u"] | None]:
+    ) -> tuple[Float[Tensor, "r f *dual"], Float[Tensor, "r 3 u *dual"] | None]:
         """Return gradients of the numbers and vectors of rows begin to end.
 
         Args:
@@ -161,7 +166,7 @@ class NearRows:
             moved = None if vectors is None else torch.cat(second)
             return torch.cat(first), moved
         run = self._compiled("near_gradients")
-        out = atoms.new_empty(end - begin, atoms.shape[1])
+        out = atoms.new_empty(end - begin, *atoms.shape[1:])
         moved = None
         if vectors is not None:
             moved = vectors.new_empty(end - begin, *vectors.shape[1:])

@@ -1,13 +1,13 @@
 """Sums of near heads over all neighbours at once, as one function for autograd."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from molflt.nn.edge_sums import EdgeSums, Inputs, dual
 from molflt.nn.near_rows import Atoms, HeadSizes, NearRows, Vectors
 from molflt.nn.rows import Edges, Rows, TableGradient
-from molflt.nn.table import Table
 
 
 def near_sums(
@@ -15,8 +15,7 @@ def near_sums(
 ) -> tuple[Tensor, ...]:
     """Return what all atoms receive: (n, h d), and (n, 3, h e) and (n, 5, h w) or less.
 
-    Differentiable by numbers, vectors, displacements and table, any number of times;
-    only the second time needs memory for all edges.
+    Differentiable by numbers, vectors, displacements and table, any number of times.
 
     Args:
         atoms: Numbers that atoms send, `NearAttention.packed`.
@@ -26,67 +25,68 @@ def near_sums(
     """
     # Not inside the function: what it saves must be what it was given.
     vectors = None if vectors is None else vectors.contiguous()
-    out: tuple[Tensor, ...] = _NearSums.apply(
-        sizes, edges.rows, edges.cutoff, atoms, vectors, edges.delta, edges.table
-    )
-    return out
+    sums = _NearSums(edges.rows, edges.cutoff, sizes, edges.delta)
+    return sums(atoms, vectors, edges.delta, edges.table)
 
 
-class _NearSums(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        sizes: HeadSizes,
-        rows: Rows,
-        cutoff: float,
-        atoms: Tensor,
-        vectors: Tensor | None,
-        delta: Tensor,
-        table: Table,
-    ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(atoms, vectors, delta, table)
-        ctx.sizes, ctx.rows, ctx.cutoff = sizes, rows, cutoff
-        near = NearRows(Edges(rows, delta, table, cutoff), sizes)
-        return tuple(near.sums(atoms, vectors, 0, len(atoms)))
+class _NearSums(EdgeSums):
+    """Functions of numbers, vectors, displacements and table."""
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        run = _twice if torch.is_grad_enabled() else _once
-        return (None, None, None, *run(ctx, ctx.saved_tensors, grads))
+    def __init__(self, rows: Rows, cutoff: float, sizes: HeadSizes, like: Tensor):
+        self._rows, self._cutoff, self._sizes = rows, cutoff, sizes
+        self._compiled = sizes.compiled(like) is not None
 
+    @property
+    def is_compiled(self) -> bool:
+        return self._compiled
 
-def _once(
-    ctx: Any, saved: tuple[Any, ...], grads: tuple[Tensor, ...]
-) -> list[Tensor | None]:
-    """Return gradients that are not differentiated themselves."""
-    atoms, vectors, delta, table = saved
-    near = NearRows(Edges(ctx.rows, delta, table, ctx.cutoff), ctx.sizes)
-    packed = near.packed_gradients(len(atoms), atoms)
-    near.put(packed, grads)
-    moved = torch.zeros_like(delta) if ctx.needs_input_grad[5] else None
-    knots = TableGradient(table) if ctx.needs_input_grad[6] else None
-    out, turned = near.gradients(atoms, vectors, packed, 0, len(atoms), moved, knots)
-    total = None if knots is None else knots.total.to(table.dtype)
-    return [out, turned, moved, total]
+    def _near(self, inputs: Inputs, *, is_dual: bool = False) -> NearRows:
+        *_, delta, table = inputs
+        assert delta is not None
+        assert table is not None
+        edges = Edges(self._rows, delta, table, self._cutoff)
+        return NearRows(edges, self._sizes, is_dual=is_dual)
 
+    def sums(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        atoms, vectors, *_ = inputs
+        assert atoms is not None
+        return tuple(self._near(inputs).sums(atoms, vectors, 0, len(atoms)))
 
-def _twice(
-    ctx: Any, saved: tuple[Any, ...], grads: tuple[Tensor, ...]
-) -> list[Tensor | None]:
-    """Return gradients that can be differentiated; holds arrays of all edges."""
-    # Views: some of these may be functions of others, and what is wanted are the
-    # derivatives of the sums alone.
-    own = [None if t is None else t.view_as(t) for t in saved]
-    atoms, vectors, delta, table = own
-    assert atoms is not None
-    assert delta is not None
-    assert table is not None
-    near = NearRows(Edges(ctx.rows, delta, table, ctx.cutoff), ctx.sizes)
-    out = near.differentiable(atoms, vectors, 0, len(atoms))
-    wanted = [t for t in own if t is not None and t.requires_grad]
-    found = iter(
-        torch.autograd.grad(
-            out, wanted, grads, create_graph=True, materialize_grads=True
+    def gradients(
+        self, inputs: Inputs, grads: Sequence[Tensor], wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        atoms, vectors, delta, table = inputs
+        assert atoms is not None
+        assert delta is not None
+        assert table is not None
+        near = self._near(inputs)
+        packed = near.packed_gradients(len(atoms), atoms)
+        near.put(packed, grads)
+        moved = torch.zeros_like(delta) if wanted[2] else None
+        knots = TableGradient(table) if wanted[3] else None
+        out, turned = near.gradients(
+            atoms, vectors, packed, 0, len(atoms), moved, knots
         )
-    )
-    return [next(found) if t is not None and t.requires_grad else None for t in own]
+        total = None if knots is None else knots.total.to(table.dtype)
+        return [out, turned, moved, total]
+
+    def derivatives(
+        self, inputs: Inputs, along: Inputs, grads: Sequence[Tensor]
+    ) -> tuple[list[Tensor | None], list[Tensor]]:
+        packed = self._near(inputs).packed_gradients(len(grads[0]), grads[0])
+        self._near(inputs).put(packed, grads)
+        both = [dual(t, tangent) for t, tangent in zip(inputs, along, strict=True)]
+        atoms, vectors, delta, table = both
+        near = self._near(both, is_dual=True)
+        sums = near.sums(atoms, vectors, 0, len(atoms))
+        moved, knots = torch.zeros_like(delta), TableGradient(table)
+        fixed = [dual(part) for part in packed]
+        out, turned = near.gradients(atoms, vectors, fixed, 0, len(atoms), moved, knots)
+        found = [out, turned, moved, knots.total.to(table.dtype)]
+        tangents = [None if t is None else t[..., 1] for t in found]
+        return tangents, [part[..., 1] for part in sums]
+
+    def differentiable(self, inputs: Inputs) -> Sequence[Tensor]:
+        atoms, vectors, *_ = inputs
+        assert atoms is not None
+        return self._near(inputs).differentiable(atoms, vectors, 0, len(atoms))

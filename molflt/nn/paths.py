@@ -15,6 +15,7 @@ from torch import Tensor
 
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path, is_dense
+from molflt.nn.kernels.build import can_compile
 
 NearPath = Literal["dense", "linear", "streamed"]
 
@@ -30,8 +31,7 @@ class Costs:
         dense_slot: Each pair of slots of the padded graphs, on the dense path.
         linear_edge: Each edge (both directions count), on the linear path.
         linear_once: Tables of the kernels, a layer's share of them.
-        twice_edge: The same where derivatives by positions are to be differentiated
-            themselves, which takes operations of torch.
+        torch_edge: Each edge on the linear path without compiled loops.
         stream_edges: Number of edges from which on layers are streamed: what the linear
             path keeps for gradients, some 20 kB for each atom and layer, becomes much.
     """
@@ -39,29 +39,28 @@ class Costs:
     dense_slot: float = 300.0
     linear_edge: float = 220.0
     linear_once: float = 1e6
-    twice_edge: float = 5500.0
+    torch_edge: float = 4500.0
     stream_edges: int = 1_000_000
 
 
 COSTS = Costs()
 
 
-def near_path(path: Path, geometry: Geometry, training: bool = False) -> NearPath:
+def near_path(path: Path, geometry: Geometry) -> NearPath:
     """Return how near heads of these graphs are evaluated.
 
     Args:
         path: "dense"; "linear": over neighbours, streamed if they are many; "auto":
             the cheaper of the two by `COSTS`.
         geometry: The graphs and their neighbour pairs.
-        training: Whether a loss of forces may follow, if positions have gradients.
 
     Raises:
         ValueError: `path` is none of these.
     """
     pairs = geometry.pairs
     num_edges = 0 if pairs is None else 2 * pairs.num_real
-    twice = training and geometry.has_gradients
-    edge = COSTS.twice_edge if twice else COSTS.linear_edge
+    compiled = geometry.batch.device.type == "cpu" and can_compile()
+    edge = COSTS.linear_edge if compiled else COSTS.torch_edge
     slots = geometry.num_graphs * geometry.size**2
     limit = (edge * num_edges + COSTS.linear_once) / COSTS.dense_slot
     if is_dense(path, slots, int(limit)):

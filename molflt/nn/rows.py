@@ -141,15 +141,15 @@ class TableGradient:
     """The gradient of a table, summed in float64 over the parts of several threads.
 
     Args:
-        table: The table.
+        table: The table, perhaps of dual numbers.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Tensor) -> None:
         self.total = torch.zeros_like(table, dtype=torch.float64)
         self._like = table
         self._parts: dict[int, Tensor] = {}
 
-    def own(self) -> Table:
+    def own(self) -> Tensor:
         """Return what the calling thread may add to."""
         thread = threading.get_ident()
         if thread not in self._parts:

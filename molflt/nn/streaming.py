@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
 from molflt.nn.near_rows import NearRows, leaf
+from molflt.nn.near_sums import near_sums
 from molflt.nn.rows import Edges, Rows, TableGradient
 from molflt.typing import NodeScalars, NodeVectors
 
@@ -222,7 +223,7 @@ def _wants(tensor: Tensor | None) -> bool:
 def _twice(
     ctx: Any, saved: list[Tensor | None], grads: list[Tensor | None]
 ) -> list[Tensor | None]:
-    """Return gradients that can be differentiated; holds arrays of all edges."""
+    """Return gradients that can be differentiated, of the layer in one piece."""
     # Views: x is a function of displacements and parameters, too, but what is wanted
     # here are derivatives of this layer alone.
     own = [None if t is None else t.view_as(t) for t in saved]
@@ -269,6 +270,5 @@ class _Whole(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return the features after the layer."""
         edges = Edges(self.rows, delta, table, self.cutoff)
-        near = NearRows(edges, self.layer.near.sizes)
-        sums = near.differentiable(*self.layer.send(x, vec), 0, len(x))
+        sums = near_sums(*self.layer.send(x, vec), edges, self.layer.near.sizes)
         return self.layer.receive(sums, x, vec, far_scalars, far_vectors)

@@ -15,6 +15,7 @@ from .conftest import make_geometry
 def costs(monkeypatch):
     """Constants to be changed by a test."""
     own = paths.Costs()
+    monkeypatch.setattr(paths, "can_compile", lambda: True)
     monkeypatch.setattr(paths, "COSTS", own)
     return own
 
@@ -28,16 +29,14 @@ def test_small_graphs_are_dense_and_large_ones_are_not():
     assert near_path("auto", large) in ("linear", "streamed")
 
 
-def test_training_on_forces_stays_dense_longer(costs):
-    """There the linear path needs arrays of all edges, for second derivatives."""
+def test_without_compiled_loops_graphs_stay_dense_longer(costs, monkeypatch):
     geometry, _ = make_geometry([molecule("C6H6"), molecule("H2O")])
     costs.dense_slot, costs.linear_edge, costs.linear_once = 1.0, 0.0, 0.0
-    assert near_path("auto", geometry, training=True) == "linear"
-    geometry.has_gradients = True
-    assert near_path("auto", geometry, training=True) == "dense"
     assert near_path("auto", geometry) == "linear"
-    costs.twice_edge = 0.0
-    assert near_path("auto", geometry, training=True) == "linear"
+    monkeypatch.setattr(paths, "can_compile", lambda: False)
+    assert near_path("auto", geometry) == "dense"
+    costs.torch_edge = 0.0
+    assert near_path("auto", geometry) == "linear"
 
 
 def test_the_boundary_is_where_costs_are_equal(costs):

@@ -94,6 +94,11 @@ def load(name: str, dtype: torch.dtype | None = None, **sizes: int) -> Library |
     return _load(name, tuple(macros))
 
 
+def can_compile() -> bool:
+    """Whether there are compiled loops on this machine."""
+    return load("rows") is not None
+
+
 @functools.cache
 def _load(name: str, macros: tuple[str, ...]) -> Library | None:
     try:

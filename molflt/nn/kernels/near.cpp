@@ -34,15 +34,15 @@ constexpr REAL ROOT2 = 1.41421356237309504880, A = ROOT2 / 2,
 
 // Directions as in molflt/nn/angular.py.
 struct Angles {
-  REAL rho, e[3], y[5];
+  Number rho, e[3], y[5];
 };
 
 static inline void direct(const Edge& edge, Angles& d) {
   if (ORDER == 0) return;
-  d.rho = 1 / std::sqrt(edge.r * edge.r + 1);
+  d.rho = 1 / root(edge.r * edge.r + 1);
   for (int x = 0; x < 3; ++x) d.e[x] = edge.delta[x] * d.rho;
   if (MATRICES) {
-    const REAL x = d.e[0], y = d.e[1], z = d.e[2];
+    const Number x = d.e[0], y = d.e[1], z = d.e[2];
     d.y[0] = ROOT2 * x * y;
     d.y[1] = ROOT2 * y * z;
     d.y[2] = ROOT2 * x * z;
@@ -52,48 +52,48 @@ static inline void direct(const Edge& edge, Angles& d) {
 }
 
 // One number for each head, repeated.
-static inline void repeat(const REAL* per_head, REAL* __restrict lanes) {
+static inline void repeat(const Number* per_head, Number* __restrict lanes) {
   for (int r = 0; r < REPEATS; ++r)
     EACH(h, HEADS) lanes[r * HEADS + h] = per_head[h];
 }
 
 // The sum over repetitions: one number for each head.
-static inline void fold(const REAL* lanes, REAL* __restrict per_head) {
+static inline void fold(const Number* lanes, Number* __restrict per_head) {
   EACH(h, HEADS) per_head[h] = lanes[h];
   for (int r = 1; r < REPEATS; ++r) EACH(h, HEADS) per_head[h] += lanes[r * HEADS + h];
 }
 
 // sum_c += w * v_c, for each head
 template <int COUNT>
-static inline void add(const REAL* w, const REAL* v, REAL* __restrict sum) {
+static inline void add(const Number* w, const Number* v, Number* __restrict sum) {
   for (int c = 0; c < COUNT * HEADS; c += LANES)
     EACH(l, LANES) sum[c + l] += w[l] * v[c + l];
 }
 
 // lanes += sum_c a_c b_c
 template <int COUNT>
-static inline void multiply(const REAL* a, const REAL* b, REAL* __restrict lanes) {
+static inline void multiply(const Number* a, const Number* b, Number* __restrict lanes) {
   for (int c = 0; c < COUNT * HEADS; c += LANES)
     EACH(l, LANES) lanes[l] += a[c + l] * b[c + l];
 }
 
-static inline void weigh(const REAL* q, const REAL* k, REAL* __restrict w) {
-  REAL lanes[LANES] = {};
+static inline void weigh(const Number* q, const Number* k, Number* __restrict w) {
+  Number lanes[LANES] = {};
   multiply<QUERY>(q, k, lanes);
   fold(lanes, w);
 }
 
 // Ask for an atom's numbers while those of the one before are at work.
 template <int COUNT>
-static inline void fetch(const REAL* data, int64_t atom) {
+static inline void fetch(const Number* data, int64_t atom) {
   const char* at = reinterpret_cast<const char*>(data + atom * COUNT);
-  for (int line = 0; line < int(COUNT * sizeof(REAL)); line += 64)
+  for (int line = 0; line < int(COUNT * sizeof(Number)); line += 64)
     __builtin_prefetch(at + line);
 }
 
 // Write `PARTS` sums of each channel; heads become slower than channels.
 template <int PARTS, int COUNT>
-static inline void write(const REAL* sum, int64_t row, REAL* out) {
+static inline void write(const Number* sum, int64_t row, Number* out) {
   out += row * PARTS * WRITTEN * COUNT;
   for (int p = 0; p < PARTS; ++p)
     for (int h = 0; h < WRITTEN; ++h)
@@ -101,16 +101,16 @@ static inline void write(const REAL* sum, int64_t row, REAL* out) {
 }
 
 EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
-                      const int32_t* sender, const int32_t* half, const REAL* delta,
-                      const REAL* data, int64_t intervals, REAL cutoff,
-                      const REAL* atoms, const REAL* vectors, REAL* scalars_out,
-                      REAL* vectors_out, REAL* matrices_out) {
+                      const int32_t* sender, const int32_t* half, const Number* delta,
+                      const Number* data, int64_t intervals, REAL cutoff,
+                      const Number* atoms, const Number* vectors, Number* scalars_out,
+                      Number* vectors_out, Number* matrices_out) {
   const Table table{data, intervals, cutoff};
   Edge e;
   Angles angles;
-  REAL kernel[K], w[HEADS], lanes[(1 + ORDER) * LANES];
+  Number kernel[K], w[HEADS], lanes[(1 + ORDER) * LANES];
   for (int64_t a = begin; a < end; ++a) {
-    REAL s[HS] = {}, v[VECTORS ? 3 * HV : 1] = {}, m[MATRICES ? 5 * HM : 1] = {};
+    Number s[HS] = {}, v[VECTORS ? 3 * HV : 1] = {}, m[MATRICES ? 5 * HM : 1] = {};
     for (int64_t i = start[a]; i < start[a + 1]; ++i) {
       if (i + 1 < start[a + 1]) {
         const int64_t next = sender[i + 1];
@@ -120,7 +120,7 @@ EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
       if (!locate(delta, half[i], table, e)) continue;
       direct(e, angles);
       evaluate<K>(table, e, e.value, kernel);
-      const REAL* b = atoms + int64_t(sender[i]) * WIDTH;
+      const Number* b = atoms + int64_t(sender[i]) * WIDTH;
       weigh(atoms + a * WIDTH, b + AT_K, w);
       for (int l = 0; l <= ORDER; ++l) {
         EACH(h, HEADS) kernel[l * HEADS + h] *= w[h];
@@ -128,9 +128,9 @@ EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
       }
       add<SCALARS>(lanes, b + AT_V, s);
       if constexpr (VECTORS > 0) {
-        const REAL* u = vectors + int64_t(sender[i]) * 3 * HV;
+        const Number* u = vectors + int64_t(sender[i]) * 3 * HV;
         for (int x = 0; x < 3; ++x) {
-          REAL odd[LANES];
+          Number odd[LANES];
           EACH(l, LANES) odd[l] = angles.e[x] * lanes[LANES + l];
           for (int c = 0; c < HV; c += LANES)
             EACH(l, LANES)
@@ -139,7 +139,7 @@ EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
       }
       if constexpr (MATRICES > 0)
         for (int c = 0; c < 5; ++c) {
-          REAL turned[LANES];
+          Number turned[LANES];
           EACH(l, LANES) turned[l] = angles.y[c] * lanes[2 * LANES + l];
           add<MATRICES>(turned, b + AT_V2, m + c * HM);
         }
@@ -154,22 +154,22 @@ EXPORT void near_sums(int64_t begin, int64_t end, const int64_t* start,
 // What the gradient sees of one message, without weights and kernels: by order and head,
 // and, before the sum over components of the direction, by component.
 struct Seen {
-  REAL order[K], odd[3][HEADS], matrix[5][HEADS];
+  Number order[K], odd[3][HEADS], matrix[5][HEADS];
 };
 
 // From numbers b and vectors u of the sender, gradients of the receiver's sums.
-static inline void see(const REAL* b, const REAL* u, const REAL* gs, const REAL* gv,
-                       const REAL* gm, const Angles& angles, REAL sign, Seen& seen) {
-  REAL even[LANES] = {};
+static inline void see(const Number* b, const Number* u, const Number* gs, const Number* gv,
+                       const Number* gm, const Angles& angles, Number sign, Seen& seen) {
+  Number even[LANES] = {};
   multiply<SCALARS>(gs, b + AT_V, even);
   if constexpr (VECTORS > 0) {
     EACH(h, HEADS) seen.order[HEADS + h] = 0;
     for (int x = 0; x < 3; ++x) {
-      REAL odd[LANES] = {};
+      Number odd[LANES] = {};
       multiply<VECTORS>(gv + x * HV, u + x * HV, even);
       multiply<VECTORS>(gv + x * HV, b + AT_V1, odd);
       fold(odd, seen.odd[x]);
-      const REAL along = sign * angles.e[x];
+      const Number along = sign * angles.e[x];
       EACH(h, HEADS) seen.order[HEADS + h] += along * seen.odd[x][h];
     }
   }
@@ -177,7 +177,7 @@ static inline void see(const REAL* b, const REAL* u, const REAL* gs, const REAL*
   if constexpr (MATRICES > 0) {
     EACH(h, HEADS) seen.order[2 * HEADS + h] = 0;
     for (int c = 0; c < 5; ++c) {
-      REAL lanes[LANES] = {};
+      Number lanes[LANES] = {};
       multiply<MATRICES>(gm + c * HM, b + AT_V2, lanes);
       fold(lanes, seen.matrix[c]);
       EACH(h, HEADS) seen.order[2 * HEADS + h] += angles.y[c] * seen.matrix[c][h];
@@ -187,22 +187,22 @@ static inline void see(const REAL* b, const REAL* u, const REAL* gs, const REAL*
 
 // Gradient of one pair's displacement. `to` and `from` are w K_hl of both messages.
 static inline void displace(const Edge& e, const Angles& angles, const Seen& received,
-                            const Seen& sent, const REAL* to, const REAL* from,
-                            REAL along, REAL* out) {
-  const REAL per_r = e.r > 0 ? along / e.r : REAL(0);
+                            const Seen& sent, const Number* to, const Number* from,
+                            Number along, Number* out) {
+  const Number per_r = value_of(e.r) > 0 ? along / e.r : Number(0);
   for (int x = 0; x < 3; ++x) out[x] = per_r * e.delta[x];
   if constexpr (VECTORS > 0) {
-    REAL turn[3] = {}, inner = 0;  // gradient by the direction
+    Number turn[3] = {}, inner = 0;  // gradient by the direction
     for (int x = 0; x < 3; ++x)
       EACH(h, HEADS)
         turn[x] += to[HEADS + h] * received.odd[x][h] - from[HEADS + h] * sent.odd[x][h];
     if constexpr (MATRICES > 0) {
-      REAL g[5] = {};
+      Number g[5] = {};
       for (int c = 0; c < 5; ++c)
         EACH(h, HEADS)
           g[c] += to[2 * HEADS + h] * received.matrix[c][h] +
                   from[2 * HEADS + h] * sent.matrix[c][h];
-      const REAL x = angles.e[0], y = angles.e[1], z = angles.e[2];
+      const Number x = angles.e[0], y = angles.e[1], z = angles.e[2];
       turn[0] += ROOT2 * (y * g[0] + z * g[2]) + 2 * x * (A * g[3] - B * g[4]);
       turn[1] += ROOT2 * (x * g[0] + z * g[1]) - 2 * y * (A * g[3] + B * g[4]);
       turn[2] += ROOT2 * (y * g[1] + x * g[2]) + 4 * B * z * g[4];
@@ -214,21 +214,21 @@ static inline void displace(const Edge& e, const Angles& angles, const Seen& rec
 
 // Gradients of what rows send; of displacements and of the table where asked for.
 EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
-                           const int32_t* sender, const int32_t* half, const REAL* delta,
-                           const REAL* data, int64_t intervals, REAL cutoff,
-                           const REAL* atoms, const REAL* vectors, const REAL* gs,
-                           const REAL* gv, const REAL* gm, REAL* grad_atoms,
-                           REAL* grad_vectors, REAL* grad_delta, REAL* grad_table) {
+                           const int32_t* sender, const int32_t* half, const Number* delta,
+                           const Number* data, int64_t intervals, REAL cutoff,
+                           const Number* atoms, const Number* vectors, const Number* gs,
+                           const Number* gv, const Number* gm, Number* grad_atoms,
+                           Number* grad_vectors, Number* grad_delta, Number* grad_table) {
   const Table table{data, intervals, cutoff};
   Edge e;
   Angles angles;
   Seen received, sent;  // what a receives from b, what it sends to b
-  REAL kernel[K], slope[K], w_to[HEADS], w_from[HEADS], to[K], from[K], both[K];
-  REAL d_to[HEADS], d_from[HEADS], lanes[(1 + ORDER) * LANES];
+  Number kernel[K], slope[K], w_to[HEADS], w_from[HEADS], to[K], from[K], both[K];
+  Number d_to[HEADS], d_from[HEADS], lanes[(1 + ORDER) * LANES];
   for (int64_t a = begin; a < end; ++a) {
-    const REAL *pa = atoms + a * WIDTH, *ua = vectors + a * 3 * HV;
-    const REAL *gsa = gs + a * HS, *gva = gv + a * 3 * HV, *gma = gm + a * 5 * HM;
-    REAL out[WIDTH] = {}, out_v[VECTORS ? 3 * HV : 1] = {};
+    const Number *pa = atoms + a * WIDTH, *ua = vectors + a * 3 * HV;
+    const Number *gsa = gs + a * HS, *gva = gv + a * 3 * HV, *gma = gm + a * 5 * HM;
+    Number out[WIDTH] = {}, out_v[VECTORS ? 3 * HV : 1] = {};
     for (int64_t i = start[a]; i < start[a + 1]; ++i) {
       if (i + 1 < start[a + 1]) {
         const int64_t next = sender[i + 1];
@@ -241,8 +241,8 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
       direct(e, angles);
       evaluate<K>(table, e, e.value, kernel);
       const int64_t n = sender[i];
-      const REAL *pb = atoms + n * WIDTH, *ub = vectors + n * 3 * HV;
-      const REAL *gsb = gs + n * HS, *gvb = gv + n * 3 * HV, *gmb = gm + n * 5 * HM;
+      const Number *pb = atoms + n * WIDTH, *ub = vectors + n * 3 * HV;
+      const Number *gsb = gs + n * HS, *gvb = gv + n * 3 * HV, *gmb = gm + n * 5 * HM;
       weigh(pa, pb + AT_K, w_to);
       weigh(pb, pa + AT_K, w_from);
       see(pb, ub, gsa, gva, gma, angles, 1, received);
@@ -264,7 +264,7 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
       if (grad_table) scatter<K>(e, both, grad_table);
       if (grad_delta && !(half[i] & 1)) {
         evaluate<K>(table, e, e.slope, slope);
-        REAL along = 0;
+        Number along = 0;
         for (int l = 0; l <= ORDER; ++l)
           EACH(h, HEADS) {
             const int k = l * HEADS + h;
@@ -276,7 +276,7 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
       for (int l = 0; l <= ORDER; ++l) repeat(from + l * HEADS, lanes + l * LANES);
       add<SCALARS>(lanes, gsb, out + AT_V);
       if constexpr (VECTORS > 0) {
-        REAL odd[3][LANES];
+        Number odd[3][LANES];
         for (int x = 0; x < 3; ++x) {
           add<VECTORS>(lanes, gvb + x * HV, out_v + x * HV);
           EACH(l, LANES) odd[x][l] = -angles.e[x] * lanes[LANES + l];
@@ -288,7 +288,7 @@ EXPORT void near_gradients(int64_t begin, int64_t end, const int64_t* start,
       }
       if constexpr (MATRICES > 0)
         for (int c = 0; c < 5; ++c) {
-          REAL turned[LANES];
+          Number turned[LANES];
           EACH(l, LANES) turned[l] = angles.y[c] * lanes[2 * LANES + l];
           add<MATRICES>(turned, gmb + c * HM, out + AT_V2);
         }
