@@ -347,7 +347,7 @@ PEERS: dict[str, tuple[Callable[..., nn.Module], float, Options]] = {
         {"width": 256, "layers": 8, "heads": 8, "rbf": 64},
     ),
 }
-for _name in ("SchNet", "PaiNN"):
+for _name in ("SchNet", "PaiNN Bessel"):
     _network, _cutoff, _options = PEERS[_name]
     PEERS[f"{_name} surface"] = _network, _cutoff, _options | {"skip_subsurface": True}
 

@@ -30,17 +30,18 @@ FAMILIES = {
     "ET": ("ET", "ET 256"),
 }
 """Models by family: the one of about our size, and the published configuration."""
+LIKELY = {family: models[0] for family, models in FAMILIES.items()} | {
+    "PaiNN": "PaiNN Bessel"
+}
+"""Models that are timed before a family has chosen."""
 ADSORPTION = {
-    family: (family, f"{family} surface") for family in ("FLT", "PaiNN", "SchNet")
+    family: (LIKELY[family], f"{LIKELY[family]} surface")
+    for family in ("FLT", "PaiNN", "SchNet")
 }
 """Models of adsorption energies by family, on all atoms and without sub-surface ones.
 
 The Equivariant Transformer's package has no pairs across images.
 """
-LIKELY = {family: models[0] for family, models in FAMILIES.items()} | {
-    "PaiNN": "PaiNN Bessel"
-}
-"""Models that are timed before a family has chosen."""
 
 SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
 CURVE = (1_000, 3_000, 10_000, 30_000)

@@ -68,7 +68,8 @@ def test_adsorption_chooses_each_model_by_the_validation_set_of_known_systems():
 
     runs = planning.best_adsorption(read)
     assert [run.model for run in runs] == [
-        *("FLT", "FLT surface", "PaiNN", "PaiNN surface", "SchNet", "SchNet surface")
+        *("FLT", "FLT surface", "PaiNN Bessel", "PaiNN Bessel surface"),
+        *("SchNet", "SchNet surface"),
     ]
     assert [run.batch_size for run in runs] == [16, 16, 32, 32, 32, 32]
     missing = runs[2]
