@@ -1,5 +1,6 @@
 """Encoders that leave sub-surface atoms out do so everywhere, exactly."""
 
+import numpy as np
 import pytest
 import torch
 from ase.build import add_adsorbate, fcc111
@@ -7,9 +8,10 @@ from torch_geometric.data import Batch, Data
 
 from molflt import analysis, checkpoint
 from molflt.data.molecule import atoms_to_graph
-from molflt.errors import InputError, UsageError
+from molflt.errors import InputError
 from molflt.evaluation import Request, evaluate
 from molflt.nn.paths import COSTS
+from molflt.report.content import report_content
 from molflt.subsurface import part_of, seen_atoms
 from molflt.training.displacement import DisplacementTerm
 
@@ -140,8 +142,25 @@ def test_displacements_are_those_of_seen_atoms(graph):
     assert float(errors.mean()) == float(same.mean())
 
 
-def test_analysis_says_what_to_look_at(graph, model):
-    with pytest.raises(UsageError, match=r"model\.encoder\.seen"):
-        analysis.attention_rows(model, graph, [0])
-    rows = analysis.attention_rows(model, model.encoder.seen(graph), [0])
-    assert rows[0].weights.shape[2] == int((graph.tags > 0).sum())
+def test_analysis_has_zeros_for_what_is_left_out(graph, model):
+    seen = (graph.tags > 0).numpy()
+    part = model.encoder.seen(graph)
+    for function in (analysis.attention_rows, analysis.message_attribution):
+        whole = function(model, graph, np.arange(len(graph.z)))
+        alone = function(model, part, np.arange(len(part.z)))
+        for one, two in zip(whole, alone, strict=True):
+            (found, expected) = (
+                getattr(each, "weights", getattr(each, "effects", None))
+                for each in (one, two)
+            )
+            assert not found[:, ~seen].any()
+            assert not found[:, :, ~seen].any()
+            assert found[:, seen][:, :, seen] == pytest.approx(expected, rel=1e-9)
+    (rows, *_) = analysis.attention_rows(model, graph, np.flatnonzero(~seen)[:1])
+    assert not rows.weights.any()
+
+
+def test_the_inspector_shows_whole_structures(graph, model):
+    content = report_content(model, graph)
+    assert len(content["z"]) == len(graph.z)
+    assert any("sub-surface" in note for note in content["notes"])

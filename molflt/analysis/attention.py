@@ -18,6 +18,7 @@ from molflt.nn.attention import FLTAttention
 from molflt.nn.block import FLTLayer
 from molflt.nn.geometry import Geometry
 from molflt.nn.masked import MaskedAttention
+from molflt.subsurface import seen_atoms
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,43 @@ def attention_row_blocks(
     wanted = chosen_layers(model, layers)
     everything = np.arange(len(graph.z))
     index = picked(len(graph.z), everything if atoms is None else atoms, "atoms")
+    seen = SeenAtoms(model, graph)
     inputs = [(args[0], args[2]) for _, args in received_by(model, graph)]
     # One block of no atoms, where none are asked for.
     for start in range(0, max(1, len(index)), block):
         part = index[start : start + block]
-        places = torch.as_tensor(part, device=graph.z.device)
         yield [
-            _rows(attentions(model)[k].heads, k, inputs[k], part, places)
-            for k in wanted
+            _rows(attentions(model)[k].heads, k, inputs[k], part, seen) for k in wanted
         ]
+
+
+class SeenAtoms:
+    """Which atoms a model looks at; all others have rows and columns of zeros.
+
+    Args:
+        model: The model.
+        graph: One structure.
+    """
+
+    def __init__(self, model: FLTModel, graph: Data) -> None:
+        index = seen_atoms(graph) if model.encoder.skip_subsurface else None
+        self._seen = torch.arange(len(graph.z)) if index is None else index.cpu()
+        self._place = torch.full((len(graph.z),), -1)
+        self._place[self._seen] = torch.arange(len(self._seen))
+        self._device = graph.z.device
+
+    def places(self, atoms: NDArray[np.int64]) -> Tensor:
+        """Return the rows of those atoms that are seen, as the encoder numbers them."""
+        place = self._place[torch.as_tensor(atoms)]
+        return place[place >= 0].to(self._device)
+
+    def whole(self, rows: Tensor, atoms: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return rows (h, m, n) of all `atoms`, from those of `places`."""
+        found = rows.double().cpu()
+        out = found.new_zeros(len(found), len(atoms), len(self._place))
+        mine = (self._place[torch.as_tensor(atoms)] >= 0).nonzero()
+        out[:, mine, self._seen] = found
+        return np.asarray(out.numpy())
 
 
 def chosen_layers(model: FLTModel, layers: Sequence[int] | None) -> list[int]:
@@ -149,17 +178,11 @@ def one_graph(model: FLTModel, graph: Data) -> Data:
     """Return the graph on the model's device.
 
     Raises:
-        UsageError: It is a batch of several structures, or has atoms that the model
-            leaves out, about which there is nothing to say.
+        UsageError: It is a batch of several structures.
     """
     if graph.batch is not None and graph.num_graphs != 1:
         raise UsageError(
             f"The analysis takes one structure; this is a batch of {graph.num_graphs}."
-        )
-    if model.encoder.seen(graph) is not graph:
-        raise UsageError(
-            "This model leaves sub-surface atoms (tag 0) out; analyse "
-            "model.encoder.seen(graph), which has the others."
         )
     return graph.clone().to(next(model.parameters()).device)
 
@@ -199,8 +222,9 @@ def _rows(
     layer: int,
     received: tuple[Tensor, Geometry],
     index: NDArray[np.int64],
-    places: Tensor,
+    seen: SeenAtoms,
 ) -> AttentionRows:
+    places = seen.places(index)
     parts: list[Tensor] = []
     if isinstance(heads, AdditiveAttention):
         parts.append(additive_rows(heads, *received, places))
@@ -209,6 +233,6 @@ def _rows(
             parts.append(near_rows(heads.near, *received, places))
         if heads.far is not None:
             parts.append(far_rows(heads.far, *received, places))
-    weights = torch.cat(parts).double().cpu().numpy()
+    weights = seen.whole(torch.cat(parts), index)
     signed = isinstance(heads, MaskedAttention)
     return AttentionRows(layer, index, head_names(heads), weights, signed)

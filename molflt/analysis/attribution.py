@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from torch_geometric.data import Data
 
 from molflt.analysis.attention import (
+    SeenAtoms,
     attentions,
     chosen_layers,
     head_names,
@@ -92,6 +93,7 @@ def message_attribution(
     spec = one_target(model, target)
     wanted = chosen_layers(model, layers)
     index = picked(len(graph.z), atoms, "atoms")
+    seen = SeenAtoms(model, graph)
     taps = [_Tap(attentions(model)[k]) for k in wanted]
     with torch.inference_mode(False), torch.enable_grad():
         try:
@@ -114,11 +116,14 @@ def message_attribution(
         leaves = [leaf for tap in taps for leaf in tap.leaves]
         for row in rows:
             atom = torch.as_tensor(index[row], device=graph.z.device)
+            places = seen.places(index[row])
+            if not len(places):
+                continue
             output = share.sum() if of == "total" else share[atom].sum()
             slopes = iter(torch.autograd.grad(output, leaves, retain_graph=True))
             for effect, tap in zip(effects, taps, strict=True):
                 own = [next(slopes) for _ in tap.leaves]
-                effect[:, row] = tap.effects(own, atom).double().cpu().numpy()
+                effect[:, row] = seen.whole(tap.effects(own, places), index[row])
     return [
         Attribution(layer, index, head_names(tap.heads), effect, of, spec.unit)
         for layer, tap, effect in zip(wanted, taps, effects, strict=True)

@@ -152,7 +152,7 @@ class NearAttention(nn.Module):
         run = self._linear
         if near_path(path, geometry) == "dense":
             run = self._dense
-        elif can_stream(x) and self.sizes.compiled(x) is not None:
+        elif self._is_compiled(x):
             run = self._sums
         return self.contracted(*run(x, vec, geometry))
 
@@ -194,6 +194,14 @@ class NearAttention(nn.Module):
         weights = kernel.mixture.weights.split(self.num_heads)
         weights = torch.cat([self.sizes.packed(part) for part in weights])
         return pairs.edges(num_atoms, kernel.mixture.shells, kernel.cutoff, weights)
+
+    def _is_compiled(self, x: NodeScalars) -> bool:
+        """Whether compiled loops do the sums."""
+        # Who watches the kernels needs them as arrays.
+        watched = self.kernel._forward_hooks or self.kernel._forward_pre_hooks
+        if watched or not can_stream(x):
+            return False
+        return self.sizes.compiled(x) is not None
 
     def _sums(
         self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry

@@ -93,7 +93,7 @@ def report_content(
         "attention": rows.plain(),
         "start": _start(graph, rows.atoms),
         "curves": curves,
-        "notes": _notes(graph, rows, shares, error),
+        "notes": _notes(graph, rows, shares, error) + _left_out(model, graph),
     }
 
 
@@ -153,6 +153,18 @@ def _curves(model: FLTModel) -> tuple[list[dict[str, Any]], float]:
 
 def _scaled(row: NDArray[np.float64]) -> list[float]:
     return _rounded(row / (np.abs(row).max(initial=0.0) or 1.0), 4)
+
+
+def _left_out(model: FLTModel, graph: Data) -> list[str]:
+    """Say which atoms the model does not look at, if there are any."""
+    n = len(graph.z)
+    hidden = n - len(model.encoder.seen(graph).z)
+    if not hidden:
+        return []
+    return [
+        f"This model leaves out sub-surface atoms (tag 0), {hidden:,} of {n:,} here: "
+        "they get and give no attention."
+    ]
 
 
 def _notes(
