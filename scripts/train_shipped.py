@@ -34,16 +34,7 @@ from molflt.training.task import FLTTask
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 5_000_000  # bytes, all together
 CONFIGS = {"emt-is2re": "emt.yaml", "emt-forces": "emt_forces.yaml"}
-# Far heads and vectors pay nothing on these slabs: EMT sums functions of distances.
-LONGER = {
-    "emt-is2re": [
-        "--model.encoder.init_args.num_near_heads=8",
-        "--model.encoder.init_args.num_far_heads=0",
-        "--model.encoder.init_args.vector_width=0",
-        "--trainer.max_epochs=50",
-    ],
-    "emt-forces": [],
-}
+LONGER = {"emt-is2re": ["--trainer.max_epochs=200"], "emt-forces": []}
 DATA = {
     "emt-is2re": "the sample data/emt_is2re",
     "emt-forces": "frames of `molflt data emt frames --frames --num 700 --num-val 20`",

@@ -10,6 +10,7 @@
 | displacements | D of all pairs as a linear map of positions and cell |
 | paths, streaming | how near heads are evaluated; layers of large systems in blocks |
 | rows, near_rows, filter_rows | sums along rows of edges, compiled (`kernels`) or not |
+| edge_sums, near_sums | the same as functions for autograd, to any order |
 | table | radial functions as splines |
 | far_sums, far_cost | far heads by Fourier transforms; the choice among their ways |
 | geometry, pairs | pairs and padding of a batch of graphs |
