@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from loop import one_thread
 from record import write_result
+from scipy.optimize import nnls
 from systems import water
 from torch_geometric.data import Batch, Data
 
@@ -119,7 +120,7 @@ def fit(rows: list[dict[str, Any]], suffix: str) -> dict[str, float]:
             # Relative errors count alike.
             left.append(np.array(work) / (1e6 * row[f"{path}{suffix}_ms"]))
             right.append(1.0)
-    found = np.linalg.lstsq(np.array(left), np.array(right), rcond=None)[0]
+    found, _ = nnls(np.array(left), np.array(right))
     names = [f"{p}_slot" if p == "dense" else f"{p}_edge" for p in paths]
     return dict(zip([*names, "atom", "once"], found.tolist(), strict=True))
 
