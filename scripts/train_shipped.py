@@ -4,7 +4,7 @@
     python scripts/train_shipped.py emt-forces --root frames
 
 `emt-is2re`: adsorption energies after relaxation from initial structures, trained on
-the shipped sample (configs/emt.yaml, longer). `emt-forces`: a force field, on frames of
+the shipped sample (configs/emt.yaml). `emt-forces`: a force field, on frames of
 `molflt data emt frames --frames --num 700 --num-val 20` (configs/emt_forces.yaml).
 
 Both are named as what they are: models of ASE's EMT, no chemistry. Written is the best
@@ -34,7 +34,6 @@ from molflt.training.task import FLTTask
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 5_000_000  # bytes, all together
 CONFIGS = {"emt-is2re": "emt.yaml", "emt-forces": "emt_forces.yaml"}
-LONGER = {"emt-is2re": ["--trainer.max_epochs=200"], "emt-forces": []}
 DATA = {
     "emt-is2re": "the sample data/emt_is2re",
     "emt-forces": "frames of `molflt data emt frames --frames --num 700 --num-val 20`",
@@ -60,7 +59,6 @@ def main(words: list[str] | None = None) -> None:
         [
             *("--config", str(ROOT / "configs" / CONFIGS[options.name])),
             *(f"--name={options.name}", f"--runs={options.work}"),
-            *LONGER[options.name],
             *([f"--data.init_args.root={options.root}"] if options.root else []),
             *more,
         ],
