@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,12 +22,16 @@ from molflt.model import FLTModel
 from molflt.nn.gradients import EnergyForces
 from molflt.targets import ENERGY_THRESHOLD
 from molflt.training.losses import vector_loss
+from molflt.training.noise import PositionNoise
 
 TEST_INDICES = Path(__file__).resolve().parent / "qm9_test_indices.npz"
 QM9_VAL, QM9_TEST = 1_000, 2_000
 RMD17_VAL = 50
 FORCE_WEIGHT = 5.0
 """Weight of the mean length of the force error [std/Å] beside the energy's [std]."""
+
+EMT_NOISE = 0.05
+"""Noise on free atoms [Å], for every model: other starts relax to the same energy."""
 
 Model = FLTModel | PeerModel
 Errors = dict[str, float]
@@ -90,6 +95,13 @@ def open_task(run: Run, roots: Roots) -> Task:
             return {"mae": error, "ewt": (error < ENERGY_THRESHOLD).double()}
         return {"mae": error}
 
+    noise, counter = PositionNoise(EMT_NOISE), count()
+
+    def noisy_loss(model: Model, batch: Batch) -> Tensor:
+        return loss(model, noise(batch, (run.seed, next(counter))))
+
+    if run.task == "emt":
+        return Task(data, statistics, noisy_loss, errors, notes)
     if run.task == "rmd17":
         return Task(data, statistics, force_loss, force_errors, notes)
     return Task(data, statistics, loss, errors, notes)
@@ -174,7 +186,8 @@ def emt(run: Run, roots: Roots) -> tuple[GraphDataModule, dict[str, Any]]:
     )
     data.setup()
     sizes = {name: len(split) for name, split in data.test.items()}
-    return data, {"train": len(data.train), "structures": sizes}
+    notes = {"train": len(data.train), "structures": sizes, "noise_A": EMT_NOISE}
+    return data, notes
 
 
 def rmd17(run: Run, roots: Roots) -> tuple[GraphDataModule, dict[str, Any]]:

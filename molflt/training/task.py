@@ -159,10 +159,10 @@ class FLTTask(LightningModule):
             if not statistics.tagged:
                 encoder.embedding.forget_tags()
             log.info(
-                "%s: %d training structures, standard deviation around the sum of atom "
-                "references %.4g %s.",
+                "%s: %d training structures, standard deviation around %s %.4g %s.",
                 spec.name,
                 statistics.num_structures,
+                "references" if statistics.element_reference else "the mean",
                 statistics.std,
                 spec.unit,
             )
