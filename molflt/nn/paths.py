@@ -59,8 +59,7 @@ def near_path(path: Path, geometry: Geometry) -> NearPath:
     """
     pairs = geometry.pairs
     num_edges = 0 if pairs is None else 2 * pairs.num_real
-    compiled = geometry.batch.device.type == "cpu" and can_compile()
-    edge = COSTS.linear_edge if compiled else COSTS.torch_edge
+    edge = COSTS.linear_edge if _is_compiled(geometry) else COSTS.torch_edge
     slots = geometry.num_graphs * geometry.size**2
     limit = (edge * num_edges + COSTS.linear_once) / COSTS.dense_slot
     if is_dense(path, slots, int(limit)):
@@ -68,7 +67,17 @@ def near_path(path: Path, geometry: Geometry) -> NearPath:
     return "streamed" if num_edges >= COSTS.stream_edges else "linear"
 
 
+def _is_compiled(geometry: Geometry) -> bool:
+    """Whether compiled loops can do the sums."""
+    device = geometry.batch.device.type
+    return device == "cpu" and _is_known(geometry.dtype, device) and can_compile()
+
+
 def can_stream(values: Tensor) -> bool:
     """Whether the streamed path knows these numbers: real ones, no mixed precision."""
-    known = values.dtype in (torch.float32, torch.float64)
-    return known and not torch.is_autocast_enabled(values.device.type)
+    return _is_known(values.dtype, values.device.type)
+
+
+def _is_known(dtype: torch.dtype, device: str) -> bool:
+    known = dtype in (torch.float32, torch.float64)
+    return known and not torch.is_autocast_enabled(device)

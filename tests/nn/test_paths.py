@@ -33,6 +33,8 @@ def test_without_compiled_loops_graphs_stay_dense_longer(costs, monkeypatch):
     geometry, _ = make_geometry([molecule("C6H6"), molecule("H2O")])
     costs.dense_slot, costs.linear_edge, costs.linear_once = 1.0, 0.0, 0.0
     assert near_path("auto", geometry) == "linear"
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert near_path("auto", geometry) == "dense"
     monkeypatch.setattr(paths, "can_compile", lambda: False)
     assert near_path("auto", geometry) == "dense"
     costs.torch_edge = 0.0
