@@ -9,7 +9,7 @@ the shipped sample (configs/emt.yaml). `emt-forces`: a force field, on frames of
 
 Both are named as what they are: models of ASE's EMT, no chemistry. Written is the best
 model without the state of its training, with its origin: data, commit, command,
-machine, steps and the errors on every validation set. They take 20 and 55 minutes of
+machine, steps and the errors on every validation set. They take 10 and 55 minutes of
 one thread. Further words are options of `molflt fit`, such as --trainer.max_epochs=1.
 """
 
