@@ -126,7 +126,7 @@ def fit_statistics(
     lowest, highest, count = np.inf, -np.inf, 0
     while batch := list(islice(graphs, _BATCH)):
         labels = _labels(batch, spec)
-        terms = _terms(batch)
+        terms = _terms(batch, spec)
         present |= terms[:, :_ELEMENTS].any(axis=0)
         sizes |= {len(graph.z) for graph in batch}
         patterns |= {tuple(graph.pbc[0].tolist()) for graph in batch}
@@ -175,14 +175,16 @@ def _labels(graphs: Iterable[Data], spec: TargetSpec) -> np.ndarray:
     return np.array(labels)
 
 
-def _terms(graphs: list[Data]) -> np.ndarray:
-    """Return counts of elements, moments of elements and 1 for each graph (k, 239)."""
+def _terms(graphs: list[Data], spec: TargetSpec) -> np.ndarray:
+    """Return counts of elements, for an extent their moments, and 1 for each graph."""
     z = torch.cat([graph.z for graph in graphs])
     sizes = torch.tensor([len(graph.z) for graph in graphs])
     batch = torch.repeat_interleave(torch.arange(len(graphs)), sizes)
     shape = (len(graphs), _ELEMENTS)
     column = (batch * _ELEMENTS + z).numpy()
     counts = np.bincount(column, minlength=np.prod(shape)).reshape(shape)
+    if spec.readout != "extent":
+        return np.column_stack([counts, np.ones(len(graphs))])
     pos = torch.cat([graph.pos for graph in graphs])
     squares = squared_radii(z, pos, batch, len(graphs)).numpy()
     moments = np.bincount(column, squares, np.prod(shape)).reshape(shape)
