@@ -101,10 +101,6 @@ class Edges(NamedTuple):
         intervals = len(self.table) - 1
         return (*self.rows, self.delta, self.table, intervals, real(self.cutoff))
 
-    def compiled(self, name: str, **sizes: int) -> Functions | None:
-        """Return the compiled loops for these edges by name; None without them."""
-        return compiled(self.delta, name, **sizes)
-
     def part(self, begin: int, end: int) -> "Part":
         """Return the edges of rows begin to end as arrays."""
         first, last = self.rows.start[begin], self.rows.start[end]
