@@ -73,8 +73,9 @@ class _NearSums(EdgeSums):
     def derivatives(
         self, inputs: Inputs, along: Inputs, grads: Sequence[Tensor]
     ) -> tuple[list[Tensor | None], list[Tensor]]:
-        packed = self._near(inputs).packed_gradients(len(grads[0]), grads[0])
-        self._near(inputs).put(packed, grads)
+        plain = self._near(inputs)
+        packed = plain.packed_gradients(len(grads[0]), grads[0])
+        plain.put(packed, grads)
         both = [dual(t, tangent) for t, tangent in zip(inputs, along, strict=True)]
         atoms, vectors, delta, table = both
         near = self._near(both, is_dual=True)
