@@ -14,7 +14,7 @@ from torch import Tensor
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.block import FLTLayer
-from molflt.nn.near import NearKernel
+from molflt.nn.near_kernel import NearKernel
 from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
 
 Group = Literal["near", "far"]

@@ -12,13 +12,8 @@ from molflt.nn.masked import MaskedAttention
 from molflt.nn.near import NearAttention
 from molflt.nn.paths import can_stream, near_path
 from molflt.nn.streaming import stream_layer
+from molflt.nn.vector_norm import vector_norm
 from molflt.typing import HeadScalars, HeadVectors, NodeScalars, NodeVectors
-
-
-def vector_norm(values: NodeVectors) -> NodeVectors:
-    """Return V / sqrt(1 + mean_c |V_c|^2): bounded, equivariant, smooth at V = 0."""
-    square = values.square().sum(dim=1, keepdim=True).mean(dim=2, keepdim=True)
-    return values * (square + 1).rsqrt()
 
 
 class FLTLayer(nn.Module):
@@ -107,11 +102,8 @@ class FLTLayer(nn.Module):
 
         Numbers (n, ·) and vectors (n, 3, ·), or None.
         """
-        heads, moved = self.masked, None
-        if heads.vector_in is not None and vec is not None:
-            weight = self.near.sizes.packed(heads.vector_in.weight)
-            moved = nn.functional.linear(vector_norm(vec), weight)
-        return self.near.packed(self.norm(x)), moved
+        turned = None if vec is None else vector_norm(vec)
+        return self.near.sent(self.norm(x), turned, self.masked.vector_in)
 
     def receive(
         self,

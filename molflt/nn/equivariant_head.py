@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from molflt.nn.block import vector_norm
+from molflt.nn.vector_norm import vector_norm
 from molflt.typing import NodeScalars, NodeVectors
 
 

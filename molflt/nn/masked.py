@@ -1,7 +1,9 @@
 """Masked attention with near and far heads side by side."""
 
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.far import FarAttention
@@ -100,8 +102,7 @@ class MaskedAttention(nn.Module):
         """Return the updates of scalar (n, c) and vector features (n, 3, w)."""
         near, far = None, None
         if self.near is not None:
-            moved = None if self.vector_in is None else self.vector_in(vec)
-            near = self.near(x, moved, geometry, path)
+            near = self.near(x, vec, self.vector_in, geometry, path)
         if self.far is not None:
             far = Messages(*self.far(x, geometry, path))
         return self.combine(near, far)
@@ -109,9 +110,14 @@ class MaskedAttention(nn.Module):
     def combine(self, near: Messages | None, far: Messages | None) -> Messages:
         """Return the updates that messages of near and far heads make."""
         found = [messages for messages in (near, far) if messages is not None]
-        update = self.mix(torch.cat([part.scalars for part in found], dim=-1))
+        update = self.mix(_side_by_side([part.scalars for part in found]))
         if self.vector_mix is None:
             return Messages(update)
         vectors = [part.vectors for part in found if part.vectors is not None]
-        moved = self.vector_mix(torch.cat(vectors, dim=-1))
+        moved = self.vector_mix(_side_by_side(vectors))
         return Messages(update, moved, None if near is None else near.contractions)
+
+
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """Return the channels of all parts; of one part without a copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)

@@ -1,84 +1,23 @@
 """Near heads: attention whose f has compact support, exact on neighbour pairs."""
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from molflt.nn import moments
-from molflt.nn.angular import COMPONENTS, PARITY, directions
+from molflt.nn.angular import COMPONENTS
 from molflt.nn.cutoff import Cutoff
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import HeadProjection, Messages, Path
-from molflt.nn.near_rows import HeadSizes
+from molflt.nn.near_kernel import NearKernel
+from molflt.nn.near_rows import Atoms, HeadSizes, Vectors
 from molflt.nn.near_sums import near_sums
 from molflt.nn.pairs import Pairs
 from molflt.nn.paths import can_stream, near_path
 from molflt.nn.rows import Edges
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
-from molflt.nn.spectrum import RadialGaussianMixture
-from molflt.typing import HeadScalars, HeadVectors, NodeScalars
-
-
-class NearKernel(nn.Module):
-    r"""The kernels of each near head: f_h(r), and others with a direction.
-
-        K_hl(D) = c(r) sum_t w_hlt phi_t(r) Y_l(D),   l = 0, 1, 2
-
-    c is a cutoff, phi_t the closed form of a radial shell, Y_l the direction as a
-    scalar, vector or symmetric traceless matrix (`directions`); f_h = K_h0.
-
-    Args:
-        num_heads: Number of heads h.
-        shells: Shells, possibly shared with other layers.
-        cutoff: The cutoff function c.
-        order: Largest l.
-    """
-
-    def __init__(
-        self, num_heads: int, shells: RadialShells, cutoff: Cutoff, order: int
-    ) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.order = order
-        self.cutoff = cutoff
-        self.mixture = RadialGaussianMixture(num_heads * (1 + order), shells)
-
-    def radial(self, r: Float[Tensor, " p"]) -> Float[Tensor, "h p"]:
-        """Return f_h(r) for distances r [Å]."""
-        return (self.mixture.radial(r) * self.cutoff(r))[: self.num_heads]
-
-    def forward(self, pairs: Pairs, *, directed: bool = True) -> Float[Tensor, "m h e"]:
-        """Return all K_hl, both directions of every pair.
-
-        Args:
-            pairs: Pairs of neighbours.
-            directed: Return 1, 3 and 5 components of l = 0, 1 and 2. Otherwise one row
-                of each: what the moments of D are multiplied by (`molflt.nn.moments`),
-                K_hl without its direction, over sqrt(r^2 + 1)^l.
-        """
-        radials = self.radials(pairs)
-        if not directed:
-            scale = (pairs.r.square() + 1).rsqrt()
-            rows = [radial * scale**order for order, radial in enumerate(radials)]
-            return torch.stack(rows).repeat(1, 1, 2)
-        angles = directions(pairs.delta, pairs.r, self.order)
-        forward, back = [], []
-        for radial, angle, sign in zip(radials, angles, PARITY, strict=False):
-            kernel = radial * angle.unsqueeze(1)  # (1, 3 or 5, h, p)
-            forward.append(kernel)
-            back.append(kernel if sign > 0 else -kernel)
-        return torch.cat([torch.cat(forward), torch.cat(back)], dim=-1)
-
-    def radials(self, pairs: Pairs) -> Sequence[Float[Tensor, "h p"]]:
-        """Return c(r) sum_t w_hlt phi_t(r) of each order l."""
-        components = pairs.cached(self.mixture.shells)  # (t, p)
-        values = self.mixture.weights @ components * self.cutoff(pairs.r)
-        # Views by split, here and below: the backward of a slice fills a whole array
-        # with zeros, that of a split joins its parts.
-        return values.split(self.num_heads)
+from molflt.typing import HeadScalars, HeadVectors, NodeScalars, NodeVectors
 
 
 class NearAttention(nn.Module):
@@ -136,7 +75,8 @@ class NearAttention(nn.Module):
     def forward(
         self,
         x: NodeScalars,
-        vec: HeadVectors | None,
+        vec: NodeVectors | None,
+        vector_in: nn.Linear | None,
         geometry: Geometry,
         path: Path = "auto",
     ) -> Messages:
@@ -144,17 +84,20 @@ class NearAttention(nn.Module):
 
         Args:
             x: Scalar features.
-            vec: Vector features, (n, 3, h e), or None.
+            vec: Vector features (n, 3, w), or None.
+            vector_in: The map from these to V_j of all heads, or None.
             geometry: Places and neighbour pairs.
             path: "dense": batched matrix products on padded graphs; "linear": sums over
                 pairs; "auto": the cheaper one. The same function.
         """
-        run = self._linear
-        if near_path(path, geometry) == "dense":
-            run = self._dense
-        elif self._is_compiled(x):
-            run = self._sums
-        return self.contracted(*run(x, vec, geometry))
+        dense = near_path(path, geometry) == "dense"
+        if not dense and self._is_compiled(x):
+            return self.contracted(*self._sums(*self.sent(x, vec, vector_in), geometry))
+        moved = None
+        if vec is not None and vector_in is not None:
+            moved = vector_in(vec)
+        run = self._dense if dense else self._linear
+        return self.contracted(*run(x, moved, geometry))
 
     def contracted(
         self,
@@ -168,11 +111,25 @@ class NearAttention(nn.Module):
         first, second = self.contract(moments).chunk(2, dim=2)
         return Messages(scalars, vectors, (first * second).sum(dim=1))
 
-    def packed(self, x: NodeScalars) -> Float[Tensor, "n f"]:
-        """Return phi(q) / (2 query_width), phi(k) and values as `NearRows` reads them.
+    def sent(
+        self, x: NodeScalars, vec: NodeVectors | None, vector_in: nn.Linear | None
+    ) -> tuple[Atoms, Vectors | None]:
+        """Return what atoms send as `NearRows` reads it, heads as the fastest axis.
 
-        They stand side by side in one array, heads are the fastest axis.
+        Weights are put in that order, which are fewer numbers than what they give.
+
+        Args:
+            x: Scalar features.
+            vec: Vector features (n, 3, w), or None.
+            vector_in: The map from these to V_j of all heads, or None.
         """
+        moved = None
+        if vec is not None and vector_in is not None:
+            moved = nn.functional.linear(vec, self.sizes.packed(vector_in.weight))
+        return self._packed(x), moved
+
+    def _packed(self, x: NodeScalars) -> Atoms:
+        """Return phi(q) / (2 query_width), phi(k) and values, side by side."""
         sizes = self.sizes
         widths = [
             size * sizes.heads for size in (sizes.query, sizes.query, *self.widths)
@@ -182,9 +139,9 @@ class NearAttention(nn.Module):
             for whole in (self.project.weight, self.project.bias)
         )
         out = nn.functional.linear(x, weight, bias)
-        q, k, values = out.tensor_split(
-            [sizes.filled * sizes.query, 2 * sizes.filled * sizes.query], dim=1
-        )
+        filled = sizes.filled * sizes.query
+        # The backward of a split joins its parts, those of slices fill whole arrays.
+        q, k, values = out.split([filled, filled, out.shape[1] - 2 * filled], dim=1)
         phi = nn.functional.softplus
         return torch.cat([phi(q) * self.project.scale, phi(k), values], dim=1)
 
@@ -204,15 +161,12 @@ class NearAttention(nn.Module):
         return self.sizes.compiled(x) is not None
 
     def _sums(
-        self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry
+        self, atoms: Atoms, vectors: Vectors | None, geometry: Geometry
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Sum over rows of edges, compiled."""
         assert geometry.pairs is not None
-        if vec is not None:
-            # (n, 3, h e) -> (n, 3, e h'), heads fastest and filled up
-            vec = self.sizes.packed(vec.movedim(2, 0)).movedim(0, 2)
-        edges = self.edges(geometry.pairs, len(x))
-        return self._parts(list(near_sums(self.packed(x), vec, edges, self.sizes)))
+        edges = self.edges(geometry.pairs, len(atoms))
+        return self._parts(list(near_sums(atoms, vectors, edges, self.sizes)))
 
     def _linear(
         self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry

@@ -76,7 +76,8 @@ class Pretrained(FLTEncoder):
         """
         (origin,) = self._origin
         specs = [self._matching(spec) for spec in targets]
-        model = FLTModel(self, specs)
+        # Readouts are made in the default precision, the weights have their own.
+        model = FLTModel(self, specs).to(self.norm.weight.dtype)
         before = {"name": Path(self.checkpoint).name} | origin.origin
         model.origin = {"started_from": before}
         for spec in specs:

@@ -34,8 +34,7 @@ def scalar_messages(model, graph):
             return
         groups = []
         if heads.near is not None:
-            moved = heads.vector_in(vec) if heads.vectors else None
-            out = heads.near(x, moved, geometry, "dense")[0]
+            out = heads.near(x, vec, heads.vector_in, geometry, "dense")[0]
             values = heads.near.project.split(x)[2]
             groups.append((values, out, torch.nn.Identity()))
         if heads.far is not None:

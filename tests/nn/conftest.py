@@ -96,3 +96,12 @@ def per_graph(geometry, pos, structures, run):
 
 def inputs_of(module, *tensors):
     return [t for t in tensors if t is not None] + list(module.parameters())
+
+
+def unchanged(vec):
+    """Return the linear map that changes nothing, for the vectors of near heads."""
+    if vec is None:
+        return None
+    keep = torch.nn.Linear(vec.shape[2], vec.shape[2], bias=False, dtype=vec.dtype)
+    torch.nn.init.eye_(keep.weight)
+    return keep

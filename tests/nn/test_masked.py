@@ -16,6 +16,7 @@ from .conftest import (
     make_geometry,
     open_structures,
     per_graph,
+    unchanged,
 )
 
 CUTOFF = 4.0
@@ -47,7 +48,7 @@ def test_near_path_equals_slow_twin(structures, path, vectors):
     pos = make_geometry(structures)[1].requires_grad_(True)
     geometry, _ = make_geometry(structures, pos=pos)
     x, vec = features(len(pos), vectors)
-    fast = module(x, vec, geometry, path)
+    fast = module(x, vec, unchanged(vec), geometry, path)
     slow = per_graph(
         geometry,
         pos,
@@ -67,13 +68,13 @@ def test_an_atom_does_not_attend_to_itself_but_to_its_images():
     geometry, _ = make_geometry([atom])
     x, vec = features(1, True)
     for path in ("dense", "linear"):
-        assert not near(True)(x, vec, geometry, path)[0].any()
+        assert not near(True)(x, vec, unchanged(vec), geometry, path)[0].any()
         alone = far(True)(x, geometry, path)[0]
         torch.testing.assert_close(alone, torch.zeros(1, 6), rtol=0, atol=1e-5)
     atom.cell, atom.pbc = 3.0 * torch.eye(3).numpy(), True
     geometry, _ = make_geometry([atom])
     for path in ("dense", "linear"):
-        assert near(True)(x, vec, geometry, path)[0].abs().max() > 1e-3
+        assert near(True)(x, vec, unchanged(vec), geometry, path)[0].abs().max() > 1e-3
         assert far(True)(x, geometry, path)[0].abs().max() > 1e-3
 
 
@@ -96,7 +97,7 @@ def test_near_heads_are_continuous_at_the_cutoff():
         from ase import Atoms
 
         geometry, _ = make_geometry([Atoms("H2", pos.detach().numpy())], pos=pos)
-        out = module(x, vec, geometry, "linear")
+        out = module(x, vec, unchanged(vec), geometry, "linear")
         outputs.append(torch.cat([out[0].flatten(), out[1].flatten()]))
         total = outputs[-1].sum()
         gradients.append(
@@ -124,7 +125,7 @@ def test_messages_have_unit_scale_at_initialisation(kind):
     near_heads = NearAttention(128, 8, 16, 8, 4, 8, near_shells, cutoff)
     far_shells = RadialShells(8, band=0.25, min_width=0.02)
     far_heads = FarAttention(128, 8, 8, 2, far_shells, vectors=True)
-    for out in (near_heads(x, vec, geometry), far_heads(x, geometry)):
+    for out in (near_heads(x, vec, unchanged(vec), geometry), far_heads(x, geometry)):
         scalars, vectors = out[0].detach(), out[1].detach()
         assert 0.1 < float(scalars.std()) < 5
         assert 0.01 < float(vectors.std()) < 5

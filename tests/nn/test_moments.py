@@ -12,7 +12,7 @@ from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.near import NearAttention
 from molflt.nn.shells import RadialShells
 
-from .conftest import assert_same_gradients, make_geometry
+from .conftest import assert_same_gradients, make_geometry, unchanged
 
 SUMS = [moments.first_moments, moments.second_moments]
 
@@ -66,7 +66,8 @@ def test_dense_equals_linear_however_far_fragments_are_apart(distance, monkeypat
         monkeypatch.setattr(moments, run.__name__, watched)
     x = torch.randn(len(structure), 8, dtype=torch.float32)
     vec = torch.randn(len(structure), 3, 4, dtype=torch.float32)
-    dense, linear = (heads(x, vec, geometry, path) for path in ("dense", "linear"))
+    vectors = vec, unchanged(vec)
+    dense, linear = (heads(x, *vectors, geometry, path) for path in ("dense", "linear"))
     assert bool(used) == (distance == 0.0)
     for one, other in zip(dense, linear, strict=True):
         scale = other.abs().max()

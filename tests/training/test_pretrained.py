@@ -169,3 +169,16 @@ def test_the_configuration_runs_from_checkpoint_to_prediction(
     missing = [w.replace("old.ckpt", "none.ckpt") for w in words]
     assert main(missing) == 1
     assert "none.ckpt does not exist" in capsys.readouterr().err
+
+
+def test_the_default_precision_of_torch_makes_no_difference(checkpoint):
+    data = shifted(checkpoint)
+    expected = predictions(Pretrained(checkpoint).adapted([ENERGY], data), data)
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = Pretrained(checkpoint).adapted([ENERGY], data)
+        found = predictions(model, data)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    np.testing.assert_allclose(found["energy"], expected["energy"], rtol=0, atol=1e-5)
