@@ -1,6 +1,7 @@
 """Sums over pairs with a direction, from moments of the senders' places."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -13,9 +14,9 @@ size r^l cancel, so at order 2 an error of 6e-8 grows to 6e-6."""
 
 def first_moments(
     weights: Float[Tensor, "h g a a"],
-    values: Float[Tensor, "h g a w"],
+    values: Float[Tensor, "g a h w"],
     places: Float[Tensor, "g a 3"],
-) -> Float[Tensor, "h g a 3 w"]:
+) -> Float[Tensor, "g a 3 u"]:
     """Return sum_j A_ij (r_i - r_j) v_j, without a table for each component.
 
     It equals r_i (sum_j A_ij v_j) - sum_j A_ij (r_j v_j): one product
@@ -23,20 +24,21 @@ def first_moments(
 
     Args:
         weights: A.
-        values: v.
+        values: v, all heads of an atom together: factors then apply to long rows.
         places: r [Å], near the origin (`REACH`).
     """
-    r = places[None, ..., None]  # (1, g, a, 3, 1)
-    columns = torch.cat([values.unsqueeze(3), r * values.unsqueeze(3)], dim=3)
-    summed = (weights @ columns.flatten(3)).unflatten(3, columns.shape[3:])
-    return r * summed[..., :1, :] - summed[..., 1:, :]
+    r = places.unsqueeze(3)  # (g, a, 3, 1)
+    total, *linear = _sums(weights, values, [None, *r.unbind(2)])
+    return torch.stack(
+        [r[:, :, x] * total - part for x, part in enumerate(linear)], dim=2
+    )
 
 
 def second_moments(
     weights: Float[Tensor, "h g a a"],
-    values: Float[Tensor, "h g a w"],
+    values: Float[Tensor, "g a h w"],
     places: Float[Tensor, "g a 3"],
-) -> Float[Tensor, "h g a 5 w"]:
+) -> Float[Tensor, "g a 5 u"]:
     """Return sum_j A_ij Y(r_i - r_j) v_j, Y the five coordinates of D D^T - |D|^2/3.
 
     As `first_moments`, from the columns v_j, r_j v_j and r_j r_j^T v_j. The basis is
@@ -44,17 +46,13 @@ def second_moments(
 
     Args:
         weights: A.
-        values: v.
+        values: v, all heads of an atom together.
         places: r [Å], near the origin (`REACH`).
     """
-    r = places
-    products = {pair: r[..., pair[0]] * r[..., pair[1]] for pair in _PAIRS}
-    powers = [torch.ones_like(r[..., 0]), *r.unbind(-1), *products.values()]
-    columns = torch.stack(powers, dim=-1)[None, ..., None] * values.unsqueeze(3)
-    summed = (weights @ columns.flatten(3)).unflatten(3, columns.shape[3:])
-    total, *rest = summed.unbind(3)
+    place = places.unsqueeze(3).unbind(2)  # (g, a, 1) each
+    products = [place[x] * place[y] for x, y in _PAIRS]
+    total, *rest = _sums(weights, values, [None, *place, *products])
     linear, square = rest[:3], dict(zip(_PAIRS, rest[3:], strict=True))
-    place = [part[None, ..., None] for part in r.unbind(-1)]
 
     def moment(x: int, y: int) -> Tensor:
         crossed = place[x] * linear[y] + place[y] * linear[x]
@@ -63,7 +61,21 @@ def second_moments(
     xx, yy, zz = (moment(x, x) for x in range(3))
     mixed = [math.sqrt(2) * moment(*pair) for pair in ((0, 1), (1, 2), (0, 2))]
     diagonal = [(xx - yy) / math.sqrt(2), (2 * zz - xx - yy) / math.sqrt(6)]
-    return torch.stack([*mixed, *diagonal], dim=3)
+    return torch.stack([*mixed, *diagonal], dim=2)
+
+
+def _sums(
+    weights: Float[Tensor, "h g a a"],
+    values: Float[Tensor, "g a h w"],
+    factors: Sequence[Float[Tensor, "g a 1"] | None],
+) -> Sequence[Float[Tensor, "g a u"]]:
+    """Return sum_j A_ij p_j v_j for each factor p; None: 1."""
+    heads, width = values.shape[2:]
+    rows = values.flatten(2)
+    columns = torch.stack([rows if p is None else p * rows for p in factors], dim=2)
+    columns = columns.unflatten(3, (heads, width)).permute(3, 0, 1, 2, 4).flatten(3)
+    summed = (weights @ columns).unflatten(3, (len(factors), width))
+    return summed.permute(3, 1, 2, 0, 4).flatten(3).unbind(0)
 
 
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))

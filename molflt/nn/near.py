@@ -152,11 +152,14 @@ class NearAttention(nn.Module):
         weights = torch.cat([self.sizes.packed(part) for part in weights])
         return pairs.edges(num_atoms, kernel.mixture.shells, kernel.cutoff, weights)
 
+    @property
+    def _is_watched(self) -> bool:
+        """Whether somebody needs the kernels as arrays of directed edges."""
+        return bool(self.kernel._forward_hooks or self.kernel._forward_pre_hooks)
+
     def _is_compiled(self, x: NodeScalars) -> bool:
         """Whether compiled loops do the sums."""
-        # Who watches the kernels needs them as arrays.
-        watched = self.kernel._forward_hooks or self.kernel._forward_pre_hooks
-        if watched or not can_stream(x):
+        if self._is_watched or not can_stream(x):
             return False
         return self.sizes.compiled(x) is not None
 
@@ -194,20 +197,19 @@ class NearAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         pairs = geometry.pairs
         assert pairs is not None
-        h, d, e = self.num_heads, self.head_width, self.vector_head_width
+        h, e = self.num_heads, self.vector_head_width
         g, a = geometry.num_graphs, geometry.size
         # Fewer tables, unless displacements are not differences of places, or large.
         compact = not geometry.is_periodic and geometry.extent <= moments.REACH
+        compact = compact and not self._is_watched
         kernels = self.kernel(pairs, directed=not compact).flatten(0, 1)  # (m h, e)
         # Images of one pair of atoms add up in its slot: periodic sums come for free.
         table = kernels.new_zeros(len(kernels), g * a * a)
-        table = table.index_add(1, geometry.pair_slot(), kernels)
+        for slots in geometry.pair_slot().split(kernels.shape[1]):
+            table.index_add_(1, slots, kernels)
         table = table.view(-1, h, g, a, a)
-        # (g, a, h, ·) -> (h, g, a, ·)
-        q, k, *values = (
-            part.permute(2, 0, 1, 3)
-            for part in map(geometry.pad, self.project.split(x))
-        )
+        parts = [geometry.pad(part) for part in self.project.split(x)]  # (g, a, h, ·)
+        q, k, *values = (part.permute(2, 0, 1, 3) for part in parts)  # (h, g, a, ·)
         weights = (q @ k.transpose(-1, -2)) * table
         if vec is None:
             out = weights.squeeze(0) @ values[0]
@@ -217,24 +219,23 @@ class NearAttention(nn.Module):
             places = geometry.pad(geometry.centred.to(x.dtype))
             sums = (moments.first_moments, moments.second_moments)
             turned = [
-                run(weight, value, places)  # (h, g, a, 3 or 5, ·)
-                for run, weight, value in zip(sums, rest, values[1:], strict=False)
+                run(weight, value, places)  # (g, a, 3 or 5, h ·)
+                for run, weight, value in zip(sums, rest, parts[3:], strict=False)
             ]
         else:
-            whole, *parts = weights.split(COMPONENTS[: len(values)])
+            whole, *directed = weights.split(COMPONENTS[: len(values)])
             even = whole.squeeze(0)
             turned = [
-                (part @ value).permute(1, 2, 3, 0, 4)
-                for part, value in zip(parts, values[1:], strict=True)
+                (part @ value).permute(2, 3, 0, 1, 4).flatten(3)
+                for part, value in zip(directed, values[1:], strict=True)
             ]
         vec = geometry.pad(vec.view(len(x), 3, h, e))  # (g, a, 3, h, e)
         vec = vec.permute(3, 0, 1, 2, 4).flatten(3)  # (h, g, a, 3e)
-        both = even @ torch.cat([values[0], vec], dim=3)
-        scalars, moved = both.split([d, 3 * e], dim=3)
-        turned[0] = turned[0] + moved.unflatten(3, (3, e))
+        scalars = even @ values[0]
+        moved = (even @ vec).unflatten(3, (3, e)).permute(1, 2, 3, 0, 4).flatten(3)
+        turned[0] = turned[0] + moved
         out = geometry.unpad(scalars.permute(1, 2, 0, 3)).flatten(1)
-        rows = (geometry.unpad(part.permute(1, 2, 3, 0, 4)) for part in turned)
-        return self._parts([out, *(row.flatten(2) for row in rows)])
+        return self._parts([out, *map(geometry.unpad, turned)])
 
     @staticmethod
     def _parts(parts: list[Tensor]) -> tuple[Tensor, Tensor | None, Tensor | None]:

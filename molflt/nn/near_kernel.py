@@ -42,19 +42,20 @@ class NearKernel(nn.Module):
         return (self.mixture.radial(r) * self.cutoff(r))[: self.num_heads]
 
     def forward(self, pairs: Pairs, *, directed: bool = True) -> Float[Tensor, "m h e"]:
-        """Return all K_hl, both directions of every pair.
+        """Return all K_hl.
 
         Args:
             pairs: Pairs of neighbours.
-            directed: Return 1, 3 and 5 components of l = 0, 1 and 2. Otherwise one row
-                of each: what the moments of D are multiplied by (`molflt.nn.moments`),
-                K_hl without its direction, over sqrt(r^2 + 1)^l.
+            directed: Return 1, 3 and 5 components of l = 0, 1 and 2 for both directions
+                of every pair. Otherwise one row of each and once for each pair: what
+                the moments of D are multiplied by (`molflt.nn.moments`), K_hl without
+                its direction, over sqrt(r^2 + 1)^l.
         """
         radials = self.radials(pairs)
         if not directed:
             scale = (pairs.r.square() + 1).rsqrt()
             rows = [radial * scale**order for order, radial in enumerate(radials)]
-            return torch.stack(rows).repeat(1, 1, 2)
+            return torch.stack(rows)
         angles = directions(pairs.delta, pairs.r, self.order)
         forward, back = [], []
         for radial, angle, sign in zip(radials, angles, PARITY, strict=False):

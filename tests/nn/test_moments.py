@@ -21,7 +21,7 @@ SUMS = [moments.first_moments, moments.second_moments]
 def test_moments_equal_sums_over_pairs(order):
     torch.manual_seed(0)
     weights = torch.randn(2, 3, 5, 5, requires_grad=True)
-    values = torch.randn(2, 3, 5, 4, requires_grad=True)
+    values = torch.randn(3, 5, 2, 4, requires_grad=True)
     places = torch.randn(3, 5, 3, requires_grad=True)
     delta = places[:, :, None] - places[:, None]
     flat = delta.reshape(-1, 3)
@@ -29,7 +29,7 @@ def test_moments_equal_sums_over_pairs(order):
     # `directions` is of D / sqrt(r^2 + 1).
     angles = directions(flat, r, order)[order] * (r.square() + 1) ** (order / 2)
     angles = angles.view(-1, 3, 5, 5)
-    slow = torch.einsum("hgij,cgij,hgjw->hgicw", weights, angles, values)
+    slow = torch.einsum("hgij,cgij,gjhw->gichw", weights, angles, values).flatten(3)
     fast = SUMS[order - 1](weights, values, places)
     torch.testing.assert_close(fast, slow)
     assert_same_gradients([fast], [slow], [weights, values, places])
