@@ -12,6 +12,7 @@ import ase.io
 import pytest
 import torch
 from ase.build import molecule
+from pytorch_lightning.callbacks.model_checkpoint import warning_cache
 
 import molflt
 from molflt.cli import main
@@ -123,6 +124,8 @@ def test_interrupted_run_says_how_to_go_on_and_equals_the_whole_run(folder):
         ("on_train_batch_start", 6),
         ("on_train_batch_end", 7),
         ("on_train_batch_end", 10),
+        ("on_train_epoch_end", 1),
+        ("on_save_checkpoint", 1),
     ],
 )
 def test_interrupted_at_any_point_no_validation_is_missed(
@@ -130,10 +133,13 @@ def test_interrupted_at_any_point_no_validation_is_missed(
 ):
     """Two epochs of five batches, each followed by two batches of validation."""
     calls = iter(range(1, 100))
+    usual = getattr(FLTTask, hook, None)
 
     def interrupt(*args):
         if next(calls) == number:
             signal.raise_signal(signal.SIGINT)
+        if usual is not None:
+            usual(*args)
 
     words = ["fit", "--config", "config.yaml", "--trainer.max_epochs=2"]
     words.append("--trainer.enable_progress_bar=false")
@@ -150,6 +156,24 @@ def test_interrupted_at_any_point_no_validation_is_missed(
     whole, *parts = (validations(Path("runs") / name) for name in ("whole", *names))
     assert len(whole) == 2
     assert [row for rows in parts for row in rows] == whole
+
+
+def test_a_run_that_stopped_at_the_end_of_an_epoch_goes_on_without_warnings(
+    folder, monkeypatch
+):
+    warning_cache.clear()  # Lightning would warn once in a process
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            FLTTask,
+            "on_validation_end",
+            lambda _: signal.raise_signal(signal.SIGINT),
+            raising=False,
+        )
+        assert main(["fit", "--config", "config.yaml", "--name=first"]) != 0
+    last = "runs/first/version_0/checkpoints/last.ckpt"
+    assert torch.load(last, weights_only=True)["position"]["batch"] == 0
+    words = ["fit", "--config", "config.yaml", "--trainer.max_steps=12"]
+    assert main([*words, "--ckpt_path", last]) == 0
 
 
 def validations(folder):
