@@ -1,7 +1,5 @@
 """Masked attention with near and far heads side by side."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -118,6 +116,6 @@ class MaskedAttention(nn.Module):
         return Messages(update, moved, None if near is None else near.contractions)
 
 
-def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+def _side_by_side(parts: list[Tensor]) -> Tensor:
     """Return the channels of all parts; of one part without a copy."""
-    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)

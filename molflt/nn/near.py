@@ -62,8 +62,7 @@ class NearAttention(nn.Module):
         cutoff: Cutoff,
     ) -> None:
         super().__init__()
-        self.num_heads, self.head_width = num_heads, head_width
-        self.vector_head_width = vector_head_width
+        self.num_heads, self.vector_head_width = num_heads, vector_head_width
         widths = [head_width, vector_head_width, matrix_head_width]
         self.sizes = HeadSizes(num_heads, query_width, *widths)
         self.widths = self.sizes.values
@@ -140,7 +139,7 @@ class NearAttention(nn.Module):
         )
         out = nn.functional.linear(x, weight, bias)
         filled = sizes.filled * sizes.query
-        # The backward of a split joins its parts, those of slices fill whole arrays.
+        # Views by split, not by slices: see `NearKernel.radials`.
         q, k, values = out.split([filled, filled, out.shape[1] - 2 * filled], dim=1)
         phi = nn.functional.softplus
         return torch.cat([phi(q) * self.project.scale, phi(k), values], dim=1)

@@ -68,6 +68,6 @@ class NearKernel(nn.Module):
         """Return c(r) sum_t w_hlt phi_t(r) of each order l."""
         components = pairs.cached(self.mixture.shells)  # (t, p)
         values = self.mixture.weights @ components * self.cutoff(pairs.r)
-        # Views by split, here and below: the backward of a slice fills a whole array
-        # with zeros, that of a split joins its parts.
+        # Views by split, here and elsewhere: the backward of a slice fills a whole
+        # array with zeros, that of a split joins its parts.
         return values.split(self.num_heads)
