@@ -1,6 +1,5 @@
 """Training from the command line: files, interruption, resuming, a full disk."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -115,49 +114,6 @@ def test_interrupted_run_says_how_to_go_on_and_equals_the_whole_run(folder):
         assert torch.equal(value, resumed["molflt"]["state"][name]), name
 
 
-@pytest.mark.parametrize(
-    ("hook", "number"),
-    [
-        ("on_train_batch_end", 5),  # the last of an epoch: validation is due
-        ("on_validation_batch_end", 1),
-        ("on_validation_batch_end", 2),
-        ("on_train_batch_start", 6),
-        ("on_train_batch_end", 7),
-        ("on_train_batch_end", 10),
-        ("on_train_epoch_end", 1),
-        ("on_save_checkpoint", 1),
-    ],
-)
-def test_interrupted_at_any_point_no_validation_is_missed(
-    folder, monkeypatch, hook, number
-):
-    """Two epochs of five batches, each followed by two batches of validation."""
-    calls = iter(range(1, 100))
-    usual = getattr(FLTTask, hook, None)
-
-    def interrupt(*args):
-        if next(calls) == number:
-            signal.raise_signal(signal.SIGINT)
-        if usual is not None:
-            usual(*args)
-
-    words = ["fit", "--config", "config.yaml", "--trainer.max_epochs=2"]
-    words.append("--trainer.enable_progress_bar=false")
-    assert main([*words, "--name=whole"]) == 0
-    with monkeypatch.context() as patch:
-        patch.setattr(FLTTask, hook, interrupt, raising=False)
-        finished = main([*words, "--name=first"]) == 0
-    assert finished == (number == 10)
-    names = ["first"]
-    if not finished:
-        last = "runs/first/version_0/checkpoints/last.ckpt"
-        assert main([*words, "--name=rest", "--ckpt_path", last]) == 0
-        names.append("rest")
-    whole, *parts = (validations(Path("runs") / name) for name in ("whole", *names))
-    assert len(whole) == 2
-    assert [row for rows in parts for row in rows] == whole
-
-
 def test_a_run_that_stopped_at_the_end_of_an_epoch_goes_on_without_warnings(
     folder, monkeypatch
 ):
@@ -174,14 +130,6 @@ def test_a_run_that_stopped_at_the_end_of_an_epoch_goes_on_without_warnings(
     assert torch.load(last, weights_only=True)["position"]["batch"] == 0
     words = ["fit", "--config", "config.yaml", "--trainer.max_steps=12"]
     assert main([*words, "--ckpt_path", last]) == 0
-
-
-def validations(folder):
-    """Epoch and error of each validation of a run."""
-    key = "val_near/energy/mae_eV"
-    with (folder / "version_0" / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [(row["epoch"], row[key]) for row in rows if row.get(key)]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Which checkpoint an interrupted run can go on from."""
+"""Which checkpoint an interrupted run can go on from, and in which epoch."""
 
 from pathlib import Path
 from typing import Any
@@ -35,3 +35,24 @@ def resumable_model(
         listed = ", ".join(differing)
         raise InputError(f"{path} cannot be resumed: its model has {listed}.")
     return model
+
+
+def place_in_epoch(checkpoint: dict[str, Any], *, max_steps: bool) -> None:
+    """Correct Lightning's count of epochs, in place, to where the run stopped.
+
+    Its counters mislead it in two cases. A run with `max_steps` takes up its last epoch
+    even if that was over, ends it at once, and counts it again: order and number of
+    epochs would be off by one. A run that `max_steps` ended inside an epoch saved that
+    epoch as over: the rest of it would be left out.
+
+    Args:
+        checkpoint: What a run saved, with its ``position``.
+        max_steps: Whether the run that goes on has a limit of steps.
+    """
+    position = checkpoint["position"]
+    at_boundary = position["batch"] == 0
+    if at_boundary and not max_steps:
+        return
+    for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
+        if progress["ready"] == progress["started"]:
+            progress["processed"] = progress["completed"] = progress["started"] - 1

@@ -25,7 +25,7 @@ from molflt.training.noise import PositionNoise
 from molflt.training.objective import Objective
 from molflt.training.optimizers import adamw
 from molflt.training.pretrained import Pretrained
-from molflt.training.resuming import resumable_model
+from molflt.training.resuming import place_in_epoch, resumable_model
 from molflt.training.schedules import constant_after_warmup, warmup_cosine
 from molflt.training.targets import chosen_targets
 
@@ -287,6 +287,7 @@ class FLTTask(LightningModule):
             data, position = self._data, checkpoint["position"]
             seen = position["batch"] * data.batch_size * self.trainer.world_size
             data.resume_at(position["epoch"], seen)
+            place_in_epoch(checkpoint, max_steps=self.trainer.max_steps != -1)
 
     @property
     def _data(self) -> GraphDataModule:

@@ -1,0 +1,138 @@
+"""A resumed run is the whole run: batches, validations and weights."""
+
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from molflt.cli import main
+from molflt.training.resuming import place_in_epoch
+from molflt.training.task import FLTTask
+
+# Five batches an epoch; another length must not be another schedule.
+CONFIG = {
+    "model": {
+        "encoder": {
+            "class_path": "molflt.FLTEncoder",
+            "init_args": {"width": 16, "num_layers": 1, "num_near_heads": 2},
+        },
+        "lr": 0.003,
+        "schedule": "constant",
+    },
+    "data": {"class_path": "tests.training.clusters.Clusters"},
+    "checkpoint": {"monitor": "val_near/energy/mae_eV"},
+    "ema": {"decay": 0.9},
+    "trainer": {"accelerator": "cpu", "enable_progress_bar": False},
+}
+LIMITS = {
+    "steps": ["--trainer.max_epochs=100", "--trainer.max_steps=17"],
+    "epochs": ["--trainer.max_epochs=4"],
+    "both": ["--trainer.max_epochs=3", "--trainer.max_steps=100"],
+}
+STOPS = [
+    ("steps", "on_train_batch_end", 5),  # the last of an epoch: validation is due
+    ("steps", "on_validation_batch_end", 3),  # the first of two
+    ("steps", "on_validation_batch_end", 4),
+    ("steps", "on_train_batch_start", 6),
+    ("steps", "on_train_batch_end", 12),
+    ("steps", "on_train_epoch_end", 2),
+    ("steps", "on_save_checkpoint", 3),
+    ("steps", "max_steps", 10),
+    ("steps", "max_steps", 12),
+    ("epochs", "on_validation_batch_end", 3),
+    ("epochs", "max_steps", 12),
+    ("both", "on_train_epoch_end", 2),
+    ("both", "max_steps", 10),
+]
+
+
+@contextmanager
+def traced(folder):
+    """Work in `folder`; list steps with their batches, and validations, as they run."""
+    events = []
+    training_step = FLTTask.training_step
+
+    def step(task, batch, batch_idx):
+        position = task.global_step, task.current_epoch, batch_idx
+        events.append((*position, tuple(batch.sid)))
+        return training_step(task, batch, batch_idx)
+
+    def validated(task):
+        events.append(("validation", task.global_step, task.current_epoch))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        Path("config.yaml").write_text(yaml.safe_dump(CONFIG))
+        patch.setattr(FLTTask, "training_step", step)
+        patch.setattr(FLTTask, "on_validation_end", validated, raising=False)
+        yield events
+
+
+def run(name, *words):
+    """Train; return whether the run came to its end, and the path of its last state."""
+    finished = main(["fit", "--config=config.yaml", f"--name={name}", *words]) == 0
+    return finished, Path(f"runs/{name}/version_0/checkpoints/last.ckpt").resolve()
+
+
+def run_until(hook, number, words):
+    """Train until the `number`-th call of `hook`, or that many steps."""
+    if hook == "max_steps":
+        finished, last = run("first", *words, f"--trainer.max_steps={number}")
+        assert finished
+        return last
+    calls = iter(range(1, 1000))
+    usual = getattr(FLTTask, hook, None)
+
+    def interrupt(*args):
+        if next(calls) == number:
+            signal.raise_signal(signal.SIGINT)
+        if usual is not None:
+            usual(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FLTTask, hook, interrupt, raising=False)
+        finished, last = run("first", *words)
+    assert not finished
+    return last
+
+
+@pytest.fixture(scope="module")
+def whole(request, tmp_path_factory):
+    """Options of a run, its events, and its last state."""
+    words = LIMITS[request.param]
+    with traced(tmp_path_factory.mktemp("whole")) as events:
+        finished, last = run("whole", *words)
+    assert finished
+    return words, events, torch.load(last, weights_only=True)
+
+
+@pytest.mark.parametrize(("whole", "hook", "number"), STOPS, indirect=["whole"])
+def test_a_run_in_two_parts_is_the_whole_run(whole, tmp_path, hook, number):
+    words, expected, state = whole
+    with traced(tmp_path) as events:
+        last = run_until(hook, number, words)
+        assert 0 < len(events) < len(expected)
+        finished, last = run("rest", *words, f"--ckpt_path={last}")
+    assert finished
+    assert events == expected
+    resumed = torch.load(last, weights_only=True)
+    assert resumed["position"] == state["position"]
+    for weights, others in (
+        (state["state_dict"], resumed["state_dict"]),
+        (state["molflt"]["state"], resumed["molflt"]["state"]),
+    ):
+        assert weights.keys() == others.keys()
+        for name, value in weights.items():
+            assert torch.equal(value, others[name]), name
+
+
+def test_an_epoch_that_has_not_begun_is_left_alone():
+    counts = {"ready": 3, "started": 2, "processed": 2, "completed": 2}
+    loops = {"fit_loop": {"epoch_progress": {"total": dict(counts)}}}
+    place_in_epoch(
+        {"position": {"epoch": 2, "batch": 0}, "loops": loops}, max_steps=True
+    )
+    assert loops["fit_loop"]["epoch_progress"]["total"] == counts
