@@ -79,6 +79,7 @@ class Geometry:
         )
         self.is_periodic = pbc is not None and bool(pbc.any())
         self.pairs: Pairs | None = None
+        self._pair_slot: Tensor | None = None  # rows of `pairs`
         self._all_pairs: AllPairs | None = None
         self._lattices: dict[tuple[RadialShells, float], Lattice] = {}
         self._modes: dict[tuple[RadialShells, float], Modes] = {}
@@ -94,7 +95,7 @@ class Geometry:
         cell = self.cell if self.is_periodic else None
         index = PairIndex(first, second, None if cell is None else shift, self.batch)
         delta = displacements(self.centred, cell, index, self.dtype)
-        self.pairs = Pairs(first, second, delta)
+        self.pairs, self._pair_slot = Pairs(first, second, delta), None
 
     def in_slots(self) -> "Geometry":
         """Return the same systems with a row for each slot, padding included.
@@ -110,7 +111,7 @@ class Geometry:
         padded.centred = self.pad(self.centred).flatten(0, 1)
         if self.pairs is not None:
             padded.pairs = self.pairs.in_slots(self.slot, PAIR_MULTIPLE)
-        padded._all_pairs, padded._lattices = None, {}
+        padded._pair_slot, padded._all_pairs, padded._lattices = None, None, {}
         # Modes hold padded arrays already: they are the same, and shared.
         return padded
 
@@ -143,8 +144,10 @@ class Geometry:
     def pair_slot(self) -> Int[Tensor, " e"]:
         """Row of each directed pair in a (g, a, a) array, both directions."""
         assert self.pairs is not None
-        i, j = self.pairs.receiver, self.pairs.sender
-        return self.slot[i] * self.size + self.local[j]
+        if self._pair_slot is None:
+            i, j = self.pairs.receiver, self.pairs.sender
+            self._pair_slot = self.slot[i] * self.size + self.local[j]
+        return self._pair_slot
 
     @property
     def all_pairs(self) -> AllPairs:

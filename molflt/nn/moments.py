@@ -16,7 +16,7 @@ def first_moments(
     weights: Float[Tensor, "h g a a"],
     values: Float[Tensor, "g a h w"],
     places: Float[Tensor, "g a 3"],
-) -> Float[Tensor, "g a 3 u"]:
+) -> Float[Tensor, "h g a 3 w"]:
     """Return sum_j A_ij (r_i - r_j) v_j, without a table for each component.
 
     It equals r_i (sum_j A_ij v_j) - sum_j A_ij (r_j v_j): one product
@@ -28,17 +28,16 @@ def first_moments(
         places: r [Å], near the origin (`REACH`).
     """
     r = places.unsqueeze(3)  # (g, a, 3, 1)
-    total, *linear = _sums(weights, values, [None, *r.unbind(2)])
-    return torch.stack(
-        [r[:, :, x] * total - part for x, part in enumerate(linear)], dim=2
-    )
+    sums = _sums(weights, values, [None, *(-r).unbind(2)])
+    total, turned = sums.split([1, 3], dim=3)
+    return torch.addcmul(turned, r, total)
 
 
 def second_moments(
     weights: Float[Tensor, "h g a a"],
     values: Float[Tensor, "g a h w"],
     places: Float[Tensor, "g a 3"],
-) -> Float[Tensor, "g a 5 u"]:
+) -> Float[Tensor, "h g a 5 w"]:
     """Return sum_j A_ij Y(r_i - r_j) v_j, Y the five coordinates of D D^T - |D|^2/3.
 
     As `first_moments`, from the columns v_j, r_j v_j and r_j r_j^T v_j. The basis is
@@ -51,7 +50,7 @@ def second_moments(
     """
     place = places.unsqueeze(3).unbind(2)  # (g, a, 1) each
     products = [place[x] * place[y] for x, y in _PAIRS]
-    total, *rest = _sums(weights, values, [None, *place, *products])
+    total, *rest = _sums(weights, values, [None, *place, *products]).unbind(3)
     linear, square = rest[:3], dict(zip(_PAIRS, rest[3:], strict=True))
 
     def moment(x: int, y: int) -> Tensor:
@@ -61,21 +60,20 @@ def second_moments(
     xx, yy, zz = (moment(x, x) for x in range(3))
     mixed = [math.sqrt(2) * moment(*pair) for pair in ((0, 1), (1, 2), (0, 2))]
     diagonal = [(xx - yy) / math.sqrt(2), (2 * zz - xx - yy) / math.sqrt(6)]
-    return torch.stack([*mixed, *diagonal], dim=2)
+    return torch.stack([*mixed, *diagonal], dim=3)
 
 
 def _sums(
     weights: Float[Tensor, "h g a a"],
     values: Float[Tensor, "g a h w"],
     factors: Sequence[Float[Tensor, "g a 1"] | None],
-) -> Sequence[Float[Tensor, "g a u"]]:
+) -> Float[Tensor, "h g a k w"]:
     """Return sum_j A_ij p_j v_j for each factor p; None: 1."""
     heads, width = values.shape[2:]
     rows = values.flatten(2)
     columns = torch.stack([rows if p is None else p * rows for p in factors], dim=2)
     columns = columns.unflatten(3, (heads, width)).permute(3, 0, 1, 2, 4).flatten(3)
-    summed = (weights @ columns).unflatten(3, (len(factors), width))
-    return summed.permute(3, 1, 2, 0, 4).flatten(3).unbind(0)
+    return (weights @ columns).unflatten(3, (len(factors), width))
 
 
 _PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))

@@ -218,23 +218,23 @@ class NearAttention(nn.Module):
             places = geometry.pad(geometry.centred.to(x.dtype))
             sums = (moments.first_moments, moments.second_moments)
             turned = [
-                run(weight, value, places)  # (g, a, 3 or 5, h ·)
+                run(weight, value, places)  # (h, g, a, 3 or 5, ·)
                 for run, weight, value in zip(sums, rest, parts[3:], strict=False)
             ]
         else:
             whole, *directed = weights.split(COMPONENTS[: len(values)])
             even = whole.squeeze(0)
             turned = [
-                (part @ value).permute(2, 3, 0, 1, 4).flatten(3)
+                (part @ value).permute(1, 2, 3, 0, 4)
                 for part, value in zip(directed, values[1:], strict=True)
             ]
         vec = geometry.pad(vec.view(len(x), 3, h, e))  # (g, a, 3, h, e)
         vec = vec.permute(3, 0, 1, 2, 4).flatten(3)  # (h, g, a, 3e)
         scalars = even @ values[0]
-        moved = (even @ vec).unflatten(3, (3, e)).permute(1, 2, 3, 0, 4).flatten(3)
-        turned[0] = turned[0] + moved
+        turned[0] = turned[0] + (even @ vec).unflatten(3, (3, e))
         out = geometry.unpad(scalars.permute(1, 2, 0, 3)).flatten(1)
-        return self._parts([out, *map(geometry.unpad, turned)])
+        rows = [part.permute(1, 2, 3, 0, 4).flatten(3) for part in turned]
+        return self._parts([out, *map(geometry.unpad, rows)])
 
     @staticmethod
     def _parts(parts: list[Tensor]) -> tuple[Tensor, Tensor | None, Tensor | None]:

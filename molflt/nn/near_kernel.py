@@ -51,11 +51,12 @@ class NearKernel(nn.Module):
                 the moments of D are multiplied by (`molflt.nn.moments`), K_hl without
                 its direction, over sqrt(r^2 + 1)^l.
         """
-        radials = self.radials(pairs)
+        mixture = self.mixture
         if not directed:
-            scale = (pairs.r.square() + 1).rsqrt()
-            rows = [radial * scale**order for order, radial in enumerate(radials)]
-            return torch.stack(rows)
+            components = pairs.windowed(mixture.shells, self.cutoff, self.order)
+            weights = mixture.weights.view(-1, self.num_heads, components.shape[1])
+            return weights @ components
+        radials = self.radials(pairs)
         angles = directions(pairs.delta, pairs.r, self.order)
         forward, back = [], []
         for radial, angle, sign in zip(radials, angles, PARITY, strict=False):
@@ -66,8 +67,8 @@ class NearKernel(nn.Module):
 
     def radials(self, pairs: Pairs) -> Sequence[Float[Tensor, "h p"]]:
         """Return c(r) sum_t w_hlt phi_t(r) of each order l."""
-        components = pairs.cached(self.mixture.shells)  # (t, p)
-        values = self.mixture.weights @ components * self.cutoff(pairs.r)
+        (components,) = pairs.windowed(self.mixture.shells, self.cutoff)  # (t, p)
+        values = self.mixture.weights @ components
         # Views by split, here and elsewhere: the backward of a slice fills a whole
         # array with zeros, that of a split joins its parts.
         return values.split(self.num_heads)

@@ -15,6 +15,9 @@ from molflt.nn.table import Table, shell_table
 
 BEYOND = 1e3  # Å; farther than any cutoff
 
+_Radial = tuple[RadialShells, type[Cutoff], float]
+"""What determines c(r) phi_t(r)."""
+
 
 class Distances:
     """Distances r, and functions of them that several layers share."""
@@ -91,7 +94,8 @@ class Pairs(Distances):
         self.delta = delta
         self.num_real = len(first) if num_real is None else num_real
         self._rows: Rows | None = None
-        self._tables: dict[tuple[RadialShells, type[Cutoff], float], Table] = {}
+        self._tables: dict[_Radial, Table] = {}
+        self._windowed: dict[tuple[_Radial, int], Tensor] = {}
 
     def _lengths(self) -> Tensor:
         return torch.linalg.vector_norm(self.delta, dim=1)
@@ -112,6 +116,28 @@ class Pairs(Distances):
             self._rows = sorted_rows(self.first, self.second, num_atoms)
         return self._rows
 
+    def windowed(
+        self, shells: RadialShells, cutoff: Cutoff, order: int = 0
+    ) -> Float[Tensor, "l t p"]:
+        """Return c(r) phi_t(r) / sqrt(r^2 + 1)^l, computed once within one pass.
+
+        Args:
+            shells: phi_t.
+            cutoff: c.
+            order: Largest l.
+        """
+        key = _radial(shells, cutoff), order
+        if key not in self._windowed:
+            if order:
+                rows = [self.windowed(shells, cutoff)[0]]
+                scale = (self.r.square() + 1).rsqrt()
+                rows += [rows[0] * scale**power for power in range(1, order + 1)]
+                self._windowed[key] = torch.stack(rows)
+            else:
+                product = self.cached(shells) * cutoff(self.r)
+                self._windowed[key] = product.unsqueeze(0)
+        return self._windowed[key]
+
     def edges(
         self,
         num_atoms: int,
@@ -127,7 +153,7 @@ class Pairs(Distances):
             cutoff: c.
             weights: Weights of the shells in each function.
         """
-        key = (shells, type(cutoff), cutoff.cutoff)
+        key = _radial(shells, cutoff)
         if key not in self._tables:
             self._tables[key] = shell_table(shells, cutoff, self.delta.dtype)
         table = (self._tables[key] @ weights.double().T).to(self.delta.dtype)
@@ -138,6 +164,7 @@ class Pairs(Distances):
         """Drop what was computed: parameters may have changed since."""
         super().forget()
         self._tables.clear()
+        self._windowed.clear()
 
     def in_slots(self, slot: Int[Tensor, " n"], multiple: int) -> "Pairs":
         """Return the same pairs of other numbers, filled up to a multiple.
@@ -159,3 +186,7 @@ class Pairs(Distances):
             delta,
             len(self.first),
         )
+
+
+def _radial(shells: RadialShells, cutoff: Cutoff) -> _Radial:
+    return shells, type(cutoff), cutoff.cutoff

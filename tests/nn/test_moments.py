@@ -29,7 +29,7 @@ def test_moments_equal_sums_over_pairs(order):
     # `directions` is of D / sqrt(r^2 + 1).
     angles = directions(flat, r, order)[order] * (r.square() + 1) ** (order / 2)
     angles = angles.view(-1, 3, 5, 5)
-    slow = torch.einsum("hgij,cgij,gjhw->gichw", weights, angles, values).flatten(3)
+    slow = torch.einsum("hgij,cgij,gjhw->hgicw", weights, angles, values)
     fast = SUMS[order - 1](weights, values, places)
     torch.testing.assert_close(fast, slow)
     assert_same_gradients([fast], [slow], [weights, values, places])
