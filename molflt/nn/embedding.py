@@ -71,7 +71,7 @@ class AtomEmbedding(nn.Module):
         if self._in_rows(geometry):
             edges = pairs.edges(len(z), self.shells, self.cutoff, self.filter.weight)
             return filter_sums(self.neighbour(z), edges)
-        (components,) = pairs.windowed(self.shells, self.cutoff)  # (t, p)
+        components = pairs.windowed(self.shells, self.cutoff)  # (t, p)
         # The filter is linear, so shells are summed per neighbouring species first:
         # T numbers a pair instead of c, and a product per species instead of per pair.
         kinds, kind = torch.unique(z, return_inverse=True)

@@ -213,28 +213,28 @@ class NearAttention(nn.Module):
         if vec is None:
             out = weights.squeeze(0) @ values[0]
             return geometry.unpad(out.permute(1, 2, 0, 3)).flatten(1), None, None
+        # (h, g, a, 3e)
+        vec = geometry.pad(vec.view(len(x), 3, h, e)).permute(3, 0, 1, 2, 4).flatten(3)
         if compact:
             even, *rest = weights.unbind()
+            moved = (even @ vec).unflatten(3, (3, e))
             places = geometry.pad(geometry.centred.to(x.dtype))
-            sums = (moments.first_moments, moments.second_moments)
-            turned = [
-                run(weight, value, places)  # (h, g, a, 3 or 5, ·)
-                for run, weight, value in zip(sums, rest, parts[3:], strict=False)
+            turned = [moments.first_moments(rest[0], parts[3], places, moved)]
+            turned += [
+                moments.second_moments(rest[1], value, places) for value in parts[4:]
             ]
         else:
             whole, *directed = weights.split(COMPONENTS[: len(values)])
             even = whole.squeeze(0)
-            turned = [
-                (part @ value).permute(1, 2, 3, 0, 4)
+            sums = [
+                (part @ value).permute(1, 2, 3, 0, 4)  # (h, g, a, 3 or 5, ·)
                 for part, value in zip(directed, values[1:], strict=True)
             ]
-        vec = geometry.pad(vec.view(len(x), 3, h, e))  # (g, a, 3, h, e)
-        vec = vec.permute(3, 0, 1, 2, 4).flatten(3)  # (h, g, a, 3e)
+            sums[0] = sums[0] + (even @ vec).unflatten(3, (3, e))
+            turned = [moments.in_rows(part) for part in sums]
         scalars = even @ values[0]
-        turned[0] = turned[0] + (even @ vec).unflatten(3, (3, e))
         out = geometry.unpad(scalars.permute(1, 2, 0, 3)).flatten(1)
-        rows = [part.permute(1, 2, 3, 0, 4).flatten(3) for part in turned]
-        return self._parts([out, *map(geometry.unpad, rows)])
+        return self._parts([out, *map(geometry.unpad, turned)])
 
     @staticmethod
     def _parts(parts: list[Tensor]) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -51,11 +51,9 @@ class NearKernel(nn.Module):
                 the moments of D are multiplied by (`molflt.nn.moments`), K_hl without
                 its direction, over sqrt(r^2 + 1)^l.
         """
-        mixture = self.mixture
         if not directed:
-            components = pairs.windowed(mixture.shells, self.cutoff, self.order)
-            weights = mixture.weights.view(-1, self.num_heads, components.shape[1])
-            return weights @ components
+            values = self._values(pairs).unflatten(0, (-1, self.num_heads))
+            return values * pairs.falloff(self.order).unsqueeze(1)
         radials = self.radials(pairs)
         angles = directions(pairs.delta, pairs.r, self.order)
         forward, back = [], []
@@ -67,8 +65,10 @@ class NearKernel(nn.Module):
 
     def radials(self, pairs: Pairs) -> Sequence[Float[Tensor, "h p"]]:
         """Return c(r) sum_t w_hlt phi_t(r) of each order l."""
-        (components,) = pairs.windowed(self.mixture.shells, self.cutoff)  # (t, p)
-        values = self.mixture.weights @ components
         # Views by split, here and elsewhere: the backward of a slice fills a whole
         # array with zeros, that of a split joins its parts.
-        return values.split(self.num_heads)
+        return self._values(pairs).split(self.num_heads)
+
+    def _values(self, pairs: Pairs) -> Float[Tensor, "k p"]:
+        """Return the radial functions of all orders and heads."""
+        return self.mixture.weights @ pairs.windowed(self.mixture.shells, self.cutoff)

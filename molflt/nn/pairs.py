@@ -95,7 +95,8 @@ class Pairs(Distances):
         self.num_real = len(first) if num_real is None else num_real
         self._rows: Rows | None = None
         self._tables: dict[_Radial, Table] = {}
-        self._windowed: dict[tuple[_Radial, int], Tensor] = {}
+        self._windowed: dict[_Radial, Tensor] = {}
+        self._falloff: dict[int, Tensor] = {}
 
     def _lengths(self) -> Tensor:
         return torch.linalg.vector_norm(self.delta, dim=1)
@@ -116,27 +117,20 @@ class Pairs(Distances):
             self._rows = sorted_rows(self.first, self.second, num_atoms)
         return self._rows
 
-    def windowed(
-        self, shells: RadialShells, cutoff: Cutoff, order: int = 0
-    ) -> Float[Tensor, "l t p"]:
-        """Return c(r) phi_t(r) / sqrt(r^2 + 1)^l, computed once within one pass.
-
-        Args:
-            shells: phi_t.
-            cutoff: c.
-            order: Largest l.
-        """
-        key = _radial(shells, cutoff), order
+    def windowed(self, shells: RadialShells, cutoff: Cutoff) -> Float[Tensor, "t p"]:
+        """Return c(r) phi_t(r), computed once within one pass through the layers."""
+        key = _radial(shells, cutoff)
         if key not in self._windowed:
-            if order:
-                rows = [self.windowed(shells, cutoff)[0]]
-                scale = (self.r.square() + 1).rsqrt()
-                rows += [rows[0] * scale**power for power in range(1, order + 1)]
-                self._windowed[key] = torch.stack(rows)
-            else:
-                product = self.cached(shells) * cutoff(self.r)
-                self._windowed[key] = product.unsqueeze(0)
+            self._windowed[key] = self.cached(shells) * cutoff(self.r)
         return self._windowed[key]
+
+    def falloff(self, order: int) -> Float[Tensor, "l p"]:
+        """Return 1 / sqrt(r^2 + 1)^l of l = 0 to `order`, computed once."""
+        if order not in self._falloff:
+            scale = (self.r.square() + 1).rsqrt()
+            powers = [scale**power for power in range(order + 1)]
+            self._falloff[order] = torch.stack(powers)
+        return self._falloff[order]
 
     def edges(
         self,
@@ -165,6 +159,7 @@ class Pairs(Distances):
         super().forget()
         self._tables.clear()
         self._windowed.clear()
+        self._falloff.clear()
 
     def in_slots(self, slot: Int[Tensor, " n"], multiple: int) -> "Pairs":
         """Return the same pairs of other numbers, filled up to a multiple.

@@ -30,9 +30,15 @@ def test_moments_equal_sums_over_pairs(order):
     angles = directions(flat, r, order)[order] * (r.square() + 1) ** (order / 2)
     angles = angles.view(-1, 3, 5, 5)
     slow = torch.einsum("hgij,cgij,gjhw->hgicw", weights, angles, values)
-    fast = SUMS[order - 1](weights, values, places)
+    inputs = [weights, values, places]
+    if order == 1:
+        others = torch.randn(2, 3, 5, 3, 4, requires_grad=True)
+        inputs.append(others)
+        slow = slow + others
+    fast = SUMS[order - 1](*inputs)
+    slow = moments.in_rows(slow)
     torch.testing.assert_close(fast, slow)
-    assert_same_gradients([fast], [slow], [weights, values, places])
+    assert_same_gradients([fast], [slow], inputs)
 
 
 @pytest.mark.parametrize("distance", [0.0, 30.0, 3000.0])
