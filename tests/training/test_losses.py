@@ -1,11 +1,14 @@
+import math
+
 import pytest
 import torch
 
-from molflt.training.losses import multi_target_loss, vector_loss
+from molflt.training.losses import log_loss, multi_target_loss, vector_loss
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("l1", 1.5), ("mse", 4.5), ("huber", 1.25)]
+    ("name", "expected"),
+    [("l1", 1.5), ("mse", 4.5), ("huber", 1.25), ("log", math.log(76) / 50)],
 )
 def test_loss_of_known_errors(name, expected):
     # errors 0 and 3: |e| -> 1.5, e^2 -> 4.5, Huber -> (3 - 1/2) / 2
@@ -15,6 +18,12 @@ def test_loss_of_known_errors(name, expected):
     assert loss.item() == pytest.approx(expected)
 
 
+def test_log_loss_is_the_error_where_it_is_small():
+    error = torch.tensor([1e-4, -2e-4], dtype=torch.float64)
+    small = log_loss(error, torch.zeros_like(error), reduction="none")
+    torch.testing.assert_close(small, error.abs(), rtol=2e-3, atol=0)
+
+
 def test_targets_add_up():
     predictions = {"a": torch.ones(3), "b": torch.full((3,), 2.0)}
     labels = {"a": torch.zeros(3), "b": torch.zeros(3)}
@@ -22,7 +31,8 @@ def test_targets_add_up():
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("l1", 2.5), ("mse", 12.5), ("huber", 2.25)]
+    ("name", "expected"),
+    [("l1", 2.5), ("mse", 12.5), ("huber", 2.25), ("log", math.log(126) / 50)],
 )
 def test_loss_of_vectors_is_that_of_their_lengths(name, expected):
     # lengths 5 and 0 count: |e| -> 5/2, e^2 -> 25/2, Huber -> (5 - 1/2) / 2
