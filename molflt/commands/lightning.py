@@ -20,7 +20,7 @@ from molflt.commands.tables import metrics_table, show
 from molflt.data.datamodule import GraphDataModule
 from molflt.errors import MolfltError, UsageError
 from molflt.training.callbacks import EMA, StopBetweenBatches, Throughput
-from molflt.training.checkpoint_io import AtomicCheckpointIO
+from molflt.training.checkpoint_io import AtomicCheckpointIO, LastCheckpoint
 from molflt.training.memory import keep_freed_memory
 from molflt.training.pictures import RunPictures
 from molflt.training.progress_bar import MetricsBar
@@ -49,9 +49,7 @@ class FLTCLI(LightningCLI):
     ) -> None:
         quiet()
         # Not `save_last` of the best one: that is written only with a new best.
-        self.last = ModelCheckpoint(
-            filename="last", enable_version_counter=False, save_on_exception=True
-        )
+        self.last = LastCheckpoint()
         super().__init__(
             FLTTask,
             LightningDataModule,

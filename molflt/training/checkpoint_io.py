@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from molflt.errors import InputError
 from molflt.files import atomic_path
@@ -60,3 +62,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """``last.ckpt``: the state after each validation and epoch, and where a run stops.
+
+    Lightning saves after an epoch only where a validation is due: a run that
+    `max_steps` ends elsewhere would leave an older state, or none.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            filename="last", enable_version_counter=False, save_on_exception=True
+        )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save, unless this step is saved."""
+        super().on_train_epoch_end(trainer, pl_module)
+        if not self._should_skip_saving_checkpoint(trainer):
+            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))

@@ -41,18 +41,25 @@ def place_in_epoch(checkpoint: dict[str, Any], *, max_steps: bool) -> None:
     """Correct Lightning's count of epochs, in place, to where the run stopped.
 
     Its counters mislead it in two cases. A run with `max_steps` takes up its last epoch
-    even if that was over, ends it at once, and counts it again: order and number of
-    epochs would be off by one. A run that `max_steps` ended inside an epoch saved that
-    epoch as over: the rest of it would be left out.
+    even if that was over, and counts it again: order and number of epochs would be off
+    by one. It shall begin the next one. A run that `max_steps` ended inside an epoch
+    saved that epoch as over: the rest of it would be left out.
 
     Args:
         checkpoint: What a run saved, with its ``position``.
         max_steps: Whether the run that goes on has a limit of steps.
     """
-    position = checkpoint["position"]
-    at_boundary = position["batch"] == 0
+    loops = checkpoint["loops"]["fit_loop"]
+    at_boundary = checkpoint["position"]["batch"] == 0
     if at_boundary and not max_steps:
         return
-    for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
-        if progress["ready"] == progress["started"]:
-            progress["processed"] = progress["completed"] = progress["started"] - 1
+    for epochs in loops["epoch_progress"].values():
+        if epochs["ready"] != epochs["started"]:
+            continue  # the next one waits already
+        over = epochs["started"] if at_boundary else epochs["started"] - 1
+        epochs["processed"] = epochs["completed"] = over
+        epochs["ready"] += at_boundary
+    if at_boundary:
+        batches = loops["epoch_loop.batch_progress"]
+        batches["current"] = dict.fromkeys(batches["current"], 0)
+        batches["is_last_batch"] = False

@@ -9,7 +9,6 @@ import torch
 import yaml
 
 from molflt.cli import main
-from molflt.training.resuming import place_in_epoch
 from molflt.training.task import FLTTask
 
 # Five batches an epoch; another length must not be another schedule.
@@ -31,6 +30,9 @@ LIMITS = {
     "steps": ["--trainer.max_epochs=100", "--trainer.max_steps=17"],
     "epochs": ["--trainer.max_epochs=4"],
     "both": ["--trainer.max_epochs=3", "--trainer.max_steps=100"],
+    # Epochs that end without a validation.
+    "interval": ["--trainer.max_steps=17", "--trainer.val_check_interval=2"],
+    "alternate": ["--trainer.max_steps=17", "--trainer.check_val_every_n_epoch=2"],
 }
 STOPS = [
     ("steps", "on_train_batch_end", 5),  # the last of an epoch: validation is due
@@ -46,6 +48,8 @@ STOPS = [
     ("epochs", "max_steps", 12),
     ("both", "on_train_epoch_end", 2),
     ("both", "max_steps", 10),
+    ("interval", "on_train_batch_end", 5),
+    ("alternate", "max_steps", 5),
 ]
 
 
@@ -129,10 +133,15 @@ def test_a_run_in_two_parts_is_the_whole_run(whole, tmp_path, hook, number):
             assert torch.equal(value, others[name]), name
 
 
-def test_an_epoch_that_has_not_begun_is_left_alone():
-    counts = {"ready": 3, "started": 2, "processed": 2, "completed": 2}
-    loops = {"fit_loop": {"epoch_progress": {"total": dict(counts)}}}
-    place_in_epoch(
-        {"position": {"epoch": 2, "batch": 0}, "loops": loops}, max_steps=True
-    )
-    assert loops["fit_loop"]["epoch_progress"]["total"] == counts
+@pytest.mark.parametrize(
+    ("validation", "steps"),
+    [
+        ("--trainer.check_val_every_n_epoch=2", 7),
+        ("--trainer.val_check_interval=2", 5),
+    ],
+)
+def test_the_last_state_is_kept_where_no_validation_is_due(tmp_path, validation, steps):
+    with traced(tmp_path):
+        finished, last = run("run", validation, f"--trainer.max_steps={steps}")
+        assert finished
+        assert torch.load(last, weights_only=True)["global_step"] == steps
