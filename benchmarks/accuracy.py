@@ -29,7 +29,7 @@ from peers import PACKAGES, PEERS, build_peer
 from plan import FAMILIES, Run, choose, first_runs, options_of, plan
 from record import write_result
 from speed import measure, steps_of
-from tasks import LOSS, Model, Roots, Task, evaluate, open_task
+from tasks import Model, Roots, Task, evaluate, open_task
 from torch_geometric.data import Batch
 from variants import FLT
 
@@ -115,7 +115,7 @@ def perform(run: Run, roots: Roots, steps: int) -> dict[str, Any]:
     return {
         **run.plain(),
         "options": options_of(run.model),
-        "loop": SETTINGS | {"loss": LOSS[run.task]},
+        "loop": SETTINGS,
         "packages": {name: version(name) for name in PACKAGES if run.model in PEERS},
         "parameters": model.num_parameters,
         **training.plain(),

@@ -21,6 +21,7 @@ WEIGHT_DECAY = 0.01
 WARMUP_FRACTION = 0.05
 
 SETTINGS: dict[str, Any] = {
+    "loss": "l1",
     "optimizer": "AdamW",
     "weight_decay": WEIGHT_DECAY,
     "warmup_fraction": WARMUP_FRACTION,
