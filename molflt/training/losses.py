@@ -18,8 +18,7 @@ def log_loss(predictions: Tensor, labels: Tensor, reduction: str = "mean") -> Te
     """Return s log(1 + |e| / s), s = `LOG_SCALE`: |e| for small errors, log |e| beyond.
 
     Structures that are far off, as those that relax to another minimum, pull less than
-    with |e|: more of the others come within a threshold (EwT), at some cost in the mean
-    error and where there are no labels.
+    with |e|, and those close to their label more: what EwT counts.
 
     Args:
         predictions: Predictions, of any shape.

@@ -51,7 +51,7 @@ class FLTTask(LightningModule):
     Args:
         encoder: Architecture and first weights; `Pretrained`: those of a checkpoint.
         targets: Names of the data module's targets to learn; None: all of them.
-        loss: ``l1``, ``mse``, ``huber``, or ``log`` for more within a threshold.
+        loss: ``l1`` |e|, ``mse`` e^2, ``huber`` or ``log``, see `losses`.
         lr: Peak learning rate of AdamW.
         weight_decay: Decay of the weights of linear layers; nothing else decays.
         warmup_steps: Optimiser steps of linear rise; at most a third of the schedule.
