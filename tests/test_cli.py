@@ -167,7 +167,7 @@ def test_bad_data_to_convert(bad_files, capsys):
         ("fit", "Missing model.encoder, data; give them with --config FILE"),
         ("fit --config config.yaml --model.lrr 1", "did you mean model.lr?"),
         ("fit --config config.yaml --trainer.max_epochs x", "must be int, not 'x'"),
-        ("fit --config config.yaml --model.loss l3", "one of ['l1', 'mse', 'huber']"),
+        ("fit --config config.yaml --model.loss l3", "one of ['l1', 'mse', 'huber', "),
         ("fit --config config.yaml --data.batchsize 3", "no option 'batchsize'"),
         ("fit --config config.yaml --model.encoder.widht 3", "did you mean width?"),
         ("fit --config config.yaml --ema.decay 2", "must be in [0, 1)"),
