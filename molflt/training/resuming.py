@@ -51,7 +51,9 @@ def place_in_epoch(checkpoint: dict[str, Any], *, max_steps: bool) -> None:
     """
     loops = checkpoint["loops"]["fit_loop"]
     at_boundary = checkpoint["position"]["batch"] == 0
-    if at_boundary and not max_steps:
+    now = loops["epoch_progress"]["current"]
+    in_validation = now["processed"] < now["started"]  # cut short: it is made up for
+    if at_boundary and (in_validation or not max_steps):
         return
     for epochs in loops["epoch_progress"].values():
         if epochs["ready"] != epochs["started"]:
