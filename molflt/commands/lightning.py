@@ -149,9 +149,6 @@ class FLTCLI(LightningCLI):
             raise UsageError("Training needs an end: trainer.max_epochs or max_steps.")
         if ckpt_path is not None:
             model.resume_from(ckpt_path)
-            # A run that stopped at the end of an epoch finishes that epoch first, whose
-            # validation was before.
-            warnings.filterwarnings("ignore", "`ModelCheckpoint.* could not find")
         if self.trainer.world_size == 1:
             datamodule.setup("fit")
         train(self, ckpt_path=ckpt_path, **options)
