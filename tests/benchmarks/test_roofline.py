@@ -53,6 +53,6 @@ def test_shares_are_measured(encoder, monkeypatch):
     row = roofline.dense(encoder, layer, 2, 12)
     assert 0 < row["share"] < 1
     machine = roofline.Machine(1e11, 1e10)
-    row = roofline.linear(encoder, layer, 60, machine)
+    row = roofline.against(machine, roofline.linear(encoder, layer, 60))
     assert row["edge_sums_ms"] < row["layer_ms"]
     assert row["roofline_edges_ms"] < row["roofline_ms"]
