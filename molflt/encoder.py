@@ -58,6 +58,8 @@ class FLTEncoder(nn.Module):
             which see angles; 0, or no vector features: none.
         far_head_width: Value channels of a far head.
         expansion: Hidden width of the layers' MLP over `width`.
+        angular_channels: Channels of the angular first features; 0: none.
+        angular_order: Order to which these see angles, 0 to 3.
         estimator: `additive`: "softmax" (exact) or "favor" (linear; another function).
         spectrum: `additive`: "radial" (rotation-invariant) or "free" (the paper's).
         num_frequencies: `additive`: random frequencies of each head.
@@ -93,6 +95,8 @@ class FLTEncoder(nn.Module):
         matrix_head_width: int = 0,
         far_head_width: int = 8,
         expansion: float = 1.0,
+        angular_channels: int = 16,
+        angular_order: int = 3,
         estimator: Estimator = "softmax",
         spectrum: Literal["radial", "free"] = "radial",
         num_frequencies: int = 32,
@@ -115,7 +119,9 @@ class FLTEncoder(nn.Module):
         self.far_shells = RadialShells(far_components, far_band, far_min_width)
         if (num_far_heads == 0) if form == "masked" else (spectrum == "free"):
             self.far_shells.requires_grad_(False)  # checked, but no head has them
-        self.embedding = AtomEmbedding(width, self.near_shells, cutoff)
+        self.embedding = AtomEmbedding(
+            width, self.near_shells, cutoff, angular_channels, angular_order
+        )
         self.layers = nn.ModuleList(
             FLTLayer(
                 width,

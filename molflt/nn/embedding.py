@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from molflt.nn.angular_features import AngularFeatures
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.filter_rows import filter_kernels, filter_sums
 from molflt.nn.geometry import Geometry
@@ -17,10 +18,11 @@ NUM_TAGS = 4  # -1 (no tag), 0, 1, 2
 
 
 class AtomEmbedding(nn.Module):
-    r"""x_i = LN(E[z_i] + T[tag_i] + W_e sum_j (W c(r_ij) phi(r_ij)) * E'[z_j]).
+    r"""x_i = LN(E[z_i] + T[tag_i] + W_e sum_j (W c(r_ij) phi(r_ij)) * E'[z_j] + B_i).
 
-    The sum runs over neighbours and periodic images; phi are radial shells, c a cutoff.
-    It is linear in the number of atoms, like everything else in the encoder.
+    The sum runs over neighbours and periodic images; phi are radial shells, c a cutoff;
+    B are `AngularFeatures`, if there are any. All are linear in the number of atoms,
+    like everything else in the encoder.
 
     Where T is 0 tags say nothing, and it stays 0 in further training: `forget_tags`.
 
@@ -28,9 +30,18 @@ class AtomEmbedding(nn.Module):
         width: Channels c.
         shells: Radial shells.
         cutoff: Distance [Å] within which atoms are neighbours.
+        angular_channels: Channels of the angular features; 0: none.
+        angular_order: Their largest order.
     """
 
-    def __init__(self, width: int, shells: RadialShells, cutoff: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        shells: RadialShells,
+        cutoff: float,
+        angular_channels: int = 0,
+        angular_order: int = 0,
+    ) -> None:
         super().__init__()
         self.species = nn.Embedding(NUM_SPECIES, width)
         self.tag = nn.Embedding(NUM_TAGS, width)
@@ -39,6 +50,12 @@ class AtomEmbedding(nn.Module):
         self.cutoff = PolynomialCutoff(cutoff)
         self.filter = nn.Linear(shells.num_components, width, bias=False)
         self.mix = nn.Linear(width, width)
+        self.angular = None
+        if angular_channels:
+            self.angular = AngularFeatures(
+                *(width, NUM_SPECIES, angular_channels, angular_order),
+                *(shells, self.cutoff),
+            )
         self.norm = nn.LayerNorm(width)
         self.register_load_state_dict_post_hook(_keep_tags_forgotten)
 
@@ -61,8 +78,10 @@ class AtomEmbedding(nn.Module):
             tags: 0 sub-surface, 1 surface, 2 adsorbate, -1 none (n,).
             geometry: Places and neighbour pairs.
         """
-        around = self._around(z, geometry)
-        return self.norm(self.species(z) + self.tag(tags + 1) + self.mix(around))
+        around = self.mix(self._around(z, geometry))
+        if self.angular is not None:
+            around = around + self.angular(z, geometry)
+        return self.norm(self.species(z) + self.tag(tags + 1) + around)
 
     def _around(self, z: Species, geometry: Geometry) -> NodeScalars:
         """Return the sum over neighbours (n, c)."""
