@@ -23,11 +23,13 @@ class AngularFeatures(nn.Module):
 
         A_imc = sum_j Y_m(D_ij) K_c(r_ij) a_c[z_j]
         B_ilc = sum_(m of l) (A_im W1_l)_c (A_im W2_l)_c
-        out_i = W LN(B_i)
+        out_i = W B_i / sqrt(1 + mean(B_i^2))
 
     Each B is a sum over pairs of neighbours of a function of both distances and of the
     angle between them, a polynomial of order l of its cosine; it does not change when
     the system is turned or mirrored. The cost is linear in the number of neighbours.
+    A LayerNorm in place of the root would let a neighbour at the cutoff, where K is
+    almost 0, change the features by a lot.
 
     Args:
         width: Channels of what is returned.
@@ -67,7 +69,6 @@ class AngularFeatures(nn.Module):
             nn.Linear(channels, 2 * channels, bias=False) for _ in range(order + 1)
         )
         invariants = (order + 1) * channels
-        self.norm = nn.LayerNorm(invariants)
         self.out = nn.Linear(invariants, width)
 
     def forward(self, z: Species, geometry: Geometry) -> NodeScalars:
@@ -82,7 +83,8 @@ class AngularFeatures(nn.Module):
         for part, mix in zip(parts, self.mix, strict=True):
             first, second = mix(part).chunk(2, dim=2)
             invariants.append((first * second).sum(dim=1))
-        return self.out(self.norm(torch.cat(invariants, dim=1)))
+        found = torch.cat(invariants, dim=1)
+        return self.out(found * (1 + found.square().mean(1, keepdim=True)).rsqrt())
 
     def moments(self, z: Species, geometry: Geometry) -> Float[Tensor, "n m c"]:
         """Return A_imc: parts m of all orders, channels c."""

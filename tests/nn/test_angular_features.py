@@ -46,7 +46,8 @@ def three_body_sums(module, z, geometry):
             angle = factor * angle * torch.outer(reach, reach) ** order
             first, second = mix(sent[near]).chunk(2, dim=1)
             found[atom, order] = torch.einsum("jc,jk,kc->c", first, angle, second)
-    return module.out(module.norm(found.flatten(1)))
+    found = found.flatten(1)
+    return module.out(found / (1 + found.square().mean(1, keepdim=True)).sqrt())
 
 
 def test_they_are_sums_over_pairs_of_neighbours(structures):
