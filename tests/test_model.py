@@ -98,20 +98,16 @@ class TestOpenSystems:
         """Training on forces differentiates twice."""
         model = build(options, dtype=torch.float64)
         pos = molecules()[1].pos.clone().requires_grad_(True)
-        tolerance = 1e-4 if options.get("estimator") == "favor" else 1e-6
         assert torch.autograd.gradgradcheck(
-            lambda p: model(at(molecules()[1], p))["energy"], pos, atol=tolerance
+            lambda p: model(at(molecules()[1], p))["energy"], pos, atol=1e-6
         )
 
     def test_forces_by_gradcheck(self, options):
         model = build(options, dtype=torch.float64)
         graph = molecules()[1]
         pos = graph.pos.clone().requires_grad_(True)
-        # The normalised form of FAVOR+ has a maximum in it that is a constant only up
-        # to its eps, which central differences see.
-        tolerance = 1e-4 if options.get("estimator") == "favor" else 1e-6
         assert torch.autograd.gradcheck(
-            lambda p: model(at(graph, p))["energy"], pos, atol=tolerance, rtol=1e-4
+            lambda p: model(at(graph, p))["energy"], pos, atol=1e-6, rtol=1e-4
         )
 
 

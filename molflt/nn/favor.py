@@ -33,6 +33,7 @@ class PositiveFeatures(nn.Module):
     M keeps the exponent below zero: for a query its own maximum over features, for
     keys the maximum over the atoms and features of *their graph and head*. Both cancel
     in the normalised attention up to eps; no padding and no other graph changes them.
+    For that eps they are differentiated too: forces belong to the energy exactly.
 
     Args:
         num_heads: Number of heads, each with its own projection.
@@ -69,7 +70,7 @@ class PositiveFeatures(nn.Module):
         self, exponent: Float[Tensor, "n h m"], maximum: Float[Tensor, "n h 1"]
     ) -> Float[Tensor, "n h m"]:
         root = self.num_features**-0.5
-        return root * (torch.exp(exponent - maximum.detach()) + self.eps)
+        return root * (torch.exp(exponent - maximum) + self.eps)
 
     def queries(self, x: Float[Tensor, "n h e"]) -> Float[Tensor, "n h m"]:
         """Return phi of queries, each scaled by its own largest feature."""
@@ -81,5 +82,5 @@ class PositiveFeatures(nn.Module):
     ) -> Float[Tensor, "n h m"]:
         """Return phi of keys, all keys of a graph and head scaled alike."""
         exponent = self._exponent(x)
-        largest = segment_max(exponent.amax(-1).detach(), batch, num_graphs)
+        largest = segment_max(exponent.amax(-1), batch, num_graphs)
         return self._features(exponent, largest[batch].unsqueeze(-1))
