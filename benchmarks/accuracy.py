@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from finished import claim, claimed_by, path_of, read
 from loop import SETTINGS, Stepper, endless, one_thread, say, train
+from moves import MODELS, WEIGHT, add_term
 from peers import PACKAGES, PEERS, build_peer
 from plan import FAMILIES, Run, choose, first_runs, options_of, plan
 from record import write_result
@@ -101,7 +102,7 @@ def start(run: Run, roots: Roots) -> tuple[Stepper, Iterator[Batch]]:
 def perform(run: Run, roots: Roots, steps: int) -> dict[str, Any]:
     """Train and evaluate; return the content of the result file."""
     begin, load = time.time(), os.getloadavg()
-    task = open_task(run, roots)
+    task = open_task(run, roots, steps)
     torch.manual_seed(run.seed)
     model = build(run, task)
     training = train(model, task.data, task.loss, run.lr, steps)
@@ -116,6 +117,7 @@ def perform(run: Run, roots: Roots, steps: int) -> dict[str, Any]:
         **run.plain(),
         "options": options_of(run.model),
         "loop": SETTINGS,
+        "displacement_weight": WEIGHT if run.model in MODELS else 0.0,
         "packages": {name: version(name) for name in PACKAGES if run.model in PEERS},
         "parameters": model.num_parameters,
         **training.plain(),
@@ -133,6 +135,14 @@ def perform(run: Run, roots: Roots, steps: int) -> dict[str, Any]:
 
 def build(run: Run, task: Task) -> Model:
     """Return a model with random weights and the offset and scale of the task."""
+    model = without_term(run, task)
+    if run.model in MODELS:
+        add_term(model)
+    return model
+
+
+def without_term(run: Run, task: Task) -> Model:
+    """Return what `build` does, without the head of an auxiliary task."""
     (spec,) = task.data.targets
     if run.model in PEERS:
         cutoff = EMT_CUTOFF if run.task == "emt" else None

@@ -134,7 +134,9 @@ def emt(read: Read) -> str | None:
         f"MAE and EwT; {found[0]['train']:,} training systems, {minutes(found[0])} "
         "CPU-minutes on one thread, the same neighbour lists (5 Å) for all, one seed; "
         "batch size (16 or 32) by MAE on `val_id`. Models called surface are given "
-        "neither of the layers below it (tag 0)."
+        "neither of the layers below it (tag 0); models called displacements neither, "
+        "and they have the displacements to the relaxed positions as a second task, "
+        "with a weight that falls to 0."
     )
     return "\n".join([*lines, "", note])
 

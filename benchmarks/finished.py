@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plan import Run, options_of
+from plan import Run, options_of, same_options
 from record import RESULTS
 from speed import steps_of
 
@@ -26,9 +26,7 @@ def read(run: Run) -> dict[str, Any] | None:
     if not path.exists():
         return None
     result: dict[str, Any] = json.loads(path.read_text())
-    # Options that came later have defaults that change nothing.
-    now, then = options_of(run.model), result["options"]
-    if any(now.get(name) != then[name] for name in then):
+    if not same_options(options_of(run.model), result["options"]):
         return None
     steps = steps_of(run)
     return result if steps is None or result["steps"] == steps else None

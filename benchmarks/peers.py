@@ -126,10 +126,19 @@ class PeerModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the prediction less its offset, in units of std (g,)."""
         (spec,) = self.targets
+        return {spec.name: self.network(find_pairs(self.seen(data), self.cutoff))}
+
+    def seen(self, data: Data) -> Data:
+        """Return the atoms that the network is given."""
         index = seen_atoms(data) if self.skip_subsurface else None
-        if index is not None:
-            data = part_of(data, index)
-        return {spec.name: self.network(find_pairs(data, self.cutoff))}
+        return data if index is None else part_of(data, index)
+
+    def with_features(self, data: Data) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Return what `normalised` does, and scalars and vectors of `seen` atoms."""
+        assert isinstance(self.network, PaiNN)
+        (spec,) = self.targets
+        found, x, vec = self.network.with_features(find_pairs(data, self.cutoff))
+        return {spec.name: found}, x, vec
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
         """Return labels less their offset, in units of std (g,)."""
@@ -216,6 +225,7 @@ class PaiNN(nn.Module):
             radial_basis=basis_class(n_rbf=rbf, cutoff=cutoff),
             cutoff_fn=spk.nn.CosineCutoff(cutoff),
         )
+        self.width = width
         self.extent = spec.readout == "extent"
         if spec.readout == "dipole":
             output = spk.atomistic.DipoleMoment(
@@ -238,6 +248,10 @@ class PaiNN(nn.Module):
 
     def forward(self, pairs: Pairs) -> Tensor:
         """Return one number per graph (g,)."""
+        return self.with_features(pairs)[0]
+
+    def with_features(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Return one number per graph (g,), scalars (n, c) and vectors (n, 3, c)."""
         from schnetpack import properties as keys
 
         counts = torch.bincount(pairs.batch, minlength=pairs.num_graphs)
@@ -251,12 +265,14 @@ class PaiNN(nn.Module):
             keys.Rij: pairs.vector,
         }
         value = self.net(inputs)["y"]
+        features = inputs["scalar_representation"], inputs["vector_representation"]
         if not self.extent:
-            return value
+            return value, *features
         # SchNetPack 2 has no module for <R^2>; this is the formula of PaiNN's paper.
         squares = squared_radii(pairs.z, pairs.pos, pairs.batch, pairs.num_graphs)
         terms = value.squeeze(1) * (squares / EXTENT_LENGTH**2).float()
-        return terms.new_zeros(pairs.num_graphs).index_add(0, pairs.batch, terms)
+        total = terms.new_zeros(pairs.num_graphs).index_add(0, pairs.batch, terms)
+        return total, *features
 
 
 class EquivariantTransformer(nn.Module):
@@ -350,6 +366,7 @@ PEERS: dict[str, tuple[Callable[..., nn.Module], float, Options]] = {
 for _name in ("SchNet", "PaiNN Bessel"):
     _network, _cutoff, _options = PEERS[_name]
     PEERS[f"{_name} surface"] = _network, _cutoff, _options | {"skip_subsurface": True}
+PEERS["PaiNN Bessel displacements"] = PEERS["PaiNN Bessel surface"]
 
 
 def build_peer(

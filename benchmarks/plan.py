@@ -13,6 +13,7 @@ from typing import Any
 from peers import PEERS
 from variants import ABLATIONS, FLT
 
+from molflt.checkpoint import BEFORE
 from molflt.encoder import FLTEncoder
 
 QM9_TARGETS = (
@@ -35,12 +36,15 @@ LIKELY = {family: models[0] for family, models in FAMILIES.items()} | {
 }
 """Models that are timed before a family has chosen."""
 ADSORPTION = {
-    family: (LIKELY[family], f"{LIKELY[family]} surface")
-    for family in ("FLT", "PaiNN", "SchNet")
+    "FLT": ("FLT", "FLT surface", "FLT displacements"),
+    "PaiNN": ("PaiNN Bessel", "PaiNN Bessel surface", "PaiNN Bessel displacements"),
+    "SchNet": ("SchNet", "SchNet surface"),
 }
-"""Models of adsorption energies by family, on all atoms and without sub-surface ones.
+"""Models of adsorption energies by family: on all atoms, without sub-surface ones, and
+these with displacements as an auxiliary task.
 
-The Equivariant Transformer's package has no pairs across images.
+SchNet has no vectors to predict them from; the Equivariant Transformer's package has no
+pairs across images.
 """
 
 SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
@@ -91,6 +95,16 @@ def options_of(model: str) -> dict[str, Any]:
         network, cutoff, options = PEERS[model]
         return {"network": network.__name__, "cutoff": cutoff, **options}
     raise SystemExit(f"There is no model {model!r}; there are {[*FLT, *PEERS]}.")
+
+
+def same_options(now: dict[str, Any], then: dict[str, Any]) -> bool:
+    """Whether recorded options of a model are those that it has now.
+
+    Options that came later count as checkpoints without them have them; other options
+    that are not recorded have defaults that change nothing.
+    """
+    earlier = {name: value for name, value in BEFORE.items() if name in now}
+    return all(now.get(name) == value for name, value in (earlier | then).items())
 
 
 def grid(family: str, read: Read) -> list[Run]:

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from loop import SETTINGS, Stepper, say
-from plan import Run, options_of
+from plan import Run, options_of, same_options
 from record import RESULTS, write_result
 from torch_geometric.data import Batch
 
@@ -44,7 +44,7 @@ def steps_of(run: Run) -> int | None:
     A time of other options of the model does not count.
     """
     timed = known().get(workload(run))
-    if timed is None or timed["options"] != options_of(run.model):
+    if timed is None or not same_options(options_of(run.model), timed["options"]):
         return None
     return max(1, round(run.seconds / timed["seconds_per_step"]))
 

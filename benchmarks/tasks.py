@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from moves import with_term
 from peers import PeerModel
 from plan import Run
 from torch import Tensor
@@ -68,8 +69,15 @@ class Task:
     notes: dict[str, Any]
 
 
-def open_task(run: Run, roots: Roots) -> Task:
-    """Read the data of a run into memory and fit its offset and scale."""
+def open_task(run: Run, roots: Roots, steps: int = 0) -> Task:
+    """Read the data of a run into memory and fit its offset and scale.
+
+    Args:
+        run: The run.
+        roots: Folders of the data.
+        steps: Its steps, over which the weight of an auxiliary task falls; 0: it does
+            not.
+    """
     data, notes = {"qm9": qm9, "emt": emt, "rmd17": rmd17}[run.task](run, roots)
     for dataset in (data.train, *data.val.values(), *data.test.values()):
         if isinstance(dataset, CachedDataset):
@@ -98,7 +106,11 @@ def open_task(run: Run, roots: Roots) -> Task:
     noise, counter = PositionNoise(EMT_NOISE), count()
 
     def noisy_loss(model: Model, batch: Batch) -> Tensor:
-        return loss(model, noise(batch, (run.seed, next(counter))))
+        index = next(counter)
+        labels = model.normalise(spec.name, batch[spec.name], batch)
+        noisy = noise(batch, (run.seed, index))
+        found, term = with_term(model, noisy, index / steps if steps else 0.0)
+        return (found[spec.name] - labels).abs().mean() + term
 
     if run.task == "emt":
         return Task(data, statistics, noisy_loss, errors, notes)

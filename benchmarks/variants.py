@@ -58,13 +58,18 @@ SURFACE: Options = {
     "head_width": 8,
     "num_far_heads": 0,
     "vector_width": 0,
+    "angular_channels": 0,
     "skip_subsurface": True,
 }
 """For adsorption energies of EMT, which sums functions of distances: no vectors."""
 
+DISPLACEMENTS: Options = SURFACE | {"vector_width": 32, "vector_head_width": 4}
+"""The same with vectors, for displacements as an auxiliary task (`moves.py`)."""
+
 FLT: dict[str, Options] = {
     "FLT": BASE,
     "FLT surface": SURFACE,
+    "FLT displacements": DISPLACEMENTS,
     **{
         name: BASE | options
         for variants in ABLATIONS.values()

@@ -42,6 +42,21 @@ def test_options_that_came_later_change_nothing(results, monkeypatch):
     assert read(RUN) is not None
 
 
+def test_records_from_before_angular_features_are_of_models_without(
+    results, monkeypatch
+):
+    monkeypatch.setattr("finished.steps_of", lambda run: None)
+    write(RUN)
+    record = json.loads(path_of(RUN).read_text())
+    del record["options"]["angular_channels"]
+    path_of(RUN).write_text(json.dumps(record))
+    now = options_of(RUN.model)
+    for channels, known in ((16, False), (0, True)):
+        changed = now | {"angular_channels": channels}
+        monkeypatch.setattr("finished.options_of", lambda model, now=changed: now)
+        assert (read(RUN) is not None) is known
+
+
 def _claim(queue):
     with claim(RUN) as free:
         queue.put(free)

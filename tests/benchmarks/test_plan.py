@@ -68,10 +68,11 @@ def test_adsorption_chooses_each_model_by_the_validation_set_of_known_systems():
 
     runs = planning.best_adsorption(read)
     assert [run.model for run in runs] == [
-        *("FLT", "FLT surface", "PaiNN Bessel", "PaiNN Bessel surface"),
+        *("FLT", "FLT surface", "FLT displacements"),
+        *("PaiNN Bessel", "PaiNN Bessel surface", "PaiNN Bessel displacements"),
         *("SchNet", "SchNet surface"),
     ]
-    assert [run.batch_size for run in runs] == [16, 16, 32, 32, 32, 32]
+    assert [run.batch_size for run in runs] == [16] * 3 + [32] * 5
     missing = runs[2]
     assert planning.best_adsorption(lambda r: None if r == missing else read(r)) is None
 
