@@ -45,16 +45,17 @@ def test_options_that_came_later_change_nothing(results, monkeypatch):
 def test_records_from_before_angular_features_are_of_models_without(
     results, monkeypatch
 ):
+    run = Run("qm9", "u0", "FLT")
     monkeypatch.setattr("finished.steps_of", lambda run: None)
-    write(RUN)
-    record = json.loads(path_of(RUN).read_text())
+    write(run)
+    record = json.loads(path_of(run).read_text())
     del record["options"]["angular_channels"]
-    path_of(RUN).write_text(json.dumps(record))
-    now = options_of(RUN.model)
+    path_of(run).write_text(json.dumps(record))
+    now = options_of(run.model)
     for channels, known in ((16, False), (0, True)):
         changed = now | {"angular_channels": channels}
         monkeypatch.setattr("finished.options_of", lambda model, now=changed: now)
-        assert (read(RUN) is not None) is known
+        assert (read(run) is not None) is known
 
 
 def _claim(queue):
