@@ -19,9 +19,9 @@ MAX_ORDER = len(COMPONENTS) - 1
 class AngularFeatures(nn.Module):
     r"""Invariants of the densities of neighbours around each atom, order by order.
 
-    With Y_m the `directions` of orders l = 0 to L, K_c learned functions of distance::
+    With Y_m the `directions` of orders l = 0 to L, K_lc learned functions of distance::
 
-        A_imc = sum_j Y_m(D_ij) K_c(r_ij) a_c[z_j]
+        A_imc = sum_j Y_m(D_ij) K_lc(r_ij) a_c[z_j]
         B_ilc = sum_(m of l) (A_im W1_l)_c (A_im W2_l)_c
         out_i = W B_i / sqrt(1 + mean(B_i^2))
 
@@ -64,7 +64,8 @@ class AngularFeatures(nn.Module):
             raise ValueError(f"angular_channels must be positive, received {channels}")
         self.order, self.shells, self.cutoff = order, shells, cutoff
         self.species = nn.Embedding(num_species, channels)
-        self.filter = nn.Linear(shells.num_components, channels, bias=False)
+        radial = (order + 1) * channels
+        self.filter = nn.Linear(shells.num_components, radial, bias=False)
         self.mix = nn.ModuleList(
             nn.Linear(channels, 2 * channels, bias=False) for _ in range(order + 1)
         )
@@ -91,13 +92,17 @@ class AngularFeatures(nn.Module):
         pairs = geometry.pairs
         assert pairs is not None
         weight, values = self.filter.weight, self.species(z)
-        if can_stream(weight) and filter_kernels(weight, len(weight), self.order):
+        channels = values.shape[1]
+        if can_stream(weight) and filter_kernels(weight, channels, self.order):
             edges = pairs.edges(len(z), self.shells, self.cutoff, weight)
             return angular_sums(values, edges, self.order)
-        radial = self.filter(pairs.windowed(self.shells, self.cutoff).T)  # (p, c)
+        components = pairs.windowed(self.shells, self.cutoff).T
+        radial = self.filter(components).unflatten(1, (-1, 1, channels))  # (p, l, 1, c)
+        sent = values[pairs.sender].unsqueeze(1)
         turned = directions(pairs.delta, pairs.r, self.order)
-        back = [sign * part for sign, part in zip(PARITY, turned, strict=False)]
-        both = torch.cat([torch.cat(turned), torch.cat(back)], dim=1)  # (m, e)
-        sent = radial.repeat(2, 1) * values[pairs.sender]
-        messages = both.T.unsqueeze(2) * sent.unsqueeze(1)
-        return segment_sum(messages, pairs.receiver, len(z))
+        messages = []
+        for order, part in enumerate(turned):
+            both = torch.cat([part, PARITY[order] * part], dim=1)  # (m, e)
+            along = radial[:, order].repeat(2, 1, 1) * sent
+            messages.append(both.T.unsqueeze(2) * along)
+        return segment_sum(torch.cat(messages, dim=1), pairs.receiver, len(z))

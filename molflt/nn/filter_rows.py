@@ -36,13 +36,13 @@ def filter_sums(values: Float[Tensor, "n c"], edges: Edges) -> Float[Tensor, "n 
 def angular_sums(
     values: Float[Tensor, "n c"], edges: Edges, order: int
 ) -> Float[Tensor, "n m c"]:
-    """Return sum_j Y_m(D_ij) K_c(r_ij) v_jc, Y the `directions` up to an order.
+    """Return sum_j Y_m(D_ij) K_lc(r_ij) v_jc, Y the `directions` up to an order.
 
     Differentiable by values, displacements and table, any number of times.
 
     Args:
         values: What atoms send.
-        edges: Displacements, and K as a table.
+        edges: Displacements, and K as a table: channels c of order 0 first.
         order: 0 to 3.
     """
     # Not inside the function: what it saves must be what it was given.
@@ -148,11 +148,17 @@ class _FilterSums(EdgeSums):
         return out.index_add(0, part.receiver, messages)
 
     def _kernels(self, delta: Tensor, table: Tensor, sign: Tensor) -> Tensor:
-        """Return Y_m K_c of edges (e, m, c)."""
+        """Return Y_m K_lc of edges (e, m, c)."""
         r = distance(delta)
         turned = directions(delta * sign.unsqueeze(1), r, self._order)
-        radial = evaluate(table, self._cutoff, r)
-        return torch.cat(turned).T.unsqueeze(2) * radial.unsqueeze(1)
+        radial = evaluate(table, self._cutoff, r).view(len(r), -1, self._channels)
+        return torch.cat(
+            [
+                part.T.unsqueeze(2) * radial[:, order : order + 1]
+                for order, part in enumerate(turned)
+            ],
+            dim=1,
+        )
 
     def _torch_gradients(
         self,

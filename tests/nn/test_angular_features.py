@@ -34,7 +34,7 @@ def three_body_sums(module, z, geometry):
     r = torch.cat([pairs.r, pairs.r])
     delta = torch.cat([pairs.delta, -pairs.delta])
     sent = module.filter((module.shells(r) * module.cutoff(r)).T)
-    sent = sent * module.species(z[pairs.sender])
+    sent = sent.unflatten(1, (-1, CHANNELS)) * module.species(z[pairs.sender])[:, None]
     found = torch.zeros(len(z), module.order + 1, CHANNELS)
     for atom in range(len(z)):
         near = torch.where(pairs.receiver == atom)[0]
@@ -44,7 +44,7 @@ def three_body_sums(module, z, geometry):
             factor = math.factorial(order) / math.prod(range(1, 2 * order, 2))
             angle = torch.from_numpy(eval_legendre(order, cosine.detach().numpy()))
             angle = factor * angle * torch.outer(reach, reach) ** order
-            first, second = mix(sent[near]).chunk(2, dim=1)
+            first, second = mix(sent[near, order]).chunk(2, dim=1)
             found[atom, order] = torch.einsum("jc,jk,kc->c", first, angle, second)
     found = found.flatten(1)
     return module.out(found / (1 + found.square().mean(1, keepdim=True)).sqrt())

@@ -12,6 +12,8 @@
 #define ORDER 0
 #endif
 
+// Parts of an order are order^2 to (order + 1)^2 - 1; those of odd orders change their
+// sign with the direction.
 constexpr int PARTS = (ORDER + 1) * (ORDER + 1);
 
 // A number and its derivatives by the three components of D.
@@ -32,13 +34,6 @@ static inline Jet operator*(const Jet& a, const Jet& b) {
 }
 static inline Jet operator*(REAL a, const Jet& b) {
   return {a * b.v, {a * b.d[0], a * b.d[1], a * b.d[2]}};
-}
-
-// Whether a part changes its sign with the direction.
-static inline bool is_odd(int part) {
-  int order = 0;
-  while ((order + 1) * (order + 1) <= part) ++order;
-  return order % 2 == 1;
 }
 
 template <class T>
