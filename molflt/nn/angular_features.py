@@ -14,6 +14,8 @@ from molflt.nn.shells import RadialShells
 from molflt.typing import NodeScalars, Species
 
 MAX_ORDER = len(COMPONENTS) - 1
+GAIN, GAIN_PER_ORDER = 100.0, 2.0
+"""Invariants of a molecule are some 1e-2 at the start, less for higher orders."""
 
 
 class AngularFeatures(nn.Module):
@@ -23,7 +25,7 @@ class AngularFeatures(nn.Module):
 
         A_imc = sum_j Y_m(D_ij) K_lc(r_ij) a_c[z_j]
         B_ilc = sum_(m of l) (A_im W1_l)_c (A_im W2_l)_c
-        out_i = W B_i / sqrt(1 + mean(B_i^2))
+        out_i = W b_i / sqrt(1 + mean(b_i^2)),   b_ilc = g_lc B_ilc
 
     Each B is a sum over pairs of neighbours of a function of both distances and of the
     angle between them, a polynomial of order l of its cosine; it does not change when
@@ -69,8 +71,9 @@ class AngularFeatures(nn.Module):
         self.mix = nn.ModuleList(
             nn.Linear(channels, 2 * channels, bias=False) for _ in range(order + 1)
         )
-        invariants = (order + 1) * channels
-        self.out = nn.Linear(invariants, width)
+        gains = [GAIN * GAIN_PER_ORDER**order for order in range(order + 1)]
+        self.gain = nn.Parameter(torch.tensor(gains).repeat_interleave(channels))
+        self.out = nn.Linear(radial, width)
 
     def forward(self, z: Species, geometry: Geometry) -> NodeScalars:
         """Return features of atoms (n, c).
@@ -84,7 +87,7 @@ class AngularFeatures(nn.Module):
         for part, mix in zip(parts, self.mix, strict=True):
             first, second = mix(part).chunk(2, dim=2)
             invariants.append((first * second).sum(dim=1))
-        found = torch.cat(invariants, dim=1)
+        found = self.gain * torch.cat(invariants, dim=1)
         return self.out(found * (1 + found.square().mean(1, keepdim=True)).rsqrt())
 
     def moments(self, z: Species, geometry: Geometry) -> Float[Tensor, "n m c"]:

@@ -46,7 +46,7 @@ def three_body_sums(module, z, geometry):
             angle = factor * angle * torch.outer(reach, reach) ** order
             first, second = mix(sent[near, order]).chunk(2, dim=1)
             found[atom, order] = torch.einsum("jc,jk,kc->c", first, angle, second)
-    found = found.flatten(1)
+    found = module.gain * found.flatten(1)
     return module.out(found / (1 + found.square().mean(1, keepdim=True)).sqrt())
 
 
