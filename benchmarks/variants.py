@@ -43,6 +43,7 @@ ABLATIONS: dict[str, dict[str, Options]] = {
     "directions": {
         "FLT no vectors": {"vector_width": 0},
         "FLT matrices": {"matrix_head_width": 4},
+        "FLT angles": {"angular_channels": 32},
     },
     "near cutoff": {
         "FLT cutoff 3": {"cutoff": 3.0},
@@ -58,7 +59,6 @@ SURFACE: Options = {
     "head_width": 8,
     "num_far_heads": 0,
     "vector_width": 0,
-    "angular_channels": 0,
     "skip_subsurface": True,
 }
 """For adsorption energies of EMT, which sums functions of distances: no vectors."""

@@ -95,7 +95,7 @@ class FLTEncoder(nn.Module):
         matrix_head_width: int = 0,
         far_head_width: int = 8,
         expansion: float = 1.0,
-        angular_channels: int = 32,
+        angular_channels: int = 0,
         angular_order: int = 2,
         estimator: Estimator = "softmax",
         spectrum: Literal["radial", "free"] = "radial",
