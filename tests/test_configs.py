@@ -30,7 +30,7 @@ def slab(seed):
     rng = np.random.default_rng(seed)
     layer = np.array([[0, 0, 0], [2.5, 0, 0], [0, 2.5, 0], [2.5, 2.5, 0]])
     pos = np.concatenate([layer, layer + np.array([1.2, 1.2, 1.8]), [[1.2, 1.2, 3.6]]])
-    return make_graph(
+    graph = make_graph(
         [29] * 8 + [8],
         pos + 0.1 * rng.normal(size=pos.shape),
         cell=np.diag([5.0, 5.0, 20.0]),
@@ -39,6 +39,8 @@ def slab(seed):
         sid=str(seed),
         targets={"energy": rng.normal()},
     )
+    graph.pos_relaxed = graph.pos + 0.1 * torch.from_numpy(rng.normal(size=pos.shape))
+    return graph
 
 
 def frames(count):
