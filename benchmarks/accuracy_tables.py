@@ -1,7 +1,8 @@
 """Tables of the README made from the runs in results/accuracy.
 
-Each function returns its table, or None while a run that it shows is open. The columns
-are families of models (`plan.FAMILIES`), each by its choice from the grid.
+Each function returns its table, or None while a run that it shows is open; those of QM9
+and EMT have dashes for open runs, and say so. The columns are families of models
+(`plan.FAMILIES`), each by its choice from the grid.
 """
 
 from collections.abc import Callable, Iterable
@@ -31,23 +32,25 @@ def qm9(read: Read) -> str | None:
     if chosen is None:
         return None
     lines = header(["target", "unit", *FAMILIES])
+    seeds, some = 0, None
     for target in plan.QM9_TARGETS:
-        row = []
-        for run in chosen.values():
-            found = over_seeds(replace(run, target=target), read)
-            if found is None:
-                return None
-            row.append(found)
-        name = NAMES.get(target, target)
-        unit, factor = UNITS.get(row[0][0]["unit"], (row[0][0]["unit"], 1.0))
-        values = [
-            [factor * result["test"]["test_mae"] for result in results]
-            for results in row
-        ]
-        lines.append(line([name, unit, *marked(values)]))
-    some = read(next(iter(chosen.values())))
-    assert some is not None
+        row = [over_seeds(replace(run, target=target), read) for run in chosen.values()]
+        done = [results for results in row if results]
+        if not done:
+            continue
+        some = done[0][0]
+        seeds = max(seeds, len(done[0])) if target == "u0" else seeds
+        unit, factor = UNITS.get(some["unit"], (some["unit"], 1.0))
+        values = [[factor * r["test"]["test_mae"] for r in results] for results in row]
+        lines.append(line([NAMES.get(target, target), unit, *marked(values)]))
+    if some is None:
+        return None
     fluorine = ", without fluorine" if some["data"]["without_fluorine"] else ""
+    several = (
+        f"U0: mean and standard deviation of {seeds} seeds; others: one seed."
+        if seeds > 1
+        else "One seed."
+    )
     return "\n".join(
         [
             *lines,
@@ -55,8 +58,7 @@ def qm9(read: Read) -> str | None:
             f"Test MAE of {QM9_TEST:,} molecules of QM9{fluorine}; "
             f"{some['train']:,} training molecules, {minutes(some)} CPU-minutes of "
             f"training on one thread ({some['machine']['processor']}) for every "
-            "number. U0: mean and standard deviation of three seeds; others: one seed. "
-            f"{settings(chosen)}",
+            f"number. {several} {settings(chosen)}{dashes(lines)}",
         ]
     )
 
@@ -70,7 +72,7 @@ def u0(read: Read) -> str | None:
     lines = header(["model", "parameters", "molecules/s", *minute])
     for family, run in chosen.items():
         short, long = over_seeds(run, read), read(replace(run, seconds=plan.LONG))
-        if short is None or long is None:
+        if len(short) < len(SEEDS) or long is None:
             return None
         speed = mean(result["molecules_per_second"] for result in short)
         lines.append(
@@ -117,26 +119,30 @@ def grid(read: Read) -> str | None:
 def emt(read: Read) -> str | None:
     """Return MAE and EwT on the four splits of EMT."""
     runs = plan.best_adsorption(read)
-    if runs is None:
+    if not runs:
         return None
     found = [result for result in map(read, runs) if result is not None]
-    lines = header(["split", *(run.model for run in runs)])
     splits = found[0]["data"]["structures"]
-    for split in splits:
-        maes = [[result["test"][f"{split}_mae"]] for result in found]
-        ewts = [100 * result["test"][f"{split}_ewt"] for result in found]
+    lines = header(["model", "batch size", *splits])
+    maes = [
+        marked([[result["test"][f"{split}_mae"]] for result in found], 3)
+        for split in splits
+    ]
+    for run, result, *errors in zip(runs, found, *maes, strict=True):
         cells = [
-            f"{mae} eV, {ewt:.0f} %"
-            for mae, ewt in zip(marked(maes, 3), ewts, strict=True)
+            f"{mae} eV, {100 * result['test'][f'{split}_ewt']:.0f} %"
+            for split, mae in zip(splits, errors, strict=True)
         ]
-        lines.append(line([split, *cells]))
+        lines.append(line([run.model, str(run.batch_size), *cells]))
+    points = {run for run in plan.adsorption({}) if read(run) is None}
+    missing = f" {len(points)} runs of the grid are open." if points else ""
     note = (
         f"MAE and EwT; {found[0]['train']:,} training systems, {minutes(found[0])} "
         "CPU-minutes on one thread, the same neighbour lists (5 Å) for all, one seed; "
         "batch size (16 or 32) by MAE on `val_id`. Models called surface are given "
         "neither of the layers below it (tag 0); models called displacements neither, "
         "and they have the displacements to the relaxed positions as a second task, "
-        "with a weight that falls to 0."
+        f"with a weight that falls to 0.{missing}"
     )
     return "\n".join([*lines, "", note])
 
@@ -238,12 +244,11 @@ def runs_of(stage: Callable[[dict[str, Run]], Iterable[Run]], read: Read) -> lis
     return [] if chosen is None else list(stage(chosen))
 
 
-def over_seeds(run: Run, read: Read) -> list[Result] | None:
-    """Return the results of all seeds of U0, of one seed of another target."""
+def over_seeds(run: Run, read: Read) -> list[Result]:
+    """Return the finished runs of the seeds of U0, of one seed of another target."""
     seeds = SEEDS if run.target == "u0" else range(1)
     found = [read(replace(run, seed=seed)) for seed in seeds]
-    results = [result for result in found if result is not None]
-    return results if len(results) == len(found) else None
+    return [result for result in found if result is not None]
 
 
 def title(family: str, run: Run) -> str:
@@ -271,10 +276,17 @@ def minutes(result: Result) -> int:
 
 
 def marked(values: list[list[float]], digits: int | None = None) -> list[str]:
-    """Return means, the least of them bold."""
+    """Return means, the least of them bold; a dash for no values, then none is bold."""
+    if not all(values):
+        return [spread(group, digits) if group else "–" for group in values]
     best = min(range(len(values)), key=lambda index: mean(values[index]))
     texts = [spread(group, digits) for group in values]
     return [f"**{t}**" if i == best else t for i, t in enumerate(texts)]
+
+
+def dashes(lines: list[str]) -> str:
+    """Return what dashes in a table mean, if there are any."""
+    return " –: not run yet." if any("| – |" in line for line in lines) else ""
 
 
 def spread(values: list[float], digits: int | None = None) -> str:

@@ -219,22 +219,16 @@ def adsorption(chosen: dict[str, Run]) -> Iterator[Run]:
                 )
 
 
-def best_adsorption(read: Read) -> list[Run] | None:
-    """Return the point of each model with the least validation error on EMT.
-
-    Returns:
-        None if a point is missing.
-    """
-    runs = list(adsorption({}))
-    errors = {run: None if (r := read(run)) is None else r["val"] for run in runs}
-    if None in errors.values():
-        return None
-    models = [model for models in ADSORPTION.values() for model in models]
+def best_adsorption(read: Read) -> list[Run]:
+    """Return the finished run of each model with the least validation error on EMT."""
+    errors = {
+        run: result["val"]["val_id_mae"]
+        for run in adsorption({})
+        if (result := read(run)) is not None
+    }
+    models = dict.fromkeys(run.model for run in errors)
     return [
-        min(
-            (run for run in runs if run.model == model),
-            key=lambda run: (errors[run] or {})["val_id_mae"],
-        )
+        min((run for run in errors if run.model == model), key=errors.__getitem__)
         for model in models
     ]
 

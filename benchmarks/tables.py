@@ -40,20 +40,6 @@ def emt_is2re(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def qm9_u0(result: dict[str, Any]) -> str:
-    """Return test MAE by model."""
-    lines = ["| model | parameters | test MAE |", "|---|---|---|"]
-    for row in result["rows"]:
-        mae = f"{row['test_mae_meV']:.0f} meV"
-        lines.append(f"| {row['model']} | {row['parameters']:,} | {mae} |")
-    lines.append(
-        f"\n{result['task']}: {result['train']:,} training and {result['test']:,} test "
-        f"molecules, {result['cpu_seconds'] / 60:.0f} CPU-minutes of training on "
-        f"{result['threads']} thread ({result['machine']['processor']}), one seed."
-    )
-    return "\n".join(lines)
-
-
 def emt_relaxation(result: dict[str, Any]) -> str:
     """Return differences of relaxed energies from EMT's own."""
     names = {
@@ -131,7 +117,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "emt_is2re": emt_is2re,
     "emt_relaxation": emt_relaxation,
     "nve": nve,
-    "qm9_u0": qm9_u0,
     "scaling": scaling,
 }
 

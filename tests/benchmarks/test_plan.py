@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import replace
 
 import plan as planning
 import pytest
@@ -73,8 +74,14 @@ def test_adsorption_chooses_each_model_by_the_validation_set_of_known_systems():
         *("SchNet", "SchNet surface"),
     ]
     assert [run.batch_size for run in runs] == [16] * 3 + [32] * 5
+    # Of a model with one finished run it is that; of one without, nothing.
     missing = runs[2]
-    assert planning.best_adsorption(lambda r: None if r == missing else read(r)) is None
+    rest = planning.best_adsorption(lambda r: None if r == missing else read(r))
+    assert rest[2] == replace(missing, batch_size=32)
+    rest = planning.best_adsorption(
+        lambda r: None if r.model == missing.model else read(r)
+    )
+    assert rest == [run for run in runs if run != missing]
 
 
 def test_choice_is_used_everywhere():
