@@ -149,6 +149,15 @@ def test_two_processes_count_every_structure_once(folder):
     assert tables[0] == tables[1]
 
 
+def test_a_run_without_a_validation_says_so(folder, capsys):
+    words = ["fit", "--config=config.yaml", "--trainer.max_steps=1"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "There was no validation" in printed
+    assert "split" not in printed  # no empty table
+    assert list(Path("runs").rglob("last.ckpt"))
+
+
 def test_training_in_double_precision_with_a_single_callback(folder, capsys):
     words = ["fit", "--config=config.yaml", "--trainer.max_epochs=1"]
     words += ["--trainer.precision=64-true", "--trainer.callbacks=DeviceStatsMonitor"]

@@ -179,10 +179,15 @@ class FLTCLI(LightningCLI):
         self._show_metrics(ckpt_path)
 
     def _show_metrics(self, head: str) -> None:
-        if self.trainer.is_global_zero:
-            metrics = self.trainer.callback_metrics
+        if not self.trainer.is_global_zero:
+            return
+        metrics = self.trainer.callback_metrics
+        table = metrics_table({name: float(v) for name, v in metrics.items()})
+        if table.row_count:
             print(head)
-            show(metrics_table({name: float(v) for name, v in metrics.items()}))
+            show(table)
+        else:
+            print("There was no validation, so no errors to show.")
 
 
 def train(cli: FLTCLI, **options: Any) -> None:
