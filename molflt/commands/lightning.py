@@ -229,6 +229,8 @@ def quiet() -> None:
         "You're resuming from a checkpoint that ended before the epoch ended",
         ".*treespec, LeafSpec",
         "It is recommended to use `self.log",
+        # A run can end before its first validation; if one has been, it is an error.
+        ".*could not find the monitored key",
         # Repeated records count once, see AbsoluteErrors.
         "Using `DistributedSampler` with the dataloaders",
     ):

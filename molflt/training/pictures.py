@@ -67,7 +67,9 @@ class RunPictures(Callback):
         try:
             for logger in trainer.loggers:
                 logger.save()
-            for spec in model.targets:
+            # A run can end before its first entry, or have other loggers.
+            logged = (folder / "metrics.csv").is_file()
+            for spec in model.targets if logged else ():
                 self._show(
                     trainer,
                     f"learning_curve_{spec.name}",
