@@ -36,6 +36,7 @@ def root(tmp_path):
     for offset, split in enumerate(SPLITS):
         graphs = [slab(100 * offset + seed) for seed in range(7 if offset == 0 else 2)]
         carbon = make_graph([6, 8], [[0, 0, 0], [0, 0, 1.2]], targets={"energy": 0.1})
+        carbon.pos_relaxed = carbon.pos.clone()
         graphs.append(carbon)
         write_lmdb(folder / f"{split}.lmdb", graphs, targets=[ADSORPTION_ENERGY])
     return folder

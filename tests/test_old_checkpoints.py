@@ -23,12 +23,15 @@ from tests.checkpoints.make import predictions
 FOLDER = Path(__file__).resolve().parent / "checkpoints"
 FILES = sorted(FOLDER.glob("*.ckpt"))
 
+TOLERANCE = {"favor_1": 1e-7}
+"""1e-9 for others; its forces were the gradient of its energy but for a floor of 1e-6."""
+
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
 
 @every_file
 def test_predictions_are_those_of_the_day_it_was_written(path):
-    model = molflt.load(path)
+    model, tolerance = molflt.load(path), TOLERANCE.get(path.stem, 1e-9)
     systems = json.loads(path.with_suffix(".json").read_text())
     for system in systems:
         expected = system.pop("predictions")
@@ -36,7 +39,7 @@ def test_predictions_are_those_of_the_day_it_was_written(path):
         assert found.keys() == expected.keys()
         for name, values in expected.items():
             np.testing.assert_allclose(
-                found[name], values, rtol=1e-9, atol=1e-9, err_msg=name
+                found[name], values, rtol=tolerance, atol=1e-9, err_msg=name
             )
 
 
