@@ -1,8 +1,8 @@
 """Tables of the README made from the runs in results/accuracy.
 
-Each function returns its table, or None while a run that it shows is open; those of QM9
-and EMT have dashes for open runs, and say so. The columns are families of models
-(`plan.FAMILIES`), each by its choice from the grid.
+Each function returns its table, or None while a run that it shows is open. Two show
+what there is: that of QM9 has dashes for open runs, that of EMT counts them. Families
+of models (`plan.FAMILIES`) are there by their choice from the grid.
 """
 
 from collections.abc import Callable, Iterable
@@ -32,14 +32,14 @@ def qm9(read: Read) -> str | None:
     if chosen is None:
         return None
     lines = header(["target", "unit", *FAMILIES])
-    seeds, some = 0, None
+    seeds, some = {1}, None
     for target in plan.QM9_TARGETS:
         row = [over_seeds(replace(run, target=target), read) for run in chosen.values()]
         done = [results for results in row if results]
         if not done:
             continue
         some = done[0][0]
-        seeds = max(seeds, len(done[0])) if target == "u0" else seeds
+        seeds |= {len(results) for results in done}
         unit, factor = UNITS.get(some["unit"], (some["unit"], 1.0))
         values = [[factor * r["test"]["test_mae"] for r in results] for results in row]
         lines.append(line([NAMES.get(target, target), unit, *marked(values)]))
@@ -47,8 +47,8 @@ def qm9(read: Read) -> str | None:
         return None
     fluorine = ", without fluorine" if some["data"]["without_fluorine"] else ""
     several = (
-        f"U0: mean and standard deviation of {seeds} seeds; others: one seed."
-        if seeds > 1
+        "U0: mean and standard deviation of up to three seeds; others: one seed."
+        if max(seeds) > 1
         else "One seed."
     )
     return "\n".join(
@@ -134,8 +134,8 @@ def emt(read: Read) -> str | None:
             for split, mae in zip(splits, errors, strict=True)
         ]
         lines.append(line([run.model, str(run.batch_size), *cells]))
-    points = {run for run in plan.adsorption({}) if read(run) is None}
-    missing = f" {len(points)} runs of the grid are open." if points else ""
+    num_open = sum(read(run) is None for run in plan.adsorption({}))
+    missing = f" {num_open} runs of the grid are open." if num_open else ""
     note = (
         f"MAE and EwT; {found[0]['train']:,} training systems, {minutes(found[0])} "
         "CPU-minutes on one thread, the same neighbour lists (5 Å) for all, one seed; "

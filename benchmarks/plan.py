@@ -13,7 +13,6 @@ from typing import Any
 from peers import PEERS
 from variants import ABLATIONS, FLT
 
-from molflt.checkpoint import BEFORE
 from molflt.encoder import FLTEncoder
 
 QM9_TARGETS = (
@@ -82,6 +81,12 @@ class Run:
         return asdict(self)
 
 
+DEFAULTS = {
+    option.name: option.default
+    for option in inspect.signature(FLTEncoder).parameters.values()
+}
+
+
 def options_of(model: str) -> dict[str, Any]:
     """Return the options of a model, for its result file.
 
@@ -89,8 +94,7 @@ def options_of(model: str) -> dict[str, Any]:
         SystemExit: There is no such model.
     """
     if model in FLT:
-        defaults = inspect.signature(FLTEncoder).parameters.values()
-        return {option.name: option.default for option in defaults} | FLT[model]
+        return DEFAULTS | FLT[model]
     if model in PEERS:
         network, cutoff, options = PEERS[model]
         return {"network": network.__name__, "cutoff": cutoff, **options}
@@ -100,10 +104,10 @@ def options_of(model: str) -> dict[str, Any]:
 def same_options(now: dict[str, Any], then: dict[str, Any]) -> bool:
     """Whether recorded options of a model are those that it has now.
 
-    Options that came later count as checkpoints without them have them; other options
-    that are not recorded have defaults that change nothing.
+    An option of the encoder that came later counts as its default, which changes
+    nothing.
     """
-    earlier = {name: value for name, value in BEFORE.items() if name in now}
+    earlier = {name: value for name, value in DEFAULTS.items() if name in now}
     return all(now.get(name) == value for name, value in (earlier | then).items())
 
 

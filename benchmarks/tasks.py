@@ -85,9 +85,10 @@ def open_task(run: Run, roots: Roots, steps: int = 0) -> Task:
     (spec,) = data.targets
     statistics = fit_statistics(data.train, spec)
 
-    def loss(model: Model, batch: Batch) -> Tensor:
+    def loss(model: Model, batch: Batch, progress: float = 0.0) -> Tensor:
         labels = model.normalise(spec.name, batch[spec.name], batch)
-        return (model.normalised(batch)[spec.name] - labels).abs().mean()
+        found, term = with_term(model, batch, progress)
+        return (found[spec.name] - labels).abs().mean() + term
 
     def force_loss(model: Model, batch: Batch) -> Tensor:
         found = forces_of(model, batch, create_graph=True)
@@ -107,10 +108,8 @@ def open_task(run: Run, roots: Roots, steps: int = 0) -> Task:
 
     def noisy_loss(model: Model, batch: Batch) -> Tensor:
         index = next(counter)
-        labels = model.normalise(spec.name, batch[spec.name], batch)
         noisy = noise(batch, (run.seed, index))
-        found, term = with_term(model, noisy, index / steps if steps else 0.0)
-        return (found[spec.name] - labels).abs().mean() + term
+        return loss(model, noisy, index / steps if steps else 0.0)
 
     if run.task == "emt":
         return Task(data, statistics, noisy_loss, errors, notes)

@@ -16,8 +16,6 @@ from molflt.targets import TargetSpec
 from molflt.version import __version__
 
 FORMAT = 1
-BEFORE = {"angular_channels": 0}
-"""Options of the encoder that came later, as checkpoints without them have it."""
 
 
 def model_record(model: FLTModel) -> dict[str, Any]:
@@ -61,7 +59,7 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
         )
     try:
         targets = [TargetSpec.from_plain(fields) for fields in record["targets"]]
-        model = FLTModel(FLTEncoder(**BEFORE | record["encoder"]), targets)
+        model = FLTModel(FLTEncoder(**record["encoder"]), targets)
         for name, statistics in record["statistics"].items():
             model.set_statistics(name, statistics)
         model.to(record["state"]["encoder.norm.weight"].dtype)
