@@ -34,6 +34,7 @@ from tasks import Model, Roots, Task, evaluate, open_task
 from torch_geometric.data import Batch
 from variants import FLT
 
+from molflt.density import fit_density
 from molflt.model import FLTEncoder, FLTModel
 
 EMT_CUTOFF = 5.0  # Å, of all models
@@ -150,6 +151,7 @@ def without_term(run: Run, task: Task) -> Model:
     if run.task == "emt":
         spec = replace(spec, readout="tags")
     model = FLTModel(FLTEncoder(**FLT[run.model]), (spec,))
+    fit_density(model.encoder, task.data.train)
     model.set_statistics(spec.name, task.statistics.plain())
     return model
 

@@ -86,6 +86,9 @@ DEFAULTS = {
     for option in inspect.signature(FLTEncoder).parameters.values()
 }
 
+GONE = {"angular_channels": 0, "angular_order": 2}
+"""Options that the encoder no longer has, switched off."""
+
 
 def options_of(model: str) -> dict[str, Any]:
     """Return the options of a model, for its result file.
@@ -105,10 +108,11 @@ def same_options(now: dict[str, Any], then: dict[str, Any]) -> bool:
     """Whether recorded options of a model are those that it has now.
 
     An option of the encoder that came later counts as its default, which changes
-    nothing.
+    nothing; one that is gone counts if it was off.
     """
     earlier = {name: value for name, value in DEFAULTS.items() if name in now}
-    return all(now.get(name) == value for name, value in (earlier | then).items())
+    known = GONE | now
+    return all(known.get(name) == value for name, value in (earlier | then).items())
 
 
 def grid(family: str, read: Read) -> list[Run]:

@@ -43,7 +43,6 @@ ABLATIONS: dict[str, dict[str, Options]] = {
     "directions": {
         "FLT no vectors": {"vector_width": 0},
         "FLT matrices": {"matrix_head_width": 4},
-        "FLT angles": {"angular_channels": 32},
     },
     "near cutoff": {
         "FLT cutoff 3": {"cutoff": 3.0},

@@ -11,6 +11,8 @@ from molflt.neighbors import NeighborPairs, neighbor_pairs
 from molflt.nn.additive import Estimator
 from molflt.nn.attention import NEAR_MIN_WIDTH, FLTAttention, Form
 from molflt.nn.block import FLTLayer
+from molflt.nn.cutoff import PolynomialCutoff
+from molflt.nn.density_features import DensityFeatures
 from molflt.nn.embedding import AtomEmbedding
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
@@ -58,8 +60,11 @@ class FLTEncoder(nn.Module):
             which see angles; 0, or no vector features: none.
         far_head_width: Value channels of a far head.
         expansion: Hidden width of the layers' MLP over `width`.
-        angular_channels: Channels of the angular first features; 0: none.
-        angular_order: Order to which these see angles, 0 to 3.
+        density_elements: Elements that the first features tell apart by two- and
+            three-body sums, such as "HCNOF" (`DensityFeatures`); "": no such features.
+        density_components: Principal components of these sums for each element.
+        density_order: Order to which they see angles, 0 to 3.
+        density_cutoff: Reach of their three-body sums [Å].
         estimator: `additive`: "softmax" (exact) or "favor" (linear; another function).
         spectrum: `additive`: "radial" (rotation-invariant) or "free" (the paper's).
         num_frequencies: `additive`: random frequencies of each head.
@@ -95,8 +100,10 @@ class FLTEncoder(nn.Module):
         matrix_head_width: int = 0,
         far_head_width: int = 8,
         expansion: float = 1.0,
-        angular_channels: int = 0,
-        angular_order: int = 2,
+        density_elements: str = "",
+        density_components: int = 300,
+        density_order: int = 3,
+        density_cutoff: float = 4.0,
         estimator: Estimator = "softmax",
         spectrum: Literal["radial", "free"] = "radial",
         num_frequencies: int = 32,
@@ -119,9 +126,14 @@ class FLTEncoder(nn.Module):
         self.far_shells = RadialShells(far_components, far_band, far_min_width)
         if (num_far_heads == 0) if form == "masked" else (spectrum == "free"):
             self.far_shells.requires_grad_(False)  # checked, but no head has them
-        self.embedding = AtomEmbedding(
-            width, self.near_shells, cutoff, angular_channels, angular_order
-        )
+        density = None
+        if density_elements:
+            reach = PolynomialCutoff(min(density_cutoff, cutoff))
+            density = DensityFeatures(
+                *(width, density_elements, density_components, density_order),
+                *(PolynomialCutoff(cutoff), reach),
+            )
+        self.embedding = AtomEmbedding(width, self.near_shells, cutoff, density)
         self.layers = nn.ModuleList(
             FLTLayer(
                 width,

@@ -19,7 +19,7 @@ FORMS = {
     "near only": {"num_far_heads": 0},
     "far only": {"num_near_heads": 0},
     "matrices": {"matrix_head_width": 2},
-    "angles": {"angular_channels": 4, "angular_order": 3},
+    "density": {"density_elements": "HCO", "density_components": 5},
     "scalar": {"vector_width": 0},
     "additive": {"form": "additive"},
 }

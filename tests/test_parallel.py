@@ -97,7 +97,7 @@ CASES = {
     "far heads only": Case(OPEN, {"num_near_heads": 0}),
     "scalars only": Case(BULK, {"vector_width": 0}),
     "matrices": Case(SLAB, {"matrix_head_width": 4}),
-    "angles": Case(SLAB, {"angular_channels": 4}, stress=True),
+    "density": Case(SLAB, {"density_elements": "OCu"}, stress=True),
     "waves": Case(SLAB, far=WAVES),
     "transforms": Case(SLAB, far=NUFFT),
     "transforms in chunks": Case(OPEN, far=NUFFT, chunk=2**10),

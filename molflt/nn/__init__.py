@@ -6,7 +6,8 @@
 | frequencies, fourier_rpe | random features N1, N2 with E[N1 N2^T] = f (Theorem 4.1) |
 | favor, additive | the paper's softmax form, exact or by positive random features |
 | heads, near, far, masked | the masked form: compact and long-ranged heads |
-| angular, angular_features | directions of pairs as tensors; angles in first features |
+| angular | directions of pairs as tensors |
+| gaussians, density_features | two- and three-body sums as first features |
 | displacements | D of all pairs as a linear map of positions and cell |
 | paths, streaming | how near heads are evaluated; layers of large systems in blocks |
 | rows, near_rows, filter_rows | sums along rows of edges, compiled (`kernels`) or not |

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from molflt.nn.angular_features import AngularFeatures
 from molflt.nn.cutoff import PolynomialCutoff
+from molflt.nn.density_features import DensityFeatures
 from molflt.nn.filter_rows import filter_kernels, filter_sums
 from molflt.nn.geometry import Geometry
 from molflt.nn.paths import can_stream, near_path
@@ -18,10 +18,10 @@ NUM_TAGS = 4  # -1 (no tag), 0, 1, 2
 
 
 class AtomEmbedding(nn.Module):
-    r"""x_i = LN(E[z_i] + T[tag_i] + W_e sum_j (W c(r_ij) phi(r_ij)) * E'[z_j] + B_i).
+    r"""x_i = LN(E[z_i] + T[tag_i] + W_e sum_j (W c(r_ij) phi(r_ij)) * E'[z_j]) + B_i.
 
     The sum runs over neighbours and periodic images; phi are radial shells, c a cutoff;
-    B are `AngularFeatures`, if there are any. All are linear in the number of atoms,
+    B are `DensityFeatures`, if there are any. All are linear in the number of atoms,
     like everything else in the encoder.
 
     Where T is 0 tags say nothing, and it stays 0 in further training: `forget_tags`.
@@ -30,8 +30,7 @@ class AtomEmbedding(nn.Module):
         width: Channels c.
         shells: Radial shells.
         cutoff: Distance [Å] within which atoms are neighbours.
-        angular_channels: Channels of the angular features; 0: none.
-        angular_order: Their largest order.
+        density: Features B; None: none.
     """
 
     def __init__(
@@ -39,8 +38,7 @@ class AtomEmbedding(nn.Module):
         width: int,
         shells: RadialShells,
         cutoff: float,
-        angular_channels: int = 0,
-        angular_order: int = 0,
+        density: DensityFeatures | None = None,
     ) -> None:
         super().__init__()
         self.species = nn.Embedding(NUM_SPECIES, width)
@@ -50,12 +48,7 @@ class AtomEmbedding(nn.Module):
         self.cutoff = PolynomialCutoff(cutoff)
         self.filter = nn.Linear(shells.num_components, width, bias=False)
         self.mix = nn.Linear(width, width)
-        self.angular = None
-        if angular_channels:
-            self.angular = AngularFeatures(
-                *(width, NUM_SPECIES, angular_channels, angular_order),
-                *(shells, self.cutoff),
-            )
+        self.density = density
         self.norm = nn.LayerNorm(width)
         self.register_load_state_dict_post_hook(_keep_tags_forgotten)
 
@@ -79,9 +72,8 @@ class AtomEmbedding(nn.Module):
             geometry: Places and neighbour pairs.
         """
         around = self.mix(self._around(z, geometry))
-        if self.angular is not None:
-            around = around + self.angular(z, geometry)
-        return self.norm(self.species(z) + self.tag(tags + 1) + around)
+        x = self.norm(self.species(z) + self.tag(tags + 1) + around)
+        return x if self.density is None else x + self.density(z, geometry)
 
     def _around(self, z: Species, geometry: Geometry) -> NodeScalars:
         """Return the sum over neighbours (n, c)."""

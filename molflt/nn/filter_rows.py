@@ -1,4 +1,4 @@
-"""Sums over neighbours with a radial filter per channel, along rows of edges."""
+"""A sum over neighbours with a radial filter per channel, along rows of edges."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molflt.nn.angular import COMPONENTS, directions
 from molflt.nn.edge_sums import EdgeSums, Inputs, dual
 from molflt.nn.kernels.build import over_rows
 from molflt.nn.rows import Edges, Functions, Rows, TableGradient, compiled
@@ -18,11 +17,10 @@ ROWS = 4096  # rows that share one sum of the table's gradient
 
 
 def filter_kernels(
-    like: Tensor, channels: int, order: int = 0, *, is_dual: bool = False
+    like: Tensor, channels: int, *, is_dual: bool = False
 ) -> Functions | None:
     """Return the compiled loops for so many channels; None without them."""
-    sizes = {"CHANNELS": channels, "ORDER": order, "DUAL": int(is_dual)}
-    return compiled(like, "filter", **sizes)
+    return compiled(like, "filter", CHANNELS=channels, DUAL=int(is_dual))
 
 
 def filter_sums(values: Float[Tensor, "n c"], edges: Edges) -> Float[Tensor, "n c"]:
@@ -30,35 +28,19 @@ def filter_sums(values: Float[Tensor, "n c"], edges: Edges) -> Float[Tensor, "n 
 
     Differentiable by values, displacements and table, any number of times.
     """
-    return angular_sums(values, edges, 0).squeeze(1)
-
-
-def angular_sums(
-    values: Float[Tensor, "n c"], edges: Edges, order: int
-) -> Float[Tensor, "n m c"]:
-    """Return sum_j Y_m(D_ij) K_lc(r_ij) v_jc, Y the `directions` up to an order.
-
-    Differentiable by values, displacements and table, any number of times.
-
-    Args:
-        values: What atoms send.
-        edges: Displacements, and K as a table: channels c of order 0 first.
-        order: 0 to 3.
-    """
     # Not inside the function: what it saves must be what it was given.
     values = values.contiguous()
-    (out,) = _FilterSums(edges, values, order)(values, edges.delta, edges.table)
+    (out,) = _FilterSums(edges, values)(values, edges.delta, edges.table)
     return out
 
 
 class _FilterSums(EdgeSums):
     """Functions of values, displacements and table."""
 
-    def __init__(self, edges: Edges, values: Tensor, order: int) -> None:
+    def __init__(self, edges: Edges, values: Tensor) -> None:
         self._rows: Rows = edges.rows
         self._cutoff, self._channels = edges.cutoff, values.shape[1]
-        self._order, self._parts = order, sum(COMPONENTS[: order + 1])
-        self._compiled = filter_kernels(values, self._channels, order) is not None
+        self._compiled = filter_kernels(values, self._channels) is not None
 
     @property
     def is_compiled(self) -> bool:
@@ -72,15 +54,14 @@ class _FilterSums(EdgeSums):
         assert values is not None
         if not self._compiled:
             return self.differentiable(inputs)[0]
-        shape = len(values), self._parts, *values.shape[1:]
-        out = values.new_empty(shape)
+        out = torch.empty_like(values)
         run, fixed = self._function("filter_sums", delta, table, is_dual=is_dual)
         over_rows(lambda a, b: run(a, b, *fixed, values, out[a:b]), 0, len(values))
         return out
 
     def _function(self, name: str, delta: Any, table: Any, *, is_dual: bool) -> Any:
         """Return a compiled function and what describes the edges to it."""
-        kernels = filter_kernels(delta, self._channels, self._order, is_dual=is_dual)
+        kernels = filter_kernels(delta, self._channels, is_dual=is_dual)
         assert kernels is not None
         edges = Edges(self._rows, delta, table, self._cutoff)
         return kernels(name), edges.plain()
@@ -102,9 +83,7 @@ class _FilterSums(EdgeSums):
         if not self._compiled:
             edges = Edges(self._rows, delta, table, self._cutoff)
             for a, b in edges.blocks(0, len(values)):
-                out[a:b] = self._torch_gradients(
-                    values, edges, grad, (a, b), moved, knots
-                )
+                out[a:b] = _torch_gradients(values, edges, grad, a, b, moved, knots)
             return [out, moved, None if knots is None else knots.total.to(table.dtype)]
         run, fixed = self._function("filter_gradients", delta, table, is_dual=is_dual)
 
@@ -133,58 +112,43 @@ class _FilterSums(EdgeSums):
         assert table is not None
         edges = Edges(self._rows, delta, table, self._cutoff)
         parts = [
-            self._block(values, edges, *block) for block in edges.blocks(0, len(values))
+            _block(values, edges, *block) for block in edges.blocks(0, len(values))
         ]
-        if parts:
-            return [torch.cat(parts)]
-        return [values.new_zeros(0, self._parts, self._channels)]
+        return [torch.cat(parts) if parts else torch.zeros_like(values)]
 
-    def _block(self, values: Tensor, edges: Edges, begin: int, end: int) -> Tensor:
-        """Return the sums of some rows by operations that torch differentiates."""
-        part = edges.part(begin, end)
-        kernels = self._kernels(edges.delta[part.pair], edges.table, part.sign)
-        messages = kernels * values[part.sender].unsqueeze(1)
-        out = messages.new_zeros(end - begin, *messages.shape[1:])
-        return out.index_add(0, part.receiver, messages)
 
-    def _kernels(self, delta: Tensor, table: Tensor, sign: Tensor) -> Tensor:
-        """Return Y_m K_lc of edges (e, m, c)."""
-        r = distance(delta)
-        turned = directions(delta * sign.unsqueeze(1), r, self._order)
-        radial = evaluate(table, self._cutoff, r).view(len(r), -1, self._channels)
-        return torch.cat(
-            [
-                part.T.unsqueeze(2) * radial[:, order : order + 1]
-                for order, part in enumerate(turned)
-            ],
-            dim=1,
+def _block(values: Tensor, edges: Edges, begin: int, end: int) -> Tensor:
+    """Return the sums of some rows by operations that torch differentiates."""
+    part = edges.part(begin, end)
+    r = distance(edges.delta[part.pair])
+    messages = evaluate(edges.table, edges.cutoff, r) * values[part.sender]
+    out = messages.new_zeros(end - begin, values.shape[1])
+    return out.index_add(0, part.receiver, messages)
+
+
+def _torch_gradients(
+    values: Tensor,
+    edges: Edges,
+    grad: Tensor,
+    begin: int,
+    end: int,
+    grad_delta: Tensor,
+    table: TableGradient | None,
+) -> Tensor:
+    """Differentiate the messages to these rows and those from them."""
+    part = edges.part(begin, end)
+    here, there = part.receiver, part.sender
+    with torch.enable_grad():
+        own, knots, delta = (
+            t.detach().requires_grad_(True)
+            for t in (values[begin:end], edges.table, edges.delta[part.pair])
         )
-
-    def _torch_gradients(
-        self,
-        values: Tensor,
-        edges: Edges,
-        grad: Tensor,
-        block: tuple[int, int],
-        grad_delta: Tensor,
-        table: TableGradient | None,
-    ) -> Tensor:
-        """Differentiate the messages to some rows and those from them."""
-        part = edges.part(*block)
-        here, there = part.receiver, part.sender
-        with torch.enable_grad():
-            own, knots, delta = (
-                t.detach().requires_grad_(True)
-                for t in (values[slice(*block)], edges.table, edges.delta[part.pair])
-            )
-            to = self._kernels(delta, knots, part.sign)
-            back = self._kernels(delta, knots, -part.sign)
-            given = grad[slice(*block)][here]
-            total = (given * to * values[there].unsqueeze(1)).sum()
-            total = total + (grad[there] * back * own[here].unsqueeze(1)).sum()
-            found = torch.autograd.grad(total, (own, knots, delta))
-        along = part.sign > 0
-        grad_delta[part.pair[along]] = found[2][along]
-        if table is not None:
-            table.total += found[1] / 2  # each edge is met in two rows
-        return found[0]
+        kernels = evaluate(knots, edges.cutoff, distance(delta))
+        total = (grad[begin:end][here] * kernels * values[there]).sum()
+        total = total + (grad[there] * kernels * own[here]).sum()
+        found = torch.autograd.grad(total, (own, knots, delta))
+    along = part.sign > 0
+    grad_delta[part.pair[along]] = found[2][along]
+    if table is not None:
+        table.total += found[1] / 2  # each edge is met in two rows
+    return found[0]

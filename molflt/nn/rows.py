@@ -38,6 +38,19 @@ class Rows(NamedTuple):
     sender: Int[Tensor, " e"]
     half: Int[Tensor, " e"]
 
+    def part(self, begin: int, end: int) -> "Part":
+        """Return the edges of rows begin to end as arrays."""
+        first, last = self.start[begin], self.start[end]
+        counts = self.start[begin : end + 1].diff()
+        half = self.half[first:last].long()
+        local = torch.arange(end - begin, device=half.device)
+        return Part(
+            local.repeat_interleave(counts),
+            self.sender[first:last].long(),
+            half >> 1,
+            1 - 2 * (half & 1),
+        )
+
 
 def sorted_rows(
     first: Int[Tensor, " p"], second: Int[Tensor, " p"], num_atoms: int
@@ -103,16 +116,7 @@ class Edges(NamedTuple):
 
     def part(self, begin: int, end: int) -> "Part":
         """Return the edges of rows begin to end as arrays."""
-        first, last = self.rows.start[begin], self.rows.start[end]
-        counts = self.rows.start[begin : end + 1].diff()
-        half = self.rows.half[first:last].long()
-        local = torch.arange(end - begin, device=half.device)
-        return Part(
-            local.repeat_interleave(counts),
-            self.rows.sender[first:last].long(),
-            half >> 1,
-            1 - 2 * (half & 1),
-        )
+        return self.rows.part(begin, end)
 
     def blocks(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Cut rows into blocks of few enough edges for arrays of them."""

@@ -14,6 +14,7 @@ from torch_geometric.data import Batch
 from molflt.checkpoint import model_record
 from molflt.data.datamodule import GraphDataModule
 from molflt.data.statistics import fit_statistics
+from molflt.density import fit_density
 from molflt.errors import InputError, MolfltError, UsageError
 from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
@@ -153,6 +154,7 @@ class FLTTask(LightningModule):
             self.model = encoder.adapted(targets, labelled)
             return
         model = FLTModel(encoder, targets)
+        fit_density(encoder, labelled)
         for spec in model.targets:
             statistics = fit_statistics(labelled, spec, progress=None)
             model.set_statistics(spec.name, statistics.plain())

@@ -42,20 +42,29 @@ def test_options_that_came_later_change_nothing(results, monkeypatch):
     assert read(RUN) is not None
 
 
-def test_records_from_before_angular_features_are_of_models_without(
+def test_records_from_before_density_features_are_of_models_without(
     results, monkeypatch
 ):
     run = Run("qm9", "u0", "FLT")
     monkeypatch.setattr("finished.steps_of", lambda run: None)
     write(run)
     record = json.loads(path_of(run).read_text())
-    del record["options"]["angular_channels"]
+    del record["options"]["density_elements"]
     path_of(run).write_text(json.dumps(record))
     now = options_of(run.model)
-    for channels, known in ((16, False), (0, True)):
-        changed = now | {"angular_channels": channels}
+    for elements, known in (("HCNO", False), ("", True)):
+        changed = now | {"density_elements": elements}
         monkeypatch.setattr("finished.options_of", lambda model, now=changed: now)
         assert (read(run) is not None) is known
+
+
+@pytest.mark.parametrize(("value", "known"), [(0, True), (16, False)])
+def test_options_that_are_gone_must_have_been_off(value, known, results, monkeypatch):
+    write(RUN)
+    record = json.loads(path_of(RUN).read_text())
+    record["options"]["angular_channels"] = value
+    path_of(RUN).write_text(json.dumps(record))
+    assert (read(RUN) is not None) is known
 
 
 def _claim(queue):

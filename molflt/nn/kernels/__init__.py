@@ -5,8 +5,6 @@
 | build | find a compiler, build for given sizes, keep the result |
 | rows.cpp | edges sorted by receiver |
 | near.cpp | sums of near heads and their gradients |
-| filter.cpp | the embedding's sums over neighbours and their gradients |
+| filter.cpp | the embedding's sum over neighbours and its gradients |
 | splines.h | edges, and radial functions of their lengths |
-| harmonics.h | functions of the directions of edges |
-| dual.h | numbers with a derivative, for second derivatives |
 """
