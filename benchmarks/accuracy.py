@@ -151,7 +151,9 @@ def without_term(run: Run, task: Task) -> Model:
     if run.task == "emt":
         spec = replace(spec, readout="tags")
     model = FLTModel(FLTEncoder(**FLT[run.model]), (spec,))
+    begin = time.process_time()
     fit_density(model.encoder, task.data.train)
+    model.fit_seconds = time.process_time() - begin
     model.set_statistics(spec.name, task.statistics.plain())
     return model
 

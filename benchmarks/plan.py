@@ -35,7 +35,7 @@ LIKELY = {family: models[0] for family, models in FAMILIES.items()} | {
 }
 """Models that are timed before a family has chosen."""
 ADSORPTION = {
-    "FLT": ("FLT", "FLT surface", "FLT displacements"),
+    "FLT": ("FLT no density", "FLT surface", "FLT displacements"),
     "PaiNN": ("PaiNN Bessel", "PaiNN Bessel surface", "PaiNN Bessel displacements"),
     "SchNet": ("SchNet", "SchNet surface"),
 }

@@ -41,12 +41,20 @@ def known() -> dict[str, Any]:
 def steps_of(run: Run) -> int | None:
     """Return how many steps the budget of a run buys; None: it was never timed.
 
+    What a model looks at before its first step is part of the budget.
+
     A time of other options of the model does not count.
     """
     timed = known().get(workload(run))
     if timed is None or not same_options(options_of(run.model), timed["options"]):
         return None
-    return max(1, round(run.seconds / timed["seconds_per_step"]))
+    seconds = run.seconds - timed.get("fit_seconds", 0.0)
+    return max(1, round(seconds / timed["seconds_per_step"]))
+
+
+def fit_seconds(stepper: Stepper) -> float:
+    """Return the CPU time [s] for which a model looked at its data before any step."""
+    return float(getattr(stepper.model, "fit_seconds", 0.0))
 
 
 def measure(runs: list[Run], start: Start) -> None:
@@ -88,6 +96,7 @@ def measure(runs: list[Run], start: Start) -> None:
         found[name] = {
             "seconds_per_step": median(times) * factor,
             "measured": {"least": min(times), "median": median(times)},
+            "fit_seconds": fit_seconds(started[name][0]) * factor,
             "anchor_factor": factor,
             "load_before": round(load, 2),
             "options": options_of(distinct[name].model),

@@ -10,9 +10,10 @@ Options = dict[str, Any]
 
 BASE: Options = {
     "width": 128,
-    "num_layers": 4,
+    "num_layers": 2,
     "num_near_heads": 8,
     "num_far_heads": 0,
+    "density_elements": "HCNO",  # of all molecules here; QM9 as published has F, too
 }
 
 # What is changed, by part of the model; the part is a heading of the README's table.
@@ -43,6 +44,11 @@ ABLATIONS: dict[str, dict[str, Options]] = {
     "directions": {
         "FLT no vectors": {"vector_width": 0},
         "FLT matrices": {"matrix_head_width": 4},
+    },
+    "first features and depth": {
+        "FLT 3 layers": {"num_layers": 3},
+        "FLT 4 layers": {"num_layers": 4},
+        "FLT no density": {"density_elements": "", "num_layers": 4},
     },
     "near cutoff": {
         "FLT cutoff 3": {"cutoff": 3.0},

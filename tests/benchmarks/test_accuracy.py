@@ -56,6 +56,15 @@ def test_runs_are_made_once(small, results, capsys):
     assert set(other["val"]) >= {"val_near_mae", "val_near_ewt"}
 
 
+def test_density_features_are_fitted_to_the_training_set(small, monkeypatch):
+    options = {**SMALL, "density_elements": "HCO", "density_order": 0}
+    monkeypatch.setitem(accuracy.FLT, "FLT", options)
+    task = tasks.open_task(small[0], tasks.Roots())
+    model = accuracy.build(small[0], task)
+    assert model.encoder.embedding.density.shift.any()
+    assert model.fit_seconds > 0
+
+
 def test_list_says_what_is_done(small, results, capsys):
     accuracy.main(["--list"])
     assert capsys.readouterr().out.count("open") == 2

@@ -69,7 +69,7 @@ def test_adsorption_chooses_each_model_by_the_validation_set_of_known_systems():
 
     runs = planning.best_adsorption(read)
     assert [run.model for run in runs] == [
-        *("FLT", "FLT surface", "FLT displacements"),
+        *("FLT no density", "FLT surface", "FLT displacements"),
         *("PaiNN Bessel", "PaiNN Bessel surface", "PaiNN Bessel displacements"),
         *("SchNet", "SchNet surface"),
     ]
