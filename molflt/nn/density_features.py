@@ -14,7 +14,6 @@ from molflt.nn.cutoff import Cutoff
 from molflt.nn.gaussians import FIRST, RadialGaussians
 from molflt.nn.geometry import Geometry
 from molflt.nn.pairs import Pairs
-from molflt.nn.segment import segment_sum
 from molflt.nn.spectrum import distance
 from molflt.typing import NodeScalars, Species
 
@@ -168,36 +167,46 @@ class DensityFeatures(nn.Module):
             begin: First atom.
             end: Atom after the last.
         """
-        part = pairs.rows(len(row)).part(begin, end)
-        delta = pairs.delta[part.pair] * part.sign.unsqueeze(1)
-        slot = part.receiver * (len(self.numbers) + 1) + row[part.sender]
-        r = distance(delta)
-        single = self.single(r) * self.cutoff(r)
-        found = [self._by_element(single.T, slot, end - begin).flatten(1)]
-        (near,) = torch.where(r < self.triple_cutoff.cutoff)
-        delta, r, slot = delta[near], r[near], slot[near]
-        turned = torch.cat(directions(delta, r, self.order)).T
-        triple = (self.triple(r) * self.triple_cutoff(r)).T
-        messages = turned.unsqueeze(2) * triple.unsqueeze(1)
-        density = self._by_element(messages, slot, end - begin)  # (b, e, m, n)
-        orders = (
-            density.transpose(1, 2).flatten(2).split(COMPONENTS[: self.order + 1], 1)
-        )
+        single, density = self._densities(row, pairs, begin, end)
+        found = [single.flatten(1)]
         first, second = self.get_buffer("triangle")
         twice = 1 + (math.sqrt(2) - 1) * (first != second)
-        for part_, weight in zip(orders, WEIGHTS, strict=False):
-            products = (part_.transpose(1, 2) @ part_).flatten(1)
-            triangle = products.index_select(1, first * part_.shape[2] + second)
+        orders = density.split(COMPONENTS[: self.order + 1], 1)
+        for part, weight in zip(orders, WEIGHTS, strict=False):
+            products = (part.transpose(1, 2) @ part).flatten(1)
+            triangle = products.index_select(1, first * part.shape[2] + second)
             found.append(triangle * (weight * twice).to(triangle.dtype))
         return torch.cat(found, dim=1)
 
-    def _by_element(
-        self, messages: Float[Tensor, " e *f"], slot: Int[Tensor, " e"], count: int
-    ) -> Float[Tensor, " b k *f"]:
-        """Return sums of what neighbours send, by element."""
-        kinds = len(self.numbers) + 1  # the last: other elements
-        total = segment_sum(messages, slot, count * kinds)
-        return total.unflatten(0, (count, kinds))[:, :-1]
+    def _densities(
+        self, row: Tensor, pairs: Pairs, begin: int, end: int
+    ) -> tuple[Float[Tensor, "b e p"], Float[Tensor, "b m c"]]:
+        """Return P and A, with c the elements before the Gaussians.
+
+        The neighbours of an atom are a row of a table, so that sums over them are
+        products of matrices; atoms of a block have similar numbers of neighbours.
+        """
+        rows = pairs.rows(len(row))
+        part = rows.part(begin, end)
+        delta = pairs.delta[part.pair] * part.sign.unsqueeze(1)
+        r = distance(delta)
+        kinds = torch.eye(len(self.numbers) + 1, dtype=r.dtype, device=r.device)
+        kind = kinds[row[part.sender], :-1]  # (e, elements), a row of 0 for others
+        single = (self.single(r) * self.cutoff(r)).T
+        triple = (self.triple(r) * self.triple_cutoff(r)).T
+        triple = (kind.unsqueeze(2) * triple.unsqueeze(1)).flatten(1)
+        turned = torch.cat(directions(delta, r, self.order)).T
+        columns = [kind, single, turned, triple]
+        start = rows.start[begin : end + 1]
+        width = int(start.diff().max()) if len(part.receiver) else 0
+        place = torch.arange(len(r), device=r.device) - (start - start[0])[part.receiver]
+        table = torch.cat(columns, dim=1)
+        table = table.new_zeros((end - begin) * width, table.shape[1]).index_copy(
+            0, part.receiver * width + place, table
+        )
+        table = table.unflatten(0, (end - begin, width))
+        kind, single, turned, triple = table.split([c.shape[1] for c in columns], 2)
+        return kind.transpose(1, 2) @ single, turned.transpose(1, 2) @ triple
 
 
 def element_numbers(elements: str) -> tuple[int, ...]:
