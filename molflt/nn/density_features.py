@@ -199,7 +199,9 @@ class DensityFeatures(nn.Module):
         columns = [kind, single, turned, triple]
         start = rows.start[begin : end + 1]
         width = int(start.diff().max()) if len(part.receiver) else 0
-        place = torch.arange(len(r), device=r.device) - (start - start[0])[part.receiver]
+        place = (
+            torch.arange(len(r), device=r.device) - (start - start[0])[part.receiver]
+        )
         table = torch.cat(columns, dim=1)
         table = table.new_zeros((end - begin) * width, table.shape[1]).index_copy(
             0, part.receiver * width + place, table
