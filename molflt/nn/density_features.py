@@ -146,14 +146,15 @@ class DensityFeatures(nn.Module):
 
     def _features(self, row: Tensor, pairs: Pairs, begin: int, end: int) -> Tensor:
         """Return silu(W_z b) of some atoms; 0 for elements that are not told apart."""
-        sums = self.sums(row, pairs, begin, end)
         projection, shift = self.get_buffer("projection"), self.get_buffer("shift")
-        out = sums.new_zeros(len(sums), self.out.in_features)
-        for element, layer in enumerate(self.first):
-            (which,) = torch.where(row[begin:end] == element)
-            components = sums[which] @ projection[element] - shift[element]
-            found = nn.functional.silu(layer(components))
-            out = out.index_copy(0, which, found.to(out.dtype))
+        # Mixed precision would lose the components in what is common to all atoms.
+        with torch.autocast(row.device.type, enabled=False):
+            sums = self.sums(row, pairs, begin, end)
+            out = sums.new_zeros(len(sums), self.out.in_features)
+            for element, layer in enumerate(self.first):
+                (which,) = torch.where(row[begin:end] == element)
+                components = sums[which] @ projection[element] - shift[element]
+                out = out.index_copy(0, which, nn.functional.silu(layer(components)))
         return out
 
     def sums(

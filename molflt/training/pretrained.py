@@ -86,6 +86,7 @@ class Pretrained(FLTEncoder):
         for spec in specs:
             before = origin.statistics.get(spec.name, {})
             statistics = self._statistics(model, spec, dataset, before)
+            self._refuse_unseen(statistics["elements"])
             model.set_statistics(spec.name, statistics)
             log.info(
                 "%s: started from %s; %d training structures, references: %s, standard "
@@ -95,6 +96,19 @@ class Pretrained(FLTEncoder):
             )
             _tell_new_elements(before, statistics)
         return model
+
+    def _refuse_unseen(self, elements: list[int]) -> None:
+        """Refuse elements that the density features do not tell apart."""
+        density = self.embedding.density
+        if density is None:
+            return
+        if unseen := set(elements) - set(density.numbers):
+            names = ", ".join(chemical_symbols[z] for z in sorted(unseen))
+            known = "".join(chemical_symbols[z] for z in density.numbers)
+            raise UsageError(
+                f"{self.checkpoint} cannot be fine-tuned to these data: they have "
+                f"{names}, and its density features tell only {known} apart."
+            )
 
     def _matching(self, spec: TargetSpec) -> TargetSpec:
         """Return the data's target with the checkpoint's readout."""

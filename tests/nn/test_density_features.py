@@ -127,6 +127,16 @@ def test_they_differentiate_twice(structures):
     assert torch.autograd.gradgradcheck(energy, start, atol=1e-5)
 
 
+def test_mixed_precision_does_not_touch_them(structures):
+    module, z = make(), species(structures)
+    geometry, _ = make_geometry(structures, CUTOFF)
+    pairs, row = geometry.pairs, module.rows(z)
+    plain = module._features(row, pairs, 0, len(z))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = module._features(row, pairs, 0, len(z))
+    assert torch.equal(mixed, plain)
+
+
 def test_they_tell_angles_that_distances_do_not():
     """A bent and a straight molecule whose centre has the same two distances."""
     module, features = make(), []

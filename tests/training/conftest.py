@@ -11,9 +11,12 @@ from molflt.training.task import FLTTask
 
 @pytest.fixture
 def make_task():
-    def make(**options) -> FLTTask:
+    def make(density_elements="", **options) -> FLTTask:
         torch.manual_seed(0)
-        encoder = FLTEncoder(width=16, num_layers=1, num_near_heads=2, num_far_heads=1)
+        encoder = FLTEncoder(
+            **{"width": 16, "num_layers": 1, "num_near_heads": 2, "num_far_heads": 1},
+            **{"density_elements": density_elements, "density_components": 20},
+        )
         return FLTTask(encoder, lr=3e-3, warmup_steps=3, **options)
 
     return make

@@ -127,6 +127,21 @@ def test_what_the_checkpoint_knew_it_still_knows(checkpoint):
     assert model.statistics["energy"]["elements"] == [1, 6, 8]
 
 
+def test_elements_that_the_first_features_do_not_see_are_refused(tmp_path):
+    encoder = FLTEncoder(
+        **{"width": 16, "num_layers": 1, "num_near_heads": 2, "num_far_heads": 1},
+        **{"density_elements": "HO", "density_components": 20},
+    )
+    model = FLTModel(encoder, [ENERGY])
+    data = GraphList([cluster(seed) for seed in range(20)])
+    model.set_statistics("energy", fit_statistics(data, ENERGY).plain())
+    molflt.save_model(model, tmp_path / "old.ckpt")
+    Pretrained(tmp_path / "old.ckpt").adapted([ENERGY], data)
+    data[3].z[:] = 6
+    with pytest.raises(UsageError, match=r"old\.ckpt .*have C, .*tell only HO apart"):
+        Pretrained(tmp_path / "old.ckpt").adapted([ENERGY], data)
+
+
 def test_targets_that_differ_are_refused(checkpoint):
     data = shifted(checkpoint)
     for spec, words in (

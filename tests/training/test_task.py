@@ -4,6 +4,7 @@ import torch
 
 from molflt.checkpoint import load
 from molflt.data.dataset import GraphList
+from molflt.density import fit_density
 from molflt.errors import InputError, MolfltError, UsageError
 from molflt.targets import TargetSpec
 from molflt.training.targets import chosen_targets
@@ -136,9 +137,10 @@ def test_tag_weights_are_an_option(make_task, make_trainer, tmp_path):
 
 
 @pytest.mark.parametrize("force_weight", [0.0, 1.0])
-def test_mixed_precision(force_weight, make_task, make_trainer):
+@pytest.mark.parametrize("elements", ["", "HO"])
+def test_mixed_precision(elements, force_weight, make_task, make_trainer):
     """With clipped gradients, as in every shipped configuration."""
-    task = make_task(force_weight=force_weight)
+    task = make_task(elements, force_weight=force_weight)
     trainer = make_trainer(max_epochs=2, precision="bf16-mixed")
     trainer.fit(task, datamodule=Clusters())
     assert trainer.callback_metrics["val_far/energy/mae_eV"].isfinite()
@@ -182,6 +184,29 @@ def test_resumed_run_equals_uninterrupted_run(
     ]
     assert same(contents[0]["molflt"]["state"], contents[1]["molflt"]["state"])
     assert same(contents[0]["current_model_state"], contents[1]["current_model_state"])
+
+
+def test_density_features_are_fitted_once_to_the_training_set(
+    make_task, make_trainer, tmp_path
+):
+    task = make_task("HO")
+    make_trainer(max_epochs=1).fit(task, datamodule=Clusters())
+    data = Clusters()
+    data.setup()
+    fitted = make_task("HO")._encoder[0]
+    fit_density(fitted, data.train)
+    projection = fitted.embedding.density.projection
+    path = tmp_path / "a" / "last.ckpt"
+    torch.testing.assert_close(
+        load(path).encoder.embedding.density.projection, projection
+    )
+    resumed = make_task("HO")
+    resumed.resume_from(path)
+    make_trainer(max_epochs=2, folder="b").fit(
+        resumed, datamodule=Clusters(), ckpt_path=path
+    )
+    after = resumed.model.encoder.embedding.density.projection
+    torch.testing.assert_close(after, projection)
 
 
 def test_another_architecture_is_not_resumed(make_task, make_trainer, tmp_path):
