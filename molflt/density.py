@@ -87,8 +87,8 @@ def _sampled(
         batch = encoder.seen(collate(graphs))
         pairs = encoder.geometry(batch).pairs
         assert pairs is not None
-        row = features.rows(batch.z)
-        yield batch.z, features.sums(row, pairs, 0, len(row)).double()
+        densities = features.density(features.rows(batch.z), pairs)
+        yield batch.z, features.sums(*densities).double()
         seen += len(batch.z)
         if seen >= MAX_ATOMS:
             return

@@ -38,7 +38,7 @@ def components_of(model, structures):
     batch = collate(structures)
     features = model.embedding.density
     row = features.rows(batch.z)
-    sums = features.sums(row, model.geometry(batch).pairs, 0, len(row))
+    sums = features.sums(*features.density(row, model.geometry(batch).pairs))
     b = torch.einsum("nd,ndk->nk", sums, features.projection[row])
     return b - features.shift[row], row
 

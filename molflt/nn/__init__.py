@@ -7,7 +7,8 @@
 | favor, additive | the paper's softmax form, exact or by positive random features |
 | heads, near, far, masked | the masked form: compact and long-ranged heads |
 | angular | directions of pairs as tensors |
-| gaussians, density_features | two- and three-body sums as first features |
+| gaussians, neighbour_density | densities of neighbours by element, compiled or not |
+| density_features | two- and three-body sums as first features |
 | displacements | D of all pairs as a linear map of positions and cell |
 | paths, streaming | how near heads are evaluated; layers of large systems in blocks |
 | rows, near_rows, filter_rows | sums along rows of edges, compiled (`kernels`) or not |

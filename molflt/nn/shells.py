@@ -88,6 +88,11 @@ class RadialShells(nn.Module):
         return (self.band - 5 * self.widths) * torch.sigmoid(self.radius_logit)
 
     @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.radius_logit.device
+
+    @property
     def reach(self) -> float:
         """Distance [Å] beyond which every |phi_t| is below 4e-6."""
         return 5 / (2 * math.pi * self.min_width)

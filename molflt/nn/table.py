@@ -7,12 +7,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molflt.nn.cutoff import Cutoff
+from molflt.nn.gaussians import RadialGaussians
 from molflt.nn.shells import RadialShells
 
 TOLERANCE = {torch.float32: 1e-8, torch.float64: 1e-13}
 """Error of a table by type, over the largest |f|; a test measures it."""
 
 Table = Float[Tensor, "knots 3 f"]
+
+Radial = RadialShells | RadialGaussians
+"""Functions of distance of a largest frequency, with derivatives."""
 
 
 def num_intervals(band: float, cutoff: float, tolerance: float) -> int:
@@ -42,7 +46,7 @@ def spline(values: Tensor, slopes: Tensor, curvatures: Tensor, spacing: float) -
     return torch.stack(scaled).permute(2, 0, 1)
 
 
-def shell_table(shells: RadialShells, cutoff: Cutoff, dtype: torch.dtype) -> Table:
+def shell_table(shells: Radial, cutoff: Cutoff, dtype: torch.dtype) -> Table:
     """Return the table of c(r) phi_t(r), as fine as numbers of type `dtype` deserve.
 
     It is computed in float64, and differentiable by the parameters of the shells.
@@ -51,7 +55,7 @@ def shell_table(shells: RadialShells, cutoff: Cutoff, dtype: torch.dtype) -> Tab
     r = torch.linspace(
         *(0, cutoff.cutoff, intervals + 1),
         dtype=torch.float64,
-        device=shells.radii.device,
+        device=shells.device,
     )
     f, f1, f2 = shells.derivatives(r)
     c, c1, c2 = cutoff.derivatives(r)

@@ -8,13 +8,22 @@ from ase import Atoms
 from scipy.special import eval_legendre
 from scipy.stats import ortho_group
 
-from molflt.nn import density_features
+from molflt.nn import density_features, neighbour_density
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.density_features import DensityFeatures, element_numbers
+from molflt.nn.neighbour_density import NeighbourDensity
 
 from .conftest import assert_same_gradients, make_geometry
 
 ELEMENTS, CUTOFF, TRIPLE_CUTOFF = "HONa", 3.0, 2.6
+
+
+@pytest.fixture(params=["compiled", "torch"], autouse=True)
+def form(request, monkeypatch):
+    if request.param == "torch":
+        monkeypatch.setattr(NeighbourDensity, "functions", lambda *_, **__: None)
+    elif make().density.functions(torch.zeros(1)) is None:
+        pytest.skip("no compiler")
 
 
 def make(order=3, elements=ELEMENTS):
@@ -28,8 +37,7 @@ def species(structures):
 
 
 def numbers_of(module, z, geometry):
-    row = module.rows(z)
-    return module.sums(row, geometry.pairs, 0, len(z))
+    return module.sums(*module.density(module.rows(z), geometry.pairs))
 
 
 def sums_pair_by_pair(module, z, geometry):
@@ -37,10 +45,11 @@ def sums_pair_by_pair(module, z, geometry):
     pairs = geometry.pairs
     r = torch.cat([pairs.r, pairs.r])
     delta = torch.cat([pairs.delta, -pairs.delta])
-    single = module.single(r) * module.cutoff(r)
-    triple = module.triple(r) * module.triple_cutoff(r)
+    density = module.density
+    single = density.single(r) * density.cutoff(r)
+    triple = density.triple(r) * density.triple_cutoff(r)
     element = {number: row for row, number in enumerate(module.numbers)}
-    size, count = module.triple.num_components, module.single.num_components
+    size, count = density.triple.num_components, density.single.num_components
     channels = size * len(element)
     found = []
     for atom in range(len(z)):
@@ -107,6 +116,7 @@ def test_blocks_of_atoms_give_what_all_at_once_give(structures, monkeypatch):
     geometry, _ = make_geometry(structures, CUTOFF, pos)
     whole = (module(z, geometry),)
     monkeypatch.setattr(density_features, "BLOCK", 4)
+    monkeypatch.setattr(neighbour_density, "BLOCK", 3)
     parts = (module(z, geometry),)
     torch.testing.assert_close(whole[0], parts[0], rtol=1e-10, atol=1e-12)
     inputs = [pos, *module.parameters()]
@@ -130,10 +140,11 @@ def test_they_differentiate_twice(structures):
 def test_mixed_precision_does_not_touch_them(structures):
     module, z = make(), species(structures)
     geometry, _ = make_geometry(structures, CUTOFF)
-    pairs, row = geometry.pairs, module.rows(z)
-    plain = module._features(row, pairs, 0, len(z))
+    row = module.rows(z)
+    densities = module.density(row, geometry.pairs)
+    plain = module._features(row, *densities)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = module._features(row, pairs, 0, len(z))
+        mixed = module._features(row, *densities)
     assert torch.equal(mixed, plain)
 
 

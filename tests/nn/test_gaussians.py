@@ -27,3 +27,8 @@ def test_they_are_smooth_where_two_atoms_meet():
     for row in range(5):
         (slope,) = torch.autograd.grad(gaussians(r)[row], r, create_graph=True)
         assert float(slope.detach()) == pytest.approx(0, abs=1e-12)
+
+
+def test_cutoffs_that_leave_no_room():
+    with pytest.raises(ValueError, match="above 0.7"):
+        RadialGaussians(3, 0.7)

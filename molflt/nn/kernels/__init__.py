@@ -6,5 +6,7 @@
 | rows.cpp | edges sorted by receiver |
 | near.cpp | sums of near heads and their gradients |
 | filter.cpp | the embedding's sum over neighbours and its gradients |
+| density.cpp | densities of neighbours by element and their gradients |
+| harmonics.h | directions of edges as harmonics, with slopes |
 | splines.h | edges, and radial functions of their lengths |
 """

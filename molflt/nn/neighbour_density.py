@@ -1,0 +1,204 @@
+"""Densities of the neighbours around each atom, element by element."""
+
+from collections.abc import Sequence
+from ctypes import c_double, c_float
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from molflt.nn.angular import directions
+from molflt.nn.cutoff import Cutoff
+from molflt.nn.edge_sums import EdgeSums, Inputs, dual
+from molflt.nn.gaussians import FIRST, RadialGaussians
+from molflt.nn.kernels.build import over_rows
+from molflt.nn.pairs import Pairs
+from molflt.nn.rows import Functions, Rows, compiled
+from molflt.nn.spectrum import distance
+from molflt.nn.table import shell_table
+
+SPACING = 0.22  # Å between the Gaussians of single neighbours
+TRIPLE_SPACING = 0.47  # Å between those of pairs of neighbours
+BLOCK = 4096  # atoms whose edges are in memory at once, without compiled loops
+
+Densities = tuple[Float[Tensor, "n e p"], Float[Tensor, "n m c"]]
+
+
+class NeighbourDensity(nn.Module):
+    r"""Sums over the neighbours of each element, of distance and of direction.
+
+        P_ien  = sum_(j of element e) c(r_ij) G_n(r_ij)
+        A_imen = sum_(j of element e) c'(r_ij) H_n(r_ij) Y_m(D_ij)
+
+    with G_n and H_n `RadialGaussians`, Y_m the `directions` up to an order, c and c'
+    the cutoffs.
+
+    Args:
+        elements: How many elements.
+        order: Largest order of the directions.
+        cutoff: Cutoff function of P.
+        triple_cutoff: Cutoff function of A; not longer.
+    """
+
+    def __init__(
+        self, elements: int, order: int, cutoff: Cutoff, triple_cutoff: Cutoff
+    ) -> None:
+        super().__init__()
+        self.elements, self.order = elements, order
+        self.cutoff, self.triple_cutoff = cutoff, triple_cutoff
+        self.single = _gaussians(cutoff, SPACING)
+        self.triple = _gaussians(triple_cutoff, TRIPLE_SPACING)
+        self._tables: dict[torch.dtype, list[Tensor]] = {}
+
+    def forward(self, row: Int[Tensor, " n"], pairs: Pairs) -> Densities:
+        """Return P (n, e, G) and A (n, m, e H), elements before Gaussians.
+
+        Differentiable by the displacements, any number of times.
+
+        Args:
+            row: Which of the elements each atom is; their number for others.
+            pairs: Neighbours.
+        """
+        delta = pairs.delta.contiguous()
+        if self.functions(delta) is not None:
+            kind = row.int().contiguous()
+            sums = _Compiled(self, pairs.rows(len(row)), kind)(delta)
+            return sums[0], sums[1]
+        return self.by_torch(row, pairs.rows(len(row)), delta)
+
+    def functions(self, like: Tensor, *, is_dual: bool = False) -> Functions | None:
+        """Return the compiled loops for such numbers; None without them."""
+        sizes = {"ELEMENTS": self.elements, "ORDER": self.order, "DUAL": int(is_dual)}
+        sizes["SINGLE"] = self.single.num_components
+        sizes["TRIPLE"] = self.triple.num_components
+        return compiled(like, "density", **sizes)
+
+    def tables(self, dtype: torch.dtype) -> list[Tensor]:
+        """Return c G_n and c' H_n as splines; they never change."""
+        if dtype not in self._tables:
+            self._tables[dtype] = [
+                shell_table(radial, cutoff, dtype).to(dtype).contiguous()
+                for radial, cutoff in (
+                    (self.single, self.cutoff),
+                    (self.triple, self.triple_cutoff),
+                )
+            ]
+        return self._tables[dtype]
+
+    def by_torch(self, row: Tensor, rows: Rows, delta: Tensor) -> Densities:
+        """Return what `forward` does, by torch's operations on blocks of atoms."""
+        blocks = [
+            (begin, min(begin + BLOCK, len(row))) for begin in range(0, len(row), BLOCK)
+        ]
+        found = []
+        for begin, end in blocks:
+            args = row, rows, delta, begin, end
+            if len(blocks) > 1 and delta.requires_grad:  # edges are made once more
+                found.append(checkpoint(self._block, *args, use_reentrant=False))
+            else:
+                found.append(self._block(*args))
+        if not found:
+            found = [self._block(row, rows, delta, 0, 0)]
+        single, triple = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return single, triple
+
+    def _block(
+        self, row: Tensor, rows: Rows, delta: Tensor, begin: int, end: int
+    ) -> Densities:
+        """Return the sums of some atoms.
+
+        The neighbours of an atom are a row of a table, so that sums over them are
+        products of matrices; atoms of a block have similar numbers of neighbours.
+        """
+        part = rows.part(begin, end)
+        delta = delta[part.pair] * part.sign.unsqueeze(1)
+        r = distance(delta)
+        kinds = torch.eye(self.elements + 1, dtype=r.dtype, device=r.device)
+        kind = kinds[row[part.sender], :-1]  # (e, elements), a row of 0 for others
+        single = (self.single(r) * self.cutoff(r)).T
+        triple = (self.triple(r) * self.triple_cutoff(r)).T
+        triple = (kind.unsqueeze(2) * triple.unsqueeze(1)).flatten(1)
+        turned = torch.cat(directions(delta, r, self.order)).T
+        columns = [kind, single, turned, triple]
+        start = rows.start[begin : end + 1]
+        width = int(start.diff().max()) if len(part.receiver) else 0
+        first = (start - start[:1])[part.receiver]
+        place = torch.arange(len(r), device=r.device) - first
+        table = torch.cat(columns, dim=1)
+        table = table.new_zeros((end - begin) * width, table.shape[1]).index_copy(
+            0, part.receiver * width + place, table
+        )
+        table = table.unflatten(0, (end - begin, width))
+        kind, single, turned, triple = table.split([c.shape[1] for c in columns], 2)
+        return kind.transpose(1, 2) @ single, turned.transpose(1, 2) @ triple
+
+
+class _Compiled(EdgeSums):
+    """P and A as functions of the displacements, by compiled loops."""
+
+    is_compiled = True
+
+    def __init__(self, density: NeighbourDensity, rows: Rows, kind: Tensor) -> None:
+        self._of, self._rows, self._kind = density, rows, kind
+
+    def sums(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        return self._run(inputs[0])
+
+    def _run(self, delta: Any, *, is_dual: bool = False) -> tuple[Tensor, ...]:
+        density, count = self._of, len(self._kind)
+        numbers = delta.shape[2:]  # of a dual number
+        single = delta.new_empty(
+            count, density.elements, density.single.num_components, *numbers
+        )
+        channels = density.elements * density.triple.num_components
+        parts = (density.order + 1) ** 2
+        triple = delta.new_empty(count, parts, channels, *numbers)
+        run, fixed = self._function("density_sums", delta, is_dual=is_dual)
+        over_rows(lambda a, b: run(a, b, *fixed, single[a:b], triple[a:b]), 0, count)
+        return single, triple
+
+    def _function(self, name: str, delta: Tensor, *, is_dual: bool) -> Any:
+        """Return a compiled function and what describes the edges to it."""
+        functions = self._of.functions(delta, is_dual=is_dual)
+        assert functions is not None
+        real = c_float if delta.dtype == torch.float32 else c_double
+        fixed: list[Any] = [*self._rows, delta, self._kind]
+        cutoffs = self._of.cutoff, self._of.triple_cutoff
+        for table, cutoff in zip(self._of.tables(delta.dtype), cutoffs, strict=True):
+            given = dual(table) if is_dual else table
+            fixed += [given, len(table) - 1, real(cutoff.cutoff)]
+        return functions(name), fixed
+
+    def gradients(
+        self, inputs: Inputs, grads: Sequence[Tensor], wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        return [self._slopes(inputs[0], grads)]
+
+    def _slopes(
+        self, delta: Any, grads: Sequence[Tensor], *, is_dual: bool = False
+    ) -> Tensor:
+        out = torch.zeros_like(delta)
+        run, fixed = self._function("density_gradients", delta, is_dual=is_dual)
+        given = [grad.contiguous() for grad in grads]
+        over_rows(lambda a, b: run(a, b, *fixed, *given, out), 0, len(self._kind))
+        return out
+
+    def derivatives(
+        self, inputs: Inputs, along: Inputs, grads: Sequence[Tensor]
+    ) -> tuple[list[Tensor | None], list[Tensor]]:
+        delta = dual(inputs[0], along[0])
+        slopes = self._slopes(delta, [dual(grad) for grad in grads], is_dual=True)
+        sums = self._run(delta, is_dual=True)
+        return [slopes[..., 1]], [part[..., 1].contiguous() for part in sums]
+
+    def differentiable(self, inputs: Inputs) -> Sequence[Tensor]:
+        (delta,) = inputs
+        assert delta is not None
+        return self._of.by_torch(self._kind.long(), self._rows, delta)
+
+
+def _gaussians(cutoff: Cutoff, spacing: float) -> RadialGaussians:
+    room = cutoff.cutoff - FIRST
+    return RadialGaussians(max(1, round(room / spacing)), cutoff.cutoff)
