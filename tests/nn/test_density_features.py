@@ -12,6 +12,7 @@ from molflt.nn import density_features, neighbour_density
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.density_features import DensityFeatures, element_numbers
 from molflt.nn.neighbour_density import NeighbourDensity
+from molflt.nn.pairs import Pairs
 
 from .conftest import assert_same_gradients, make_geometry
 
@@ -194,3 +195,14 @@ def test_options_that_cannot_be(options, named):
     cutoffs = PolynomialCutoff(CUTOFF), PolynomialCutoff(TRIPLE_CUTOFF)
     with pytest.raises(ValueError, match=named):
         DensityFeatures(8, *options, *cutoffs)
+
+
+def test_float32_agrees_with_float64(structures):
+    module, z = make(), species(structures)
+    geometry, _ = make_geometry(structures, CUTOFF)
+    pairs, row = geometry.pairs, module.rows(z)
+    wide = numbers_of(module, z, geometry)
+    narrow = Pairs(pairs.first, pairs.second, pairs.delta.float())
+    found = module.float().sums(*module.density(row, narrow))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), wide, rtol=1e-4, atol=1e-5)
