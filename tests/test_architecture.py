@@ -19,12 +19,14 @@ ALLOWED = {
     "domain": BASE,
     "structures": BASE | {"data", "domain"},
     "encoder": BASE | {"nn"},
+    "density": BASE | {"nn", "encoder", "data"},
     "gradients": BASE | {"nn", "encoder"},
     "model": BASE | {"nn", "encoder", "gradients", "data", "structures"},
     "checkpoint": BASE | {"nn", "model"},
     "testing": BASE | {"nn", "model"},
     "analysis": BASE | {"nn", "gradients", "model", "checkpoint", "data", "testing"},
-    "training": BASE | {"nn", "gradients", "model", "checkpoint", "data", "analysis"},
+    "training": BASE
+    | {"nn", "density", "gradients", "model", "checkpoint", "data", "analysis"},
     "report": BASE | {"model", "checkpoint", "data", "structures", "analysis"},
 }
 for name in BASE:

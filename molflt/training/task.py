@@ -1,6 +1,5 @@
 """The training loop's view of a model: loss, metrics, optimiser."""
 
-import logging
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +12,11 @@ from torch_geometric.data import Batch
 
 from molflt.checkpoint import model_record
 from molflt.data.datamodule import GraphDataModule
-from molflt.data.statistics import fit_statistics
-from molflt.density import fit_density
 from molflt.errors import InputError, MolfltError, UsageError
 from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
 from molflt.training.displacement import Decay
+from molflt.training.fitting import fit_to
 from molflt.training.labels import LabelledDataset, tell_unused_forces
 from molflt.training.losses import LossName
 from molflt.training.metrics import Evaluation
@@ -31,8 +29,6 @@ from molflt.training.schedules import constant_after_warmup, warmup_cosine
 from molflt.training.targets import chosen_targets
 
 SCHEDULES = {"cosine": warmup_cosine, "constant": constant_after_warmup}
-
-log = logging.getLogger(__name__)
 
 
 class FLTTask(LightningModule):
@@ -154,20 +150,7 @@ class FLTTask(LightningModule):
             self.model = encoder.adapted(targets, labelled)
             return
         model = FLTModel(encoder, targets)
-        fit_density(encoder, labelled)
-        for spec in model.targets:
-            statistics = fit_statistics(labelled, spec, progress=None)
-            model.set_statistics(spec.name, statistics.plain())
-            if not statistics.tagged:
-                encoder.embedding.forget_tags()
-            log.info(
-                "%s: %d training structures, standard deviation around %s %.4g %s.",
-                spec.name,
-                statistics.num_structures,
-                "references" if statistics.element_reference else "the mean",
-                statistics.std,
-                spec.unit,
-            )
+        fit_to(model, labelled)
         self.model = model
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

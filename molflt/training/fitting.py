@@ -1,0 +1,37 @@
+"""What a model takes from its training set before the first step."""
+
+import logging
+
+from molflt.data.dataset import GraphDataset
+from molflt.data.statistics import fit_statistics
+from molflt.density import fit_density
+from molflt.model import FLTModel
+
+log = logging.getLogger(__name__)
+
+
+def fit_to(model: FLTModel, dataset: GraphDataset) -> None:
+    """Fit density features, references and spreads; forget tags that no atom has.
+
+    Args:
+        model: A model with random weights.
+        dataset: Training structures with labels.
+
+    Raises:
+        UsageError: There are elements that density features do not tell apart.
+        InputError: A label is missing or not finite.
+    """
+    fit_density(model.encoder, dataset)
+    for spec in model.targets:
+        statistics = fit_statistics(dataset, spec, progress=None)
+        model.set_statistics(spec.name, statistics.plain())
+        if not statistics.tagged:
+            model.encoder.embedding.forget_tags()
+        log.info(
+            "%s: %d training structures, standard deviation around %s %.4g %s.",
+            spec.name,
+            statistics.num_structures,
+            "references" if statistics.element_reference else "the mean",
+            statistics.std,
+            spec.unit,
+        )
