@@ -78,7 +78,7 @@ class DensityFeatures(nn.Module):
             raise ValueError(f"density_components must be positive, got {components}")
         self.numbers, self.order = numbers, order
         self.density = NeighbourDensity(len(numbers), order, cutoff, triple_cutoff)
-        row = torch.full((119,), len(numbers))
+        row = torch.full((len(atomic_numbers),), len(numbers))  # 0 is no element
         row[list(numbers)] = torch.arange(len(numbers))
         self.register_buffer("row", row, persistent=False)
         channels = len(numbers) * self.density.triple.num_components
