@@ -83,7 +83,11 @@ class DensityFeatures(nn.Module):
         self.register_buffer("row", row, persistent=False)
         channels = len(numbers) * self.density.triple.num_components
         triangle = torch.triu_indices(channels, channels)
-        self.register_buffer("triangle", triangle, persistent=False)
+        first, second = triangle
+        index = first * channels + second  # of each pair of channels once
+        self.register_buffer("triangle", index, persistent=False)
+        twice = 1 + (math.sqrt(2) - 1) * (first != second)  # such a pair is two
+        self.register_buffer("twice", twice, persistent=False)
         self.num_single = len(numbers) * self.density.single.num_components
         self.num_sums = self.num_single + (order + 1) * triangle.shape[1]
         self.components = min(components, self.num_sums)
@@ -149,13 +153,12 @@ class DensityFeatures(nn.Module):
     ) -> Float[Tensor, "n k"]:
         """Return the numbers [P, T] of atoms, from what `density` returned."""
         found = [single.flatten(1)]
-        first, second = self.get_buffer("triangle")
-        twice = 1 + (math.sqrt(2) - 1) * (first != second)
+        triangle = self.get_buffer("triangle")
+        twice = self.get_buffer("twice").to(density.dtype)
         orders = density.split(COMPONENTS[: self.order + 1], 1)
         for part, weight in zip(orders, WEIGHTS, strict=False):
             products = (part.transpose(1, 2) @ part).flatten(1)
-            triangle = products.index_select(1, first * part.shape[2] + second)
-            found.append(triangle * (weight * twice).to(triangle.dtype))
+            found.append(products.index_select(1, triangle) * (weight * twice))
         return torch.cat(found, dim=1)
 
 
