@@ -3,7 +3,7 @@ import curves
 import numpy as np
 import plan as planning
 import pytest
-from plan import FAMILIES, options_of
+from plan import FAMILIES, SHORT, options_of
 
 from molflt.analysis.style import panels
 
@@ -48,7 +48,7 @@ def test_tables_have_equal_rows(name):
     assert len(rows(table)) > 2
 
 
-PARTIAL = {"accuracy_qm9", "accuracy_emt"}
+PARTIAL = {"accuracy_qm9", "accuracy_u0", "accuracy_emt"}
 
 
 @pytest.mark.parametrize("name", sorted(set(accuracy_tables.TABLES) - PARTIAL))
@@ -106,6 +106,21 @@ def test_the_better_configuration_is_named():
     assert "PaiNN (PaiNN Bessel)" in accuracy_tables.u0(measured)
     chosen = [row for row in rows(accuracy_tables.grid(measured)) if row[-1] == "yes"]
     assert [row[0] for row in chosen] == ["FLT", "SchNet", "PaiNN Bessel", "ET"]
+
+
+def test_time_and_seeds_of_u0_that_are_open():
+    assert "–" not in accuracy_tables.u0(measured)
+
+    def read(run):
+        known = run.seed == 0 and (run.seconds == SHORT or run.model == "FLT")
+        return measured(run) if known else None
+
+    text = accuracy_tables.u0(read)
+    cells = {row[0]: row[3:] for row in rows(text)[2:]}
+    assert cells["FLT"] == ["50.0 meV", "6.7 meV"]
+    assert cells["ET"] == ["150 meV", "–"]
+    assert "test MAE. One seed. –: not run yet." in text
+    assert "3 seeds of the short training" in accuracy_tables.u0(measured)
 
 
 def test_learning_curves_have_their_slope():
