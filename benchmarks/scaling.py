@@ -1,16 +1,20 @@
 """Time and peak memory against the number of atoms, of our paths and the peers.
 
     python benchmarks/scaling.py [--max 1000000] [--models FLT SchNet] [--box FILE.npz]
+    python benchmarks/scaling.py --device cuda [--precision bf16] ...
 
 Every model, size and mode (energy, or energy and forces) is a process of its own, ended
 when it needs more than --memory GiB or --seconds; then larger sizes are left out. What
-is finished is not repeated: results/scaling/*.json. All models up to a million atoms
-take hours, "FLT" alone some minutes. `scaling_figure.py` makes table and figure.
+is finished is not repeated: results/scaling/*.json, on a GPU results/scaling_cuda/ and
+results/scaling_cuda_bf16/, with the card's memory instead of the process's. All models
+up to a million atoms take hours, "FLT" alone some minutes. `scaling_figure.py` makes
+table and figure.
 """
 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -37,11 +41,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--memory", type=float, default=20.0, help="limit [GiB]")
     parser.add_argument("--seconds", type=float, default=1800.0, help="limit [s]")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
         name, mode, atoms = options.one
-        print(json.dumps(measure(name, mode, int(atoms), options.box, options.threads)))
+        print(json.dumps(measure(name, mode, int(atoms), options)))
         return
     from scaling_models import MODELS, WITHOUT_POSITIONS
 
@@ -59,13 +65,13 @@ def run_sizes(name: str, mode: str, options: argparse.Namespace) -> None:
     for atoms in SIZES:
         if atoms > options.max:
             return
-        path = record.RESULTS / "scaling" / f"{key(name, mode, atoms)}.json"
+        path = record.RESULTS / folder(options) / f"{key(name, mode, atoms)}.json"
         if path.exists():
             result = json.loads(path.read_text())
         else:
             result = run_one(name, mode, atoms, options)
             path.parent.mkdir(parents=True, exist_ok=True)
-            record.write_result(f"scaling/{path.stem}", result)
+            record.write_result(f"{path.parent.name}/{path.stem}", result)
         shown = {k: v for k, v in result.items() if k in SHOWN}
         print(f"{name}, {mode}, {atoms}: {shown}", flush=True)
         if result["status"] != "done":
@@ -73,6 +79,12 @@ def run_sizes(name: str, mode: str, options: argparse.Namespace) -> None:
 
 
 SHOWN = ("status", "seconds", "peak_bytes", "atoms", "reason")
+
+
+def folder(options: argparse.Namespace) -> str:
+    """Return where results of this device and precision are."""
+    kinds = [options.device, options.precision]
+    return "_".join(["scaling", *(k for k in kinds if k not in ("cpu", "float32"))])
 
 
 def key(name: str, mode: str, atoms: int) -> str:
@@ -85,12 +97,14 @@ def run_one(
 ) -> dict[str, Any]:
     """Measure in a fresh process; watch its memory and time."""
     command = [sys.executable, __file__, "--one", name, mode, str(atoms)]
-    command += ["--threads", str(options.threads)]
+    command += ["--threads", str(options.threads), "--device", options.device]
+    command += ["--precision", options.precision]
     if options.box:
         command += ["--box", str(options.box)]
     limits = {"memory_gib": options.memory, "seconds_limit": options.seconds}
     asked = {"model": name, "mode": mode, "asked_atoms": atoms, "limits": limits}
     asked |= {"threads": options.threads, "box": options.box and options.box.name}
+    asked |= {"device": options.device, "precision": options.precision}
     environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(command, stdout=out, stderr=err, env=environment)
@@ -134,56 +148,90 @@ def resident_bytes(pid: int) -> int:
 
 
 def measure(
-    name: str, mode: str, atoms: int, box: Path | None, threads: int
+    name: str, mode: str, atoms: int, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Evaluate a model in this process; return times and the peak of memory."""
-    import resource
-
     import torch
     from scaling_models import MODELS
     from torch_geometric.data import Data
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    energy = MODELS[name]()
+    memory = Memory(options.device)
+    device = torch.device(options.device)
+    energy = MODELS[name]().eval().requires_grad_(False).to(device)
+    mixed = torch.autocast(device.type, torch.bfloat16, options.precision == "bf16")
 
     def graph(count: int) -> Data:
-        z, pos, cell = water(count, box)
+        z, pos, cell = water(count, options.box)
         data = Data(z=torch.as_tensor(z), pos=torch.as_tensor(pos))
         if cell is not None:
             data.cell = torch.as_tensor(cell)[None]
             data.pbc = torch.ones(1, 3, dtype=torch.bool)
-        return data
+        return data.to(device)
 
     def evaluate(data: Data) -> None:
-        if mode == "energy":
-            with torch.no_grad():
-                energy(data)
-            return
-        data.pos = data.pos.detach().requires_grad_(True)
-        torch.autograd.grad(energy(data).sum(), data.pos)
+        with mixed, torch.set_grad_enabled(mode == "forces"):
+            if mode == "forces":
+                data.pos = data.pos.detach().requires_grad_(True)
+            total = energy(data).sum()
+        if mode == "forces":
+            torch.autograd.grad(total, data.pos)
+        memory.wait()
 
     for small in (60, 2_000):  # what is compiled or set up on first use, on every path
         if small < atoms:
             evaluate(graph(small))
     data = graph(atoms)
-    before = resident_bytes(os.getpid())
+    before = memory.now()
     wall, busy = [], []
     while not wall or sum(wall) + wall[-1] < REPEAT_WITHIN:
         start, start_busy = time.perf_counter(), time.process_time()
         evaluate(data)
         wall.append(time.perf_counter() - start)
         busy.append(time.process_time() - start_busy)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "atoms": len(data.z),
         "seconds": min(wall),
         "processor_seconds": min(busy),
         "repeats": len(wall),
-        "peak_bytes": peak,
+        "peak_bytes": memory.peak(),
         "bytes_before": before,
         "periodic": data.get("cell") is not None,
+        "card": memory.card,
     }
+
+
+class Memory:
+    """What this process has needed: of the machine, or of a GPU.
+
+    Args:
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self._cuda = torch.cuda if device == "cuda" else None
+        self.card = self._cuda.get_device_name() if self._cuda else None
+
+    def wait(self) -> None:
+        """Wait until the device has done all that it was told to do."""
+        if self._cuda:
+            self._cuda.synchronize()
+
+    def now(self) -> int:
+        """Return the bytes held; the peak of a GPU counts from here."""
+        if self._cuda:
+            self._cuda.reset_peak_memory_stats()
+            return int(self._cuda.memory_allocated())
+        return resident_bytes(os.getpid())
+
+    def peak(self) -> int:
+        """Return the most bytes that were held."""
+        if self._cuda:
+            return int(self._cuda.max_memory_allocated())
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

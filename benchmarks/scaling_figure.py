@@ -1,11 +1,13 @@
 """Table and figure of time and peak memory against the number of atoms.
 
-python benchmarks/scaling_figure.py        writes results/scaling.svg and .json
+python benchmarks/scaling_figure.py               writes results/scaling.svg and .json
+python benchmarks/scaling_figure.py scaling_cuda  of the runs in that folder of results/
 
 `tables.py` then puts the table into the README.
 """
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,20 @@ Result = dict[str, Any]
 Runs = dict[tuple[str, str], list[Result]]
 
 
-def main() -> None:
-    """Write figure and fits, print the table."""
-    runs = read(record.RESULTS / "scaling")
+def main(name: str = "scaling") -> None:
+    """Write figure and fits of the runs in a folder of results."""
+    runs = read(record.RESULTS / name)
     if not runs:
         raise SystemExit("There are no results yet; run scaling.py first.")
     result = {"growth": growth(runs), "rows": rows(runs), **conditions(runs)}
-    record.write_result("scaling", result)
+    record.write_result(name, result)
     with styled():
         figure, axes = panels(2 * len(MODES), columns=2, width=DOUBLE)
         for row, mode in enumerate(MODES):
             draw(axes[2 * row], runs, mode, "seconds", "time (s)", 1)
             draw(axes[2 * row + 1], runs, mode, "peak_bytes", "memory (GiB)", 2**-30)
         axes[0].legend(fontsize=6)
-        save(figure, record.RESULTS / "scaling.svg")
+        save(figure, record.RESULTS / f"{name}.svg")
 
 
 def read(folder: Path) -> Runs:
@@ -121,6 +123,7 @@ def conditions(runs: Runs) -> Result:
         if any(value != found[0] for value in found):
             raise SystemExit(f"Runs differ in {name}; measure them on one machine.")
         common[name if name == "threads" else "measured_on"] = found[0]
+    common["card"] = every[0].get("card")
     common["memory_gib"] = every[0]["limits"]["memory_gib"]
     return common
 
@@ -152,4 +155,4 @@ def rows(runs: Runs) -> list[Result]:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

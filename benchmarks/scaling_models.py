@@ -1,7 +1,7 @@
 """The models whose time and memory `scaling.py` measures, all of one size.
 
-Width 64, 3 layers, cutoff 5 Å where there is one, random weights. Each maps a graph to
-one number, a sum over atoms.
+Width 64, 3 layers, cutoff 5 Å where there is one, random weights. Each is a module that
+maps a graph to one number, a sum over atoms.
 """
 
 from collections.abc import Callable
@@ -24,11 +24,36 @@ from molflt.targets import TargetSpec
 
 WIDTH, LAYERS, CUTOFF, HEADS = 64, 3, 5.0, 8
 SPEC = TargetSpec("energy", "eV", "potential")
-Energy = Callable[[Data], Tensor]
 
 
-def flt(path: Path, far_heads: int = 0, streamed: bool = True) -> Energy:
-    """Return our model on one of its paths."""
+class Energy(nn.Module):
+    """The energy of a model of ours or of a peer.
+
+    Args:
+        model: The model.
+        path: How ours is evaluated.
+    """
+
+    def __init__(self, model: FLTModel | PeerModel, path: Path = "auto") -> None:
+        super().__init__()
+        self.model, self.path = model, path
+
+    def forward(self, data: Data) -> Tensor:
+        """Return the energy of each graph (g,)."""
+        return self.model.normalised(data, self.path)["energy"]
+
+
+def flt(
+    path: Path, far_heads: int = 0, *, streamed: bool = True, elements: str = ""
+) -> Energy:
+    """Return our model on one of its paths.
+
+    Args:
+        path: The path.
+        far_heads: How many of the heads are far ones.
+        streamed: Stream layers where they have many edges.
+        elements: Elements that density features tell apart; "": no such features.
+    """
     if not streamed:
         COSTS.stream_edges = 10**18
     encoder = FLTEncoder(
@@ -37,9 +62,9 @@ def flt(path: Path, far_heads: int = 0, streamed: bool = True) -> Energy:
         num_near_heads=HEADS - far_heads,
         num_far_heads=far_heads,
         cutoff=CUTOFF,
+        density_elements=elements,
     )
-    model = FLTModel(encoder, [SPEC]).eval().requires_grad_(False)
-    return lambda data: model.normalised(data, path)["energy"]
+    return Energy(FLTModel(encoder, [SPEC]), path)
 
 
 class Global(nn.Module):
@@ -103,7 +128,7 @@ class Performer(nn.Module):
         n = len(x)
         q, k, v = self.project(x).view(n, 3, HEADS, -1).unbind(1)
         scale = (WIDTH // HEADS) ** -0.25
-        graph = torch.zeros(n, dtype=torch.int64)
+        graph = torch.zeros(n, dtype=torch.int64, device=x.device)
         left = self.features.queries(q * scale)  # (n, h, m)
         right = self.features.keys(k * scale, graph, 1)
         state = torch.einsum("nhm,nhd->hmd", right, v)
@@ -115,23 +140,27 @@ class Performer(nn.Module):
 def peer(network: Callable[..., nn.Module], **options: Any) -> Energy:
     """Return a peer's network, its neighbours from our list."""
     inner = network(SPEC, CUTOFF, width=WIDTH, layers=LAYERS, **options)
-    model = PeerModel(inner, SPEC, CUTOFF).eval().requires_grad_(False)
-    return lambda data: model.normalised(data)["energy"]
+    return Energy(PeerModel(inner, SPEC, CUTOFF))
 
 
-MODELS: dict[str, Callable[[], Energy]] = {
+MODELS: dict[str, Callable[[], nn.Module]] = {
     "FLT": lambda: flt("auto"),
     "FLT near and far": lambda: flt("auto", far_heads=2),
+    "FLT density features": lambda: flt("auto", far_heads=2, elements="HCNOF"),
     "FLT linear": lambda: flt("linear", streamed=False),
     "FLT dense": lambda: flt("dense"),
-    "softmax with bias": lambda: Global(BiasedSoftmax).requires_grad_(False),
-    "Performer": lambda: Global(Performer).requires_grad_(False),
-    "EFA": lambda: Global(lambda: EuclideanFastAttention(WIDTH)).requires_grad_(False),
+    "softmax with bias": lambda: Global(BiasedSoftmax),
+    "Performer": lambda: Global(Performer),
+    "EFA": lambda: Global(lambda: EuclideanFastAttention(WIDTH)),
     "SchNet": lambda: peer(SchNet, rbf=50),
     "PaiNN": lambda: peer(PaiNN, rbf=20, basis="gauss"),
     "ET": lambda: peer(EquivariantTransformer, heads=HEADS, rbf=50),
 }
-"""Name: how to build it. "FLT" chooses its path; near heads only unless it says so."""
+"""Name: how to build it. "FLT" chooses its path; near heads only unless it says so.
+
+"FLT density features" has near and far heads and the first features of the models that
+are compared on QM9.
+"""
 
 WITHOUT_POSITIONS = ("Performer",)
 """Models that have no forces."""

@@ -14,13 +14,18 @@ import scaling_figure
 import tables
 import torch
 from efa import EuclideanFastAttention
+from scaling_models import MODELS
 from systems import water
+
+OURS = {name for name in MODELS if name.startswith("FLT")} - {"FLT linear"}
+"""Without the model that changes what all others are streamed from."""
 
 
 @pytest.fixture
 def options():
     return argparse.Namespace(
-        max=300, memory=20.0, seconds=60.0, threads=1, box=None, modes=["energy"]
+        **{"max": 300, "memory": 20.0, "seconds": 60.0, "threads": 1, "box": None},
+        **{"modes": ["energy"], "device": "cpu", "precision": "float32"},
     )
 
 
@@ -59,6 +64,34 @@ def test_a_run_is_recorded_and_not_repeated(results, options, monkeypatch, capsy
     assert 0 < result["seconds"] < 60
     monkeypatch.setattr(scaling, "run_one", lambda *_: pytest.fail("repeated"))
     scaling.run_sizes("Performer", "energy", options)
+
+
+@pytest.mark.parametrize("mode", scaling.MODES)
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_our_models_are_measured_with_and_without_forces(name, mode, options):
+    found = scaling.measure(name, mode, 60, options)
+    assert found["atoms"] == 60
+    assert found["seconds"] > 0
+    assert found["card"] is None
+
+
+def test_kinds_of_devices_and_numbers_have_folders_of_their_own(results, options):
+    assert scaling.folder(options) == "scaling"
+    options.max, options.precision = 100, "bf16"
+    scaling.run_sizes("softmax with bias", "energy", options)
+    path = record.RESULTS / "scaling_bf16" / "softmax-with-bias-energy-100.json"
+    assert json.loads(path.read_text())["status"] == "done"
+    options.device = "cuda"
+    assert scaling.folder(options) == "scaling_cuda_bf16"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_card_is_measured_by_its_own_memory(options, precision):
+    options.device, options.precision = "cuda", precision
+    found = scaling.measure("FLT near and far", "forces", 3_000, options)
+    assert found["peak_bytes"] > found["bytes_before"] > 0
+    assert found["card"] == torch.cuda.get_device_name()
 
 
 def test_larger_sizes_are_left_out_after_a_failure(results, options, monkeypatch):
@@ -139,7 +172,7 @@ def test_figure_and_table_are_written(results):
     folder.mkdir()
     for index, result in enumerate(results_of(1.0)):
         (folder / f"{index}.json").write_text(json.dumps(result))
-    scaling_figure.main()
+    scaling_figure.main("scaling")
     assert (record.RESULTS / "scaling.svg").stat().st_size > 5000
     table = tables.scaling(json.loads((record.RESULTS / "scaling.json").read_text()))
     row = "| one | energy | 1,000,000 | 100 | 0.100 | 4.94 | n^1.00 |  |"
