@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow lint format notebooks docs benchmarks bench-setup clean
+.PHONY: help setup demo test slow gpu lint format notebooks docs benchmarks bench-setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: $(STAMP) ## Run the tests (under 15 minutes on 2 cores)
 slow: $(STAMP) ## Run the tests that take longer, and those of torch.compile
 	$(PYTEST) -m "slow and not compile" || test $$? -eq 5
 	$(PYTEST) -o addopts=--strict-markers -m compile || test $$? -eq 5
+
+gpu: $(STAMP) ## Run the tests that need a GPU; without one they are skipped
+	$(PYTEST) -m gpu
 
 lint: $(STAMP) ## Check style and types
 	$(BIN)/ruff check .

@@ -1,0 +1,160 @@
+"""On a GPU the same numbers as on a processor, of everything that is computed there."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from ase.build import add_adsorbate, bulk, fcc111, molecule
+
+from molflt.calculator import FLTCalculator
+from molflt.data.batching import collate
+from molflt.data.molecule import atoms_to_graph
+from molflt.model import FLTEncoder, FLTModel
+from molflt.targets import TargetSpec
+
+pytestmark = pytest.mark.gpu
+
+ENCODERS = {
+    "near": {"num_far_heads": 0},
+    "far": {"num_near_heads": 0, "far_band": 0.6, "far_min_width": 0.1},
+    "both": {"far_band": 0.6, "far_min_width": 0.1},
+    "matrices": {"num_far_heads": 0, "matrix_head_width": 4},
+    "scalars": {"vector_width": 0},
+    "density": {"num_far_heads": 0, "density_elements": "HCO"},
+    "additive": {"form": "additive", "estimator": "favor"},
+}
+TARGETS = (
+    TargetSpec("energy", "eV", "potential"),
+    TargetSpec("dipole", "D", readout="dipole", extensive=False),
+)
+
+
+def molecules():
+    return [molecule(name) for name in ("CH3CH2OH", "H2O", "C6H6", "H")]
+
+
+def crystals():
+    slab = fcc111("Cu", (2, 2, 2), vacuum=6.0)
+    add_adsorbate(slab, "O", 1.3, "fcc")
+    slab.rattle(0.05, seed=0)
+    return [slab, bulk("NaCl", "rocksalt", 5.6)]
+
+
+SYSTEMS = {"open": molecules, "periodic": crystals}
+
+
+def make_model(name, dtype=torch.float64, system="open"):
+    torch.manual_seed(0)
+    options = {"width": 32, "num_layers": 2, "num_near_heads": 2, "num_far_heads": 2}
+    encoder = FLTEncoder(**(options | ENCODERS[name]))
+    targets = TARGETS if system == "open" and encoder.vector_width else TARGETS[:1]
+    return FLTModel(encoder, targets).to(dtype)
+
+
+def twin(model):
+    """The same model on the GPU."""
+    return copy.deepcopy(model).cuda()
+
+
+def learned(model):
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def close(found, expected, rtol):
+    expected = expected.detach().double()
+    atol = rtol * float(expected.abs().max().clamp(min=1e-3))
+    torch.testing.assert_close(
+        found.detach().cpu().double(), expected, rtol=0, atol=atol
+    )
+
+
+CASES = [
+    (name, system, path)
+    for name in ENCODERS
+    for system in SYSTEMS
+    for path in ("dense", "linear")
+    if name != "additive" or (system, path) == ("open", "linear")
+]
+
+
+@pytest.mark.parametrize(("name", "system", "path"), CASES)
+@pytest.mark.parametrize(
+    ("dtype", "rtol"), [(torch.float64, 1e-9), (torch.float32, 1e-3)]
+)
+def test_values_and_gradients(name, system, path, dtype, rtol):
+    model = make_model(name, dtype, system)
+    batch = collate([atoms_to_graph(atoms) for atoms in SYSTEMS[system]()])
+    # Transforms have errors of their own, the same whatever the device.
+    exact = not (path == "linear" and model.encoder.config["num_far_heads"])
+    rtol = rtol if exact else max(rtol, 1e-4)
+    found = []
+    for each in (model, twin(model)):
+        given = batch.clone().to(next(each.parameters()).device)
+        total = sum(v.sum() for v in each.normalised(given, path).values())
+        slopes = torch.autograd.grad(total, learned(each), materialize_grads=True)
+        found.append((total, slopes))
+    (value, slopes), (on_gpu, slopes_on_gpu) = found
+    close(on_gpu, value, rtol)
+    for slope, twin_of_it in zip(slopes, slopes_on_gpu, strict=True):
+        close(twin_of_it, slope, 10 * rtol)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("path", ["dense", "linear"])
+@pytest.mark.parametrize("name", ["near", "both", "matrices", "density"])
+def test_forces_and_training_on_them(name, path, system):
+    model = make_model(name, system=system)
+    batch = collate([atoms_to_graph(atoms) for atoms in SYSTEMS[system]()])
+    found = []
+    for each in (model, twin(model)):
+        given = batch.clone().to(next(each.parameters()).device)
+        result = each.energy_and_forces(
+            given, "energy", create_graph=True, path=path, stress=system == "periodic"
+        )
+        loss = result.forces.square().sum()
+        slopes = torch.autograd.grad(loss, learned(each), materialize_grads=True)
+        found.append((result.forces, slopes))
+    (forces, slopes), (on_gpu, slopes_on_gpu) = found
+    rtol = 1e-8 if name != "both" else 1e-3
+    close(on_gpu, forces, rtol)
+    for slope, twin_of_it in zip(slopes, slopes_on_gpu, strict=True):
+        close(twin_of_it, slope, 10 * rtol)
+
+
+def test_streamed_layers(monkeypatch):
+    from molflt.nn.paths import COSTS
+
+    model = make_model("near")
+    batch = collate([atoms_to_graph(atoms) for atoms in molecules()])
+    whole = model.energy_and_forces(batch, "energy", path="linear")
+    monkeypatch.setattr(COSTS, "stream_edges", 0)
+    streamed = twin(model).energy_and_forces(
+        batch.clone().cuda(), "energy", path="linear"
+    )
+    close(streamed.forces, whole.forces, 1e-9)
+
+
+def test_mixed_precision_is_near():
+    model = twin(make_model("density", torch.float32))
+    batch = collate([atoms_to_graph(atoms) for atoms in molecules()]).to("cuda")
+    exact = model.normalised(batch)["energy"]
+    with torch.autocast("cuda", torch.bfloat16):
+        mixed = model.normalised(batch)["energy"]
+    close(mixed, exact.cpu(), 0.1)
+
+
+def test_calculator():
+    model = make_model("near", torch.float32)
+    model.set_statistics(
+        "energy",
+        {"element_reference": {29: 0.0, 8: 0.0}, "mean": 0.0, "std": 1.0}
+        | {"elements": [8, 29], "pbc_seen": [[True, True, False]]}
+        | {"moment_reference": {}},
+    )
+    forces = []
+    for device in ("cpu", "cuda"):
+        atoms = crystals()[0]
+        atoms.calc = FLTCalculator(copy.deepcopy(model), device=device)
+        forces.append(atoms.get_forces())
+    np.testing.assert_allclose(*forces, atol=1e-3 * np.abs(forces[0]).max())
