@@ -1,0 +1,61 @@
+"""Training by the clock: the time is kept, the schedule follows it, results stay."""
+
+import json
+
+import accuracy
+import gpu_qm9
+import pytest
+import tasks
+import torch
+
+from tests.training.clusters import Clusters
+
+SMALL = {"width": 16, "num_layers": 1, "num_near_heads": 2, "num_far_heads": 1}
+ARGUMENTS = [
+    *("--device", "cpu", "--workers", "0", "--seconds", "1", "--train", "20"),
+    *("--model", "FLT", "--target", "u0", "--batch-size", "4"),
+]
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setitem(accuracy.FLT, "FLT", SMALL)
+
+    def few_clusters(run, roots):
+        data = Clusters()
+        data.setup()
+        return data, {"clusters": len(data.train)}
+
+    monkeypatch.setattr(tasks, "qm9", few_clusters)
+
+
+def test_a_run_takes_its_time_and_is_made_once(small, results, monkeypatch):
+    rates = []
+    set_rate = gpu_qm9.set_rate
+
+    def noted(stepper, rate):
+        rates.append(rate)
+        set_rate(stepper, rate)
+
+    monkeypatch.setattr(gpu_qm9, "set_rate", noted)
+    monkeypatch.setattr(gpu_qm9, "RESULTS", results.parent)
+    gpu_qm9.main(ARGUMENTS)
+    (path,) = (results.parent / "gpu_qm9").iterdir()
+    content = json.loads(path.read_text())
+    assert 1 <= content["trained_seconds"] < 10
+    assert content["steps"] == len(rates) - 10
+    assert content["molecules_per_second"] > 0
+    assert set(content["errors"]) == {"val_near_mae", "val_far_mae", "test_near_mae"}
+    assert content["card"] is None
+    assert rates[-1] < 0.2 * max(rates) <= 0.2e-3, "a cosine that ends at 0"
+    stamp = path.stat().st_mtime_ns
+    gpu_qm9.main(ARGUMENTS)
+    assert path.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.gpu
+def test_on_a_card(small, results, monkeypatch):
+    monkeypatch.setattr(gpu_qm9, "RESULTS", results.parent)
+    gpu_qm9.main([*ARGUMENTS, "--device", "cuda"])
+    (path,) = (results.parent / "gpu_qm9").iterdir()
+    assert json.loads(path.read_text())["card"] == torch.cuda.get_device_name()
