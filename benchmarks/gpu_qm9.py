@@ -9,17 +9,17 @@ in results/gpu_qm9/ and is not made again. `--device cpu` tries it without a GPU
 """
 
 import argparse
-import math
 import os
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import record
 import torch
 from accuracy import build
+from device_memory import DeviceMemory
 from loop import SETTINGS, WARMUP_FRACTION, Stepper, endless, say
 from plan import QM9_TARGETS, Run, options_of
-from record import RESULTS, write_result
 from tasks import QM9_TEST, QM9_VAL, Roots, Task, evaluate, open_task
 from torch_geometric.data import Batch
 
@@ -37,12 +37,10 @@ def main(arguments: list[str] | None = None) -> None:
                 *("qm9", target, model, options.seed, options.seconds),
                 *(options.batch_size, options.lr, options.train),
             )
-            path = RESULTS / "gpu_qm9" / f"{run.name}.json"
-            if path.exists():
+            if (record.RESULTS / "gpu_qm9" / f"{run.name}.json").exists():
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)  # now, not after the run
             print(run.name, flush=True)
-            write_result(f"gpu_qm9/{run.name}", perform(run, options, device))
+            record.write_result(f"gpu_qm9/{run.name}", perform(run, options, device))
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -84,12 +82,11 @@ def perform(
         moved = [on_device(loader, device) for loader in loaders]
         errors |= evaluate(averaged, task.errors, names, moved)
     say(f"{errors}")
-    card = torch.cuda.get_device_name() if device.type == "cuda" else None
     return {
         **run.plain(),
         **{"options": options_of(run.model), "loop": SETTINGS, "clock": "wall"},
         **{
-            "card": card,
+            "card": DeviceMemory(device.type).card,
             "workers": options.workers,
             "threads": torch.get_num_threads(),
         },
@@ -105,11 +102,12 @@ def train(
 
     The clock starts after ten steps, which compile and allocate.
     """
+    memory = DeviceMemory(device.type)
     batches = on_device(endless(task.data), device)
     for _, batch in zip(range(10), batches, strict=False):
-        set_rate(stepper, run.lr / 100)
+        stepper.set_rate(run.lr, 0.01, 0.0)
         stepper.step(batch)
-    wait(device)
+    memory.wait()
     begin, steps, molecules = time.perf_counter(), 0, 0
     recent: list[torch.Tensor] = []
     curve: list[tuple[int, float]] = []
@@ -118,15 +116,14 @@ def train(
         if spent >= run.seconds:
             break
         part = spent / run.seconds
-        rise = min(1.0, max(part, 1e-3) / WARMUP_FRACTION)
-        set_rate(stepper, run.lr * rise * 0.5 * (1 + math.cos(math.pi * part)))
+        stepper.set_rate(run.lr, max(part, 1e-3) / WARMUP_FRACTION, part)
         recent.append(stepper.step(batch))
         steps, molecules = steps + 1, molecules + batch.num_graphs
         if part * REPORTS >= len(curve) + 1:
             curve.append((steps, float(torch.stack(recent).mean())))
             recent.clear()
             say(f"{spent:.0f} s, step {steps}, loss {curve[-1][1]:.4f}")
-    wait(device)
+    memory.wait()
     seconds = time.perf_counter() - begin
     return {
         "steps": steps,
@@ -137,22 +134,10 @@ def train(
     }
 
 
-def set_rate(stepper: Stepper, rate: float) -> None:
-    """Set the learning rate of the next step."""
-    for group in stepper.optimizer.param_groups:
-        group["lr"] = rate
-
-
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
     """Yield batches on a device."""
     for batch in batches:
         yield batch.to(device, non_blocking=True)
-
-
-def wait(device: torch.device) -> None:
-    """Wait until the device has done all that it was told to do."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

@@ -74,6 +74,19 @@ class Stepper:
         self.optimizer = adamw(model, lr, weight_decay=WEIGHT_DECAY)
         self.average = AveragedModel(model, multi_avg_fn=average_weights)
 
+    def set_rate(self, lr: float, warm: float, done: float) -> None:
+        """Set the learning rate of the next step: linear warm-up times half a cosine.
+
+        Args:
+            lr: Peak learning rate.
+            warm: Part of the warm-up that is done, above 1 after it.
+            done: Part of the training that is done.
+        """
+        rate = lr * min(1.0, warm)
+        rate *= 0.5 * (1 + math.cos(math.pi * done))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
     def step(self, batch: Batch) -> Tensor:
         """Take one step of the optimiser; return the loss, detached."""
         value = self.loss(self.model, batch)
@@ -100,10 +113,7 @@ def train(
     recent: list[Tensor] = []
     start = time.process_time()
     for index, batch in zip(range(steps), endless(data), strict=False):
-        rate = lr * min(1.0, (index + 1) / done.warmup_steps)
-        rate *= 0.5 * (1 + math.cos(math.pi * index / steps))
-        for group in stepper.optimizer.param_groups:
-            group["lr"] = rate
+        stepper.set_rate(lr, (index + 1) / done.warmup_steps, index / steps)
         recent.append(stepper.step(batch))
         done.molecules += batch.num_graphs
         if index + 1 >= steps * (len(done.curve) + 1) / 20:

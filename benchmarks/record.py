@@ -16,8 +16,8 @@ PROVENANCE = provenance()
 
 def write_result(name: str, content: dict[str, Any]) -> Path:
     """Write ``results/<name>.json`` whole or not at all; return its path."""
-    RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     words = [Path(w).name if Path(w).is_absolute() else w for w in sys.argv]
     command = {"command": shlex.join(["python", *words])}
     with atomic_path(path) as temporary:

@@ -14,7 +14,6 @@ table and figure.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import record
+from device_memory import DeviceMemory, resident_bytes
 from systems import water
 
 SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
@@ -70,7 +70,6 @@ def run_sizes(name: str, mode: str, options: argparse.Namespace) -> None:
             result = json.loads(path.read_text())
         else:
             result = run_one(name, mode, atoms, options)
-            path.parent.mkdir(parents=True, exist_ok=True)
             record.write_result(f"{path.parent.name}/{path.stem}", result)
         shown = {k: v for k, v in result.items() if k in SHOWN}
         print(f"{name}, {mode}, {atoms}: {shown}", flush=True)
@@ -138,15 +137,6 @@ def watch(process: "subprocess.Popen[Any]", memory: float, seconds: float) -> st
     return "done" if process.returncode != -9 else "memory"
 
 
-def resident_bytes(pid: int) -> int:
-    """Return the memory that a process holds; 0 once it has ended."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def measure(
     name: str, mode: str, atoms: int, options: argparse.Namespace
 ) -> dict[str, Any]:
@@ -157,9 +147,10 @@ def measure(
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    memory = Memory(options.device)
+    memory = DeviceMemory(options.device)
     device = torch.device(options.device)
     energy = MODELS[name]().eval().requires_grad_(False).to(device)
+    forces = mode == "forces"
     mixed = torch.autocast(device.type, torch.bfloat16, options.precision == "bf16")
 
     def graph(count: int) -> Data:
@@ -168,14 +159,14 @@ def measure(
         if cell is not None:
             data.cell = torch.as_tensor(cell)[None]
             data.pbc = torch.ones(1, 3, dtype=torch.bool)
-        return data.to(device)
+        data = data.to(device)
+        data.pos.requires_grad_(forces)
+        return data
 
     def evaluate(data: Data) -> None:
-        with mixed, torch.set_grad_enabled(mode == "forces"):
-            if mode == "forces":
-                data.pos = data.pos.detach().requires_grad_(True)
+        with mixed, torch.set_grad_enabled(forces):
             total = energy(data).sum()
-        if mode == "forces":
+        if forces:
             torch.autograd.grad(total, data.pos)
         memory.wait()
 
@@ -200,38 +191,6 @@ def measure(
         "periodic": data.get("cell") is not None,
         "card": memory.card,
     }
-
-
-class Memory:
-    """What this process has needed: of the machine, or of a GPU.
-
-    Args:
-        device: "cpu" or "cuda".
-    """
-
-    def __init__(self, device: str) -> None:
-        import torch
-
-        self._cuda = torch.cuda if device == "cuda" else None
-        self.card = self._cuda.get_device_name() if self._cuda else None
-
-    def wait(self) -> None:
-        """Wait until the device has done all that it was told to do."""
-        if self._cuda:
-            self._cuda.synchronize()
-
-    def now(self) -> int:
-        """Return the bytes held; the peak of a GPU counts from here."""
-        if self._cuda:
-            self._cuda.reset_peak_memory_stats()
-            return int(self._cuda.memory_allocated())
-        return resident_bytes(os.getpid())
-
-    def peak(self) -> int:
-        """Return the most bytes that were held."""
-        if self._cuda:
-            return int(self._cuda.max_memory_allocated())
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -118,12 +118,11 @@ def conditions(runs: Runs) -> Result:
     """
     every = [result for results in runs.values() for result in results]
     common: Result = {"measured": sorted({r["commit"] for r in every})}
-    for name in ("threads", "machine"):
-        found = [result[name] for result in every]
+    for name in ("threads", "machine", "card"):
+        found = [result.get(name) for result in every]
         if any(value != found[0] for value in found):
             raise SystemExit(f"Runs differ in {name}; measure them on one machine.")
-        common[name if name == "threads" else "measured_on"] = found[0]
-    common["card"] = every[0].get("card")
+        common["measured_on" if name == "machine" else name] = found[0]
     common["memory_gib"] = every[0]["limits"]["memory_gib"]
     return common
 

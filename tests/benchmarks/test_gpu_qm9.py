@@ -7,6 +7,7 @@ import gpu_qm9
 import pytest
 import tasks
 import torch
+from loop import Stepper
 
 from tests.training.clusters import Clusters
 
@@ -31,14 +32,13 @@ def small(monkeypatch):
 
 def test_a_run_takes_its_time_and_is_made_once(small, results, monkeypatch):
     rates = []
-    set_rate = gpu_qm9.set_rate
+    set_rate = Stepper.set_rate
 
-    def noted(stepper, rate):
-        rates.append(rate)
-        set_rate(stepper, rate)
+    def noted(stepper, *given):
+        set_rate(stepper, *given)
+        rates.append(stepper.optimizer.param_groups[0]["lr"])
 
-    monkeypatch.setattr(gpu_qm9, "set_rate", noted)
-    monkeypatch.setattr(gpu_qm9, "RESULTS", results.parent)
+    monkeypatch.setattr(Stepper, "set_rate", noted)
     gpu_qm9.main(ARGUMENTS)
     (path,) = (results.parent / "gpu_qm9").iterdir()
     content = json.loads(path.read_text())
@@ -54,8 +54,7 @@ def test_a_run_takes_its_time_and_is_made_once(small, results, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_on_a_card(small, results, monkeypatch):
-    monkeypatch.setattr(gpu_qm9, "RESULTS", results.parent)
+def test_on_a_card(small, results):
     gpu_qm9.main([*ARGUMENTS, "--device", "cuda"])
     (path,) = (results.parent / "gpu_qm9").iterdir()
     assert json.loads(path.read_text())["card"] == torch.cuda.get_device_name()
