@@ -22,3 +22,23 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(finished, "FOLDER", folder / "accuracy")
     (folder / "accuracy").mkdir(parents=True)
     return folder / "accuracy"
+
+
+@pytest.fixture
+def few_clusters(monkeypatch):
+    """QM9 and EMT are a few clusters, and our model is small."""
+    import accuracy
+    import tasks
+
+    from tests.training.clusters import Clusters
+
+    options = {"width": 16, "num_layers": 1, "num_near_heads": 2, "num_far_heads": 1}
+
+    def clusters(run, roots):
+        data = Clusters()
+        data.setup()
+        return data, {"clusters": len(data.train)}
+
+    monkeypatch.setitem(accuracy.FLT, "FLT", options)
+    monkeypatch.setattr(tasks, "qm9", clusters)
+    monkeypatch.setattr(tasks, "emt", clusters)

@@ -15,20 +15,12 @@ SMALL = {"width": 16, "num_layers": 1, "num_near_heads": 2, "num_far_heads": 1}
 
 
 @pytest.fixture
-def small(results, monkeypatch):
+def small(results, few_clusters, monkeypatch):
     """A plan of two runs of ten steps on a few clusters."""
-    monkeypatch.setitem(accuracy.FLT, "FLT", SMALL)
     monkeypatch.setattr(accuracy, "steps_of", lambda run: 10)
     monkeypatch.setattr(finished, "steps_of", lambda run: 10)
     monkeypatch.setattr(accuracy, "one_thread", lambda: None)
 
-    def few_clusters(run, roots):
-        data = Clusters()
-        data.setup()
-        return data, {"clusters": len(data.train)}
-
-    monkeypatch.setattr(tasks, "qm9", few_clusters)
-    monkeypatch.setattr(tasks, "emt", few_clusters)
     runs = [
         Run("qm9", "energy", "FLT", seconds=1, batch_size=4, train=20),
         Run("emt", "energy", "FLT", seconds=1, batch_size=4, train=20),

@@ -2,35 +2,18 @@
 
 import json
 
-import accuracy
 import gpu_qm9
 import pytest
-import tasks
 import torch
 from loop import Stepper
 
-from tests.training.clusters import Clusters
-
-SMALL = {"width": 16, "num_layers": 1, "num_near_heads": 2, "num_far_heads": 1}
 ARGUMENTS = [
     *("--device", "cpu", "--workers", "0", "--seconds", "1", "--train", "20"),
     *("--model", "FLT", "--target", "u0", "--batch-size", "4"),
 ]
 
 
-@pytest.fixture
-def small(monkeypatch):
-    monkeypatch.setitem(accuracy.FLT, "FLT", SMALL)
-
-    def few_clusters(run, roots):
-        data = Clusters()
-        data.setup()
-        return data, {"clusters": len(data.train)}
-
-    monkeypatch.setattr(tasks, "qm9", few_clusters)
-
-
-def test_a_run_takes_its_time_and_is_made_once(small, results, monkeypatch):
+def test_a_run_takes_its_time_and_is_made_once(few_clusters, results, monkeypatch):
     rates = []
     set_rate = Stepper.set_rate
 
@@ -54,7 +37,7 @@ def test_a_run_takes_its_time_and_is_made_once(small, results, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_on_a_card(small, results):
+def test_on_a_card(few_clusters, results):
     gpu_qm9.main([*ARGUMENTS, "--device", "cuda"])
     (path,) = (results.parent / "gpu_qm9").iterdir()
     assert json.loads(path.read_text())["card"] == torch.cuda.get_device_name()
