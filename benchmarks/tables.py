@@ -107,6 +107,55 @@ def scaling(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def step_profile(result: dict[str, Any]) -> str:
+    """Return where the time of a training step goes, and what compiling gains."""
+    lines = header(
+        ["training step on", "ms", "structures/s", "compiled", "time by phase"]
+    )
+    rows = result["rows"]
+    for name in ("QM9", "EMT"):
+        row, compiled = rows[name], rows[f"{name}, updates compiled"]
+        total = sum(row["milliseconds"].values())
+        phases = ", ".join(
+            f"{phase} {100 * spent / total:.0f} %"
+            for phase, spent in row["milliseconds"].items()
+        )
+        speeds = [f"{r['structures_per_second']:.0f}" for r in (row, compiled)]
+        lines.append(line([name, f"{total:.0f}", *speeds, phases]))
+    shares = ", ".join(
+        f"{kind} {100 * share:.0f} %"
+        for kind, share in sorted(
+            rows["QM9"]["share_of_operations"].items(), key=lambda item: -item[1]
+        )
+    )
+    lines.append(
+        f"\nOne thread ({result['machine']['processor']}). On QM9: {shares}. "
+        "Compiled: the updates of the layers by torch.compile, structures/s."
+    )
+    return "\n".join(lines)
+
+
+def roofline(result: dict[str, Any]) -> str:
+    """Return which share of the processor's speed a layer reaches."""
+    lines = header(["path of a layer", "size", "ms", "at best"])
+    for row in result["dense"]:
+        size = f"{row['graphs']} graphs of {row['atoms']} atoms"
+        share = f"its matrix products take {100 * row['share']:.0f} % of it"
+        lines.append(line(["dense", size, f"{row['layer_ms']:.1f}", share]))
+    for row in result["linear"]:
+        size = f"{row['atoms']:,} atoms, {row['edges']:,} pairs"
+        share = f"the roofline allows {100 * row['share']:.0f} % of it"
+        lines.append(line(["linear", size, f"{row['layer_ms']:.1f}", share]))
+    speed = result["machine_speed"]
+    lines.append(
+        f"\nNear heads, width 128, vectors, forward, float32, one thread "
+        f"({result['machine']['processor']}): products at most "
+        f"{speed['peak'] / 1e9:.0f} GFLOP/s, copies at most "
+        f"{speed['bandwidth'] / 1e9:.0f} GB/s."
+    )
+    return "\n".join(lines)
+
+
 def cores(result: dict[str, Any], job: dict[str, Any]) -> str:
     """Return how many cores of which machine a job had."""
     machine = result["machine"]
@@ -118,6 +167,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "emt_relaxation": emt_relaxation,
     "nve": nve,
     "scaling": scaling,
+    "step_profile": step_profile,
+    "roofline": roofline,
 }
 
 
