@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from molflt.nn.exchange import Ranks
 from molflt.nn.far_cost import FarCosts, FarSizes, Way
-from molflt.nn.far_sums import transformed
+from molflt.nn.far_sums import sums_dtype, transformed
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import HeadProjection, Path, is_dense
 from molflt.nn.lattice import Lattice
@@ -164,7 +164,7 @@ class FarAttention(nn.Module):
             largest=geometry.largest,
             graphs=geometry.num_graphs,
             waves=max(lattice.num_modes, default=0.0),
-            grid=sum(math.prod(2 * m + 1 for m in sizes) for sizes in lattice.sizes),
+            grid=lattice.grid_points(sums_dtype(geometry.dtype, self._eps), self._eps),
             kernels=self.num_heads * (1 + 3 * self.vectors),
             sums=channels * (1 + self.vectors),
             reads=channels * (1 + 3 * self.vectors),

@@ -57,12 +57,12 @@ class FarCosts(NamedTuple):
         transform: A transform of one graph, whatever its size.
     """
 
-    pair: float = 5e-8
+    pair: float = 4e-8
     entry: float = 1e-8
     product: float = 3e-11
-    wave: float = 2.5e-8
+    wave: float = 3.2e-8
     node: float = 4e-10
-    frequency: float = 3.5e-8
+    frequency: float = 2.5e-8
     transform: float = 1e-4
 
     def seconds(self, way: Way, sizes: FarSizes) -> float:

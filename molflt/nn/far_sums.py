@@ -42,8 +42,7 @@ def transformed(
         vectors: Whether the vectors are wanted.
         engine: How the transforms are evaluated.
     """
-    single = eps >= SINGLE_EPS and geometry.dtype != torch.float64
-    dtype = torch.float32 if single else torch.float64
+    dtype = sums_dtype(geometry.dtype, eps)
     heads = range(split[0].shape[1])
     scalars, turned = [], []
     for graph, rows in enumerate(geometry.rows):
@@ -70,6 +69,12 @@ def transformed(
     itself = own * (query * key).sum(-1, keepdim=True) * value
     rest = _rows(scalars, geometry).to(value.dtype) - itself.flatten(1)
     return rest, _rows(turned, geometry).to(value.dtype) if vectors else None
+
+
+def sums_dtype(dtype: torch.dtype, eps: float) -> torch.dtype:
+    """Return the type of the transforms of features of a type, with an error."""
+    single = eps >= SINGLE_EPS and dtype != torch.float64
+    return torch.float32 if single else torch.float64
 
 
 def _rows(graphs: list[Tensor], geometry: Geometry) -> Float[Tensor, " n *f"]:

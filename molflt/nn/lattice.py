@@ -9,7 +9,7 @@ from torch import Tensor
 
 from molflt.errors import InputError
 from molflt.nn.exchange import Ranks
-from molflt.nn.nufft import Engine, Nufft, Shape, wrapped
+from molflt.nn.nufft import Engine, Nufft, Shape, quick_sizes, wrapped
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
 LATTICE_TOLERANCE = 1e-5  # error of a kernel that names none of its own
@@ -163,6 +163,11 @@ class Lattice:
         weights = (twice * kept).gather(1, order) / self.volume[:, None]
         return grid[order], vectors, weights
 
+    def grid_points(self, dtype: torch.dtype, eps: float) -> int:
+        """Return the number of frequencies of the grids of all graphs."""
+        found = (quick_sizes(sizes, dtype, eps) for sizes in self.sizes)
+        return sum(math.prod(2 * m + 1 for m in sizes) for sizes in found)
+
     def grid(
         self,
         graph: int,
@@ -193,7 +198,7 @@ class Lattice:
     def _make_grid(
         self, graph: int, rows: slice, dtype: torch.dtype, eps: float, engine: Engine
     ) -> ModeGrid:
-        sizes = self.sizes[graph]
+        sizes = quick_sizes(self.sizes[graph], dtype, eps)
         shape = [2 * m + 1 for m in sizes]
         if math.prod(shape) > MAX_GRID:
             lengths = torch.linalg.vector_norm(self.box[graph].detach(), dim=1)

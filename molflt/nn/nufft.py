@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from jaxtyping import Complex, Float
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from molflt.errors import InputError
@@ -25,6 +26,43 @@ SINGLE_EPS = 1e-5  # sums in float32 on grids of 100^3 reach little further
 # memory and, at 1e6 points on 103^3 frequencies, took 0.4 of the time, but it cannot
 # reach every accuracy.
 SMALL_GRID, SMALL_GRID_EPS = 1.25, 1e-8
+
+SLOW_LENGTHS = {
+    torch.float32: (18, 30, 60, 96, 160, 192),
+    torch.float64: (18, 48),
+}
+"""Points an axis of fine grids that take about twice the time of the next length or
+more: `benchmarks/fft_lengths.py`."""
+
+
+def quick_sizes(sizes: Shape, dtype: torch.dtype, eps: float) -> Shape:
+    """Return largest frequencies, none smaller, whose transforms are not slow ones.
+
+    Args:
+        sizes: Largest frequencies that are wanted (M_1, M_2, M_3).
+        dtype: Type of the points.
+        eps: Error of the transforms.
+    """
+    slow = SLOW_LENGTHS.get(dtype, ())
+    fine = _fine(eps)
+
+    def quick(m: int) -> int:
+        while fine_length(2 * m + 1, fine) in slow:
+            m += 1
+        return m
+
+    return quick(sizes[0]), quick(sizes[1]), quick(sizes[2])
+
+
+def fine_length(frequencies: int, fine: float) -> int:
+    """Return how many points finufft gives an axis: even, no prime factor above 5."""
+    half = math.ceil(math.ceil(fine * frequencies) / 2)
+    return 2 * int(next_fast_len(half, real=True))
+
+
+def _fine(eps: float) -> float:
+    """Return the ratio of the fine grid to the frequencies."""
+    return SMALL_GRID if eps > SMALL_GRID_EPS else 2.0
 
 
 def has_finufft() -> bool:
@@ -149,7 +187,7 @@ class _Plans:
         self.type = torch.complex64 if points.dtype == torch.float32 else None
         self.type = self.type or torch.complex128
         self.eps = max(eps, SINGLE_EPS) if self.type == torch.complex64 else eps
-        self.fine = SMALL_GRID if self.eps > SMALL_GRID_EPS else 2.0
+        self.fine = _fine(self.eps)
         self.library, self.array, self.options = library, array, options
         self._plans: dict[tuple[Kind, int], Any] = {}
 

@@ -7,7 +7,7 @@ import torch
 
 from molflt.errors import InputError
 from molflt.nn import nufft
-from molflt.nn.nufft import Nufft
+from molflt.nn.nufft import SLOW_LENGTHS, Nufft, fine_length, quick_sizes
 
 SIZES = (2, 3, 1)
 SHAPE = (5, 7, 3)
@@ -106,6 +106,27 @@ def test_error_is_below_what_was_asked_for(dtype, eps):
     exact = slow.to_points(modes.to(torch.complex128))
     error = (fast.to_points(modes) - exact).abs().amax(1) / modes.abs().sum((1, 2, 3))
     assert error.max() < eps
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_slow_lengths_are_avoided_by_a_few_frequencies(dtype):
+    for m in range(1, 90):
+        found, *_ = quick_sizes((m, m, m), dtype, 1e-4)
+        assert m <= found <= m + 5
+        assert fine_length(2 * found + 1, 1.25) not in SLOW_LENGTHS[dtype]
+        if fine_length(2 * m + 1, 1.25) not in SLOW_LENGTHS[dtype]:
+            assert found == m
+
+
+def test_a_fine_grid_has_an_even_length_of_small_primes():
+    for count in range(1, 400):
+        length = fine_length(count, 1.25)
+        assert length >= 1.25 * count
+        assert length % 2 == 0
+        for prime in (2, 3, 5):
+            while length % prime == 0:
+                length //= prime
+        assert length == 1
 
 
 def test_without_finufft_one_sentence_says_what_to_do(monkeypatch):
