@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from molflt.data.molecule import atoms_to_graph
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.energy_target import energy_target
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 from molflt.evaluation import Ensemble, Request
 from molflt.model import FLTModel
 from molflt.nn.readout import AtomReadout
@@ -71,12 +71,15 @@ class FLTCalculator(Calculator):
         target: Target that stands for the energy; None: the only potential energy,
             else the only relaxed one.
         tags: Convention of the structures' tags, see `molflt.data.tags`.
+        label: As in ASE's `Calculator`, whose options these three are.
+        directory: Likewise.
+        atoms: Structure that gets this calculator.
 
     Raises:
         InputError: A file is not a checkpoint.
         UsageError: The model has several potential energies, `target` is no target in
             eV, models of an ensemble differ in their targets, or there is no such
-            device or precision.
+            device, precision or rule.
 
     Warns:
         UserWarning: The checkpoint does not say what it was trained on; a structure
@@ -94,9 +97,14 @@ class FLTCalculator(Calculator):
         dtype: torch.dtype | str | None = None,
         target: str | None = None,
         tags: TagRule = "auto",
-        **options: Any,
+        label: str | None = None,
+        directory: str = ".",
+        atoms: Atoms | None = None,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(label=label, directory=directory, atoms=atoms)
+        if tags not in get_args(TagRule):
+            known = ", ".join(get_args(TagRule))
+            raise UsageError(f"There is no rule {tags!r} for tags; there are {known}.")
         sources = [model] if isinstance(model, FLTModel | str | Path) else list(model)
         self.ensemble = Ensemble(sources, device, dtype)
         self.spec = energy_target(self.ensemble.targets, target)

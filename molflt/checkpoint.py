@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,13 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
         for name, statistics in record["statistics"].items():
             model.set_statistics(name, statistics)
         model.to(record["state"]["encoder.norm.weight"].dtype)
+        own = model.state_dict()
+        for name, value in record["state"].items():
+            if (
+                name in own
+                and value.is_floating_point() != own[name].is_floating_point()
+            ):
+                raise ValueError(f"{name} has the type {value.dtype}")
         model.load_state_dict(record["state"])
         model.origin = dict(record.get("origin", {}))
         if bad := [n for n, v in model.state_dict().items() if not v.isfinite().all()]:
@@ -138,6 +146,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
         )
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the path of a checkpoint file.")
+    _check_sums(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's, about pickles it then refuses
@@ -158,6 +167,24 @@ def read_record(path: str | Path) -> dict[str, Any]:
             "program wrote it."
         )
     return record
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the contents of a checkpoint with its checksums; torch does not.
+
+    Raises:
+        InputError: They differ.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError):
+        return  # no archive that torch wrote, as reading it will say
+    if damaged is not None:
+        raise InputError(
+            f"{path} is damaged: {damaged} has another checksum; copy or train it "
+            "again."
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -431,3 +431,11 @@ def test_what_is_no_list_of_structures_is_said():
         model.predict(water())
     with pytest.raises(UsageError, match=r"Structure 1 is no ase\.Atoms but str"):
         model.predict([water(), "water.xyz"])
+
+
+def test_an_option_that_does_not_exist_is_refused():
+    model = make_model("potential")
+    with pytest.raises(TypeError, match="dytpe"):
+        molflt.FLTCalculator(model, dytpe="float64")
+    with pytest.raises(UsageError, match="no rule 'foo' for tags; there are oc20"):
+        molflt.FLTCalculator(model, tags="foo")

@@ -7,7 +7,7 @@ import torch
 from ase.build import molecule
 
 import molflt
-from molflt.checkpoint import load, model_record, save_model
+from molflt.checkpoint import load, model_from_record, model_record, save_model
 from molflt.errors import InputError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
@@ -120,6 +120,30 @@ def test_a_wrong_file_is_one_sentence_that_names_it(write, tmp_path):
         load(path)
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+def test_weights_that_were_damaged_on_the_way_are_refused(model, tmp_path):
+    """Some bytes in the middle: torch reads them, the archive knows them as wrong."""
+    path = tmp_path / "model.ckpt"
+    save_model(model, path)
+    content = bytearray(path.read_bytes())
+    weights = model.encoder.norm.weight.detach().numpy().tobytes()
+    place = content.find(weights)
+    assert place > 0
+    content[place + 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.ckpt is damaged: .* checksum"):
+        molflt.load(path)
+
+
+def test_weights_of_another_type_are_refused(model):
+    record = model_record(model)
+    weight = record["state"]["encoder.norm.bias"]
+    record["state"]["encoder.norm.bias"] = weight.long()
+    with pytest.raises(
+        InputError, match=r"encoder\.norm\.bias has the type torch.int64"
+    ):
+        model_from_record(record)
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):

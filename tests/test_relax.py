@@ -227,12 +227,16 @@ def test_resuming_with_other_files_is_refused(folder, capsys):
     assert main(words) == 0
     words[2] = "other.traj"
     assert main([*words, "--resume"]) == 1
-    assert "another structure in the place of other.traj" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "out.extxyz has another structure in the place of other.traj" in told
+    assert "partial" not in told
+    assert main(words) == 0  # what it says to do instead
     ase.io.write("mine.extxyz", molecule("CO"))
     before = (folder / "mine.extxyz").read_bytes()
     assert main([*words[:-1], "mine.extxyz", "--resume"]) == 2
-    assert "was not written by molflt relax" in capsys.readouterr().err
+    assert "mine.extxyz was not written by molflt relax" in capsys.readouterr().err
     assert (folder / "mine.extxyz").read_bytes() == before
+    assert not (folder / "mine.partial.extxyz").exists()
 
 
 def test_bad_structures_do_not_stop_the_others(folder, capsys):

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from molflt.commands.prediction_files import plain
 from molflt.data.xyz import atoms_of, frame_texts
-from molflt.errors import InputError, UsageError
+from molflt.errors import InputError, MolfltError, UsageError
 from molflt.files import atomic_path, writing
 from molflt.relax import Job
 
@@ -54,10 +54,17 @@ class Journal:
                 f"An interrupted relaxation left {self.path}; go on with --resume, or "
                 "remove it."
             )
+        # Where records come from, for errors, and whether they are only copied yet.
+        self._source, self._is_copy = self.path, False
         if resume and not self.path.exists() and out.exists():
+            self._source, self._is_copy = out, True
             with atomic_path(self.path) as temporary:
                 temporary.write_bytes(out.read_bytes())
-        end = self._read_again() if self.path.exists() else 0
+        try:
+            end = self._read_again() if self.path.exists() else 0
+        except MolfltError:
+            self._forget_copy()
+            raise
         with writing(self.path):
             self.path.touch()
             self._file = open(self.path, "r+b")  # noqa: SIM115 - until `__exit__`
@@ -77,6 +84,12 @@ class Journal:
             self._file.close()
         if not self.entries:  # nothing that a later run could go on with
             self.path.unlink(missing_ok=True)
+        self._forget_copy()
+
+    def _forget_copy(self) -> None:
+        """Remove what says no more than the output does."""
+        if self._is_copy:
+            self.path.unlink(missing_ok=True)
 
     def write(self, job: Job) -> None:
         """Add a record."""
@@ -93,6 +106,7 @@ class Journal:
         text = StringIO()
         ase.io.write(text, atoms, format="extxyz")
         start = self._file.tell()
+        self._is_copy = False
         with writing(self.path):
             self._file.write(text.getvalue().encode())
             self._file.flush()
@@ -119,8 +133,8 @@ class Journal:
         )
         if not same:
             raise InputError(
-                f"{self.path} has another structure in the place of {item.where}; give "
-                "the same files in the same order, or start anew without --resume."
+                f"{self._source} has another structure in the place of {item.where}; "
+                "give the same files in the same order, or start anew without --resume."
             )
         item.atoms.set_positions(atoms.positions, apply_constraint=False)
         job.steps, job.converged = entry.steps, entry.converged
@@ -148,7 +162,7 @@ class Journal:
         with contextlib.suppress(InputError):
             for text in self._texts():
                 end = place + len(text.encode())
-                info = _info(text, self.path)
+                info = _info(text, self._source)
                 index = int(info["relax_index"])
                 steps, done = int(info["relax_steps"]), bool(info["relax_converged"])
                 self.entries[index] = Entry(place, end, steps, done)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from torch_geometric.data import Data
 
 from molflt.data.dataset import GraphDataset
@@ -58,6 +59,8 @@ class Statistics:
         moment_reference: Contribution of 1 Å^2 of squared distance by atomic number,
             fitted with `element_reference`; empty unless a spatial extent.
         tags_seen: Tags of atoms that occur, -1 for none; empty: not known.
+        determined: Whether the compositions that occur fix each reference by itself. If
+            not, energies of other compositions count from an arbitrary zero.
     """
 
     target: str
@@ -75,6 +78,19 @@ class Statistics:
     pbc_seen: list[list[bool]]
     moment_reference: dict[int, float] = field(default_factory=dict)
     tags_seen: list[int] = field(default_factory=list)
+    determined: bool = True
+
+    @property
+    def undetermined(self) -> str | None:
+        """A sentence for the case that the references are not determined."""
+        if self.determined:
+            return None
+        names = ", ".join(chemical_symbols[z] for z in self.elements)
+        return (
+            f"{self.target}: the compositions of these structures do not determine the "
+            f"references of {names} one by one; energies of other compositions may be "
+            "far off."
+        )
 
     @property
     def tagged(self) -> bool:
@@ -141,11 +157,13 @@ def fit_statistics(
     elements = np.flatnonzero(present)
     fit, rest = _baseline(triangle, elements, spec)
     rmse = rest / float(np.sqrt(count))
+    by_element = _by_element(fit[:_ELEMENTS], elements)
+    rank = np.linalg.matrix_rank(triangle[:, elements]) if by_element else 0
     negligible = rmse <= 1e-9 * max(1.0, abs(lowest), abs(highest))
     return Statistics(
         target=spec.name,
         unit=spec.unit,
-        element_reference=_by_element(fit[:_ELEMENTS], elements),
+        element_reference=by_element,
         mean=float(fit[-1]),
         std=1.0 if negligible else rmse,
         rmse=rmse,
@@ -158,6 +176,7 @@ def fit_statistics(
         pbc_seen=[list(pattern) for pattern in sorted(patterns)],
         moment_reference=_by_element(fit[_ELEMENTS:-1], elements),
         tags_seen=sorted(tags),
+        determined=not by_element or int(rank) == len(elements),
     )
 
 

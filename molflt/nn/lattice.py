@@ -165,8 +165,8 @@ class Lattice:
 
     def grid_points(self, dtype: torch.dtype, eps: float) -> int:
         """Return the number of frequencies of the grids of all graphs."""
-        found = (quick_sizes(sizes, dtype, eps) for sizes in self.sizes)
-        return sum(math.prod(2 * m + 1 for m in sizes) for sizes in found)
+        grids = (quick_sizes(sizes, dtype, eps) for sizes in self.sizes)
+        return sum(math.prod(2 * m + 1 for m in grid) for grid in grids)
 
     def grid(
         self,
@@ -290,11 +290,10 @@ def _open_direction(
     rows: list[Tensor], inside: Tensor, reach: float, identity: Tensor
 ) -> Float[Tensor, "3"]:
     """A vector orthogonal to `rows`, as long as the atoms' extent along it + reach."""
+    rest = identity
     if rows:
         basis = torch.linalg.qr(torch.stack(rows).T.detach()).Q  # (3, k)
         rest = identity - basis @ basis.T
-    else:
-        rest = identity
     axis = rest[:, rest.norm(dim=0).argmax()]
     axis = axis / axis.norm()
     along = inside @ axis

@@ -35,3 +35,5 @@ def fit_to(model: FLTModel, dataset: GraphDataset) -> None:
             statistics.std,
             spec.unit,
         )
+        if sentence := statistics.undetermined:
+            log.warning(sentence)

@@ -137,7 +137,11 @@ class Pretrained(FLTEncoder):
         before: dict[str, Any],
     ) -> dict[str, Any]:
         """Return references, mean and std, and the summary of the data."""
-        fresh = fit_statistics(dataset, spec, progress=None).plain()
+        found = fit_statistics(dataset, spec, progress=None)
+        if self.references != "keep" and (sentence := found.undetermined):
+            log.warning(sentence)
+        fresh = found.plain()
+        fixed = set(fresh["elements"])
         # What the checkpoint knows it still knows.
         elements = {*fresh["elements"], *(int(z) for z in before.get("elements", []))}
         patterns = [tuple(map(bool, pattern)) for pattern in before.get("pbc_seen", [])]
@@ -147,19 +151,21 @@ class Pretrained(FLTEncoder):
         tags = before.get("tags_seen", [])  # an older checkpoint does not say
         fresh["tags_seen"] = sorted({*tags, *fresh["tags_seen"]}) if tags else []
         if self.references == "fit":
-            return fresh
+            return _without_zero(fresh, fixed)
         readout = model.readout(spec.name)
         reference = {z: float(readout.reference[z]) for z in fresh["elements"]}
-        mean = float(readout.mean)
+        mean, shifted = float(readout.mean), False
         if self.references == "shift" and spec.readout != "dipole":
             simple = replace(spec, readout="atoms")  # no moments of an extent
             rest = fit_statistics(_Rest(dataset, model, spec.name), simple)
             mean += rest.mean
             for z, value in rest.element_reference.items():
                 reference[z] += value
+            shifted = bool(rest.element_reference)
         fresh["element_reference"] = reference if spec.extensive else {}
         fresh["moment_reference"] = before.get("moment_reference", {})
-        return fresh | {"mean": mean, "std": float(readout.std)}
+        fresh |= {"mean": mean, "std": float(readout.std)}
+        return _without_zero(fresh, fixed) if shifted else fresh
 
 
 class _Rest(GraphDataset):
@@ -196,6 +202,27 @@ def _predictions(dataset: GraphDataset, model: FLTModel, name: str) -> torch.Ten
         parts.append(model.physical(name, normalised, batch))
     model.train()
     return torch.cat(parts)
+
+
+def _without_zero(statistics: dict[str, Any], known: set[int]) -> dict[str, Any]:
+    """Return statistics without elements whose references other labels do not fix.
+
+    Args:
+        statistics: Plain statistics, with elements of the checkpoint.
+        known: Elements of the labels that the references were fitted to.
+    """
+    if not statistics["element_reference"]:
+        return statistics
+    if lost := sorted({*statistics["elements"]} - known):
+        names = ", ".join(chemical_symbols[z] for z in lost)
+        log.info(
+            "The checkpoint knows %s, the new labels do not, and may count energies "
+            "from another zero: structures with these will be refused. If the zero is "
+            "the same, set references to keep.",
+            names,
+        )
+    kept = {z: v for z, v in statistics["element_reference"].items() if z in known}
+    return statistics | {"elements": sorted(known), "element_reference": kept}
 
 
 def _tell_new_elements(before: dict[str, Any], after: dict[str, Any]) -> None:

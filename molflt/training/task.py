@@ -65,7 +65,7 @@ class FLTTask(LightningModule):
             (sub-surface, surface, adsorbate); those of the slab start at 0.
 
     Raises:
-        UsageError: Options that contradict each other.
+        UsageError: Options out of range, or that contradict each other.
     """
 
     def __init__(
@@ -90,6 +90,14 @@ class FLTTask(LightningModule):
                 "position_noise moves atoms away from where their forces were "
                 "computed; set it or force_weight and stress_weight to 0."
             )
+        if lr <= 0:
+            raise UsageError(f"lr must be above 0, not {lr:g}.")
+        for name, value in (
+            ("weight_decay", weight_decay),
+            ("warmup_steps", warmup_steps),
+        ):
+            if value < 0:
+                raise UsageError(f"{name} must not be negative, not {value:g}.")
         self.model: FLTModel | None = None
         # In a tuple, so that the encoder is registered once, as part of the model.
         self._encoder = (encoder,)

@@ -119,12 +119,27 @@ def test_one_composition_gets_its_mean_and_no_wild_references(checkpoint):
     assert change.abs().max() <= 1000.0
 
 
-def test_what_the_checkpoint_knew_it_still_knows(checkpoint):
+@pytest.mark.parametrize("references", ["shift", "fit", "keep"])
+def test_elements_whose_zero_is_unknown_are_forgotten(checkpoint, references, caplog):
+    """Labels without an element say nothing of its zero, unless that is the old one."""
     data = shifted(checkpoint)
     for graph in data:
         graph.z[:] = 6
-    model = Pretrained(checkpoint).adapted([ENERGY], data)
-    assert model.statistics["energy"]["elements"] == [1, 6, 8]
+    with caplog.at_level("INFO"):
+        model = Pretrained(checkpoint, references).adapted([ENERGY], data)
+    known = model.statistics["energy"]["elements"]
+    assert known == ([1, 6, 8] if references == "keep" else [6])
+    said = "H, O, the new labels do not" in caplog.text
+    assert said == (references != "keep")
+
+
+def test_references_that_one_composition_cannot_fix_are_told(checkpoint, caplog):
+    graphs = [cluster(2) for _ in range(4)]
+    for step, graph in enumerate(graphs):
+        graph.energy = torch.tensor([-1000.0 - step])
+    model = Pretrained(checkpoint).adapted([ENERGY], GraphList(graphs))
+    assert "do not determine the references of" in caplog.text
+    assert not model.statistics["energy"]["determined"]
 
 
 def test_elements_that_the_first_features_do_not_see_are_refused(tmp_path):

@@ -6,6 +6,7 @@ from molflt.checkpoint import load
 from molflt.data.dataset import GraphList
 from molflt.density import fit_density
 from molflt.errors import InputError, MolfltError, UsageError
+from molflt.model import FLTEncoder
 from molflt.targets import TargetSpec
 from molflt.training.targets import chosen_targets
 from molflt.training.task import FLTTask
@@ -211,8 +212,6 @@ def test_density_features_are_fitted_once_to_the_training_set(
 
 def test_another_architecture_is_not_resumed(make_task, make_trainer, tmp_path):
     make_trainer(max_epochs=1).fit(make_task(), datamodule=Clusters())
-    from molflt.model import FLTEncoder
-
     with pytest.raises(InputError, match="width 16 instead of 8"):
         FLTTask(FLTEncoder(width=8)).resume_from(tmp_path / "a" / "last.ckpt")
     task = make_task(tag_weighted_readout=True)
@@ -261,3 +260,18 @@ def test_a_loss_that_is_not_finite_stops_training(make_task, make_trainer):
 def test_evaluation_needs_a_model(make_task, make_trainer):
     with pytest.raises(UsageError, match="no trained model"):
         make_trainer().test(make_task(), datamodule=Clusters())
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("lr", 0.0, "lr must be above 0, not 0"),
+        ("lr", -1e-3, "lr must be above 0, not -0.001"),
+        ("warmup_steps", -1, "warmup_steps must not be negative, not -1"),
+        ("weight_decay", -0.1, "weight_decay must not be negative, not -0.1"),
+    ],
+)
+def test_options_that_would_train_uphill_are_refused(option, value, words):
+    encoder = FLTEncoder(width=8, num_layers=1, num_near_heads=2)
+    with pytest.raises(UsageError, match=words):
+        FLTTask(encoder, **{option: value})
