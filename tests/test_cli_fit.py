@@ -158,6 +158,21 @@ def test_a_run_without_a_validation_says_so(folder, capsys):
     assert list(Path("runs").rglob("last.ckpt"))
 
 
+def test_a_monitor_that_does_not_exist_is_refused_before_training(folder, capsys):
+    words = ["fit", "--config", "config.yaml", "--checkpoint.monitor", "val/foo"]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "ModelCheckpoint monitors 'val/foo', which is none of the metrics: " in told
+    assert "val_near/energy/mae_eV" in told
+    assert not list(folder.rglob("*.ckpt"))
+
+
+def test_a_shipped_model_is_no_interrupted_run(folder, capsys):
+    words = ["fit", "--config", "config.yaml", "--ckpt_path", "emt-forces"]
+    assert main(words) == 2
+    assert "emt-forces is none; configs/finetune.yaml" in capsys.readouterr().err
+
+
 def test_training_in_double_precision_with_a_single_callback(folder, capsys):
     words = ["fit", "--config=config.yaml", "--trainer.max_epochs=1"]
     words += ["--trainer.precision=64-true", "--trainer.callbacks=DeviceStatsMonitor"]

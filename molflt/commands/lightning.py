@@ -19,6 +19,7 @@ from molflt.commands.config_parser import ConfigParser
 from molflt.commands.tables import metrics_table, show
 from molflt.data.datamodule import GraphDataModule
 from molflt.errors import MolfltError, UsageError
+from molflt.pretrained import NAMES
 from molflt.training.callbacks import EMA, StopBetweenBatches, Throughput
 from molflt.training.checkpoint_io import AtomicCheckpointIO, LastCheckpoint
 from molflt.training.memory import keep_freed_memory
@@ -147,6 +148,12 @@ class FLTCLI(LightningCLI):
         # What can fail at once shall fail before folders are made for the results.
         if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
             raise UsageError("Training needs an end: trainer.max_epochs or max_steps.")
+        if ckpt_path in NAMES:
+            raise UsageError(
+                f"--ckpt_path goes on with an interrupted run; {ckpt_path} is none; "
+                "configs/finetune.yaml starts from its weights "
+                "(model.encoder.init_args.checkpoint)."
+            )
         if ckpt_path is not None:
             model.resume_from(ckpt_path)
         if self.trainer.world_size == 1:

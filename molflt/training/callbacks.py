@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
+
+from molflt.errors import UsageError
 
 log = logging.getLogger(__name__)
 
@@ -205,3 +208,34 @@ class Throughput(Callback):
             rate = self._samples / (time.perf_counter() - self._since)
             pl_module.log("train/samples_per_second", rate, batch_size=1)
             self._restart()
+
+
+def check_monitors(trainer: Trainer, splits: list[str], errors: Iterable[str]) -> None:
+    """Refuse what a callback monitors if the validation will not have it.
+
+    To be called in the first step: Lightning complains after the first epoch.
+
+    Args:
+        trainer: The trainer.
+        splits: Names of the validation sets; where there are none, nothing is refused.
+        errors: What is measured in each, ``{target}/{metric}``.
+
+    Raises:
+        UsageError: A callback monitors something else, and no value of the training.
+    """
+    metrics = []
+    for name in errors:
+        metrics.append(name)
+        if name.endswith("/mae_eV"):
+            metrics.append(name.replace("mae_eV", "ewt_percent"))
+    known = [f"{split}/{metric}" for split in splits for metric in metrics]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        monitor = getattr(callback, "monitor", None)
+        if monitor is None or monitor in known or not splits:
+            continue
+        if monitor.startswith(("train/", "lr")):
+            continue
+        raise UsageError(
+            f"{type(callback).__name__} monitors {monitor!r}, which is none of the "
+            f"metrics: {', '.join(known)}."
+        )

@@ -15,6 +15,7 @@ from molflt.data.datamodule import GraphDataModule
 from molflt.errors import InputError, MolfltError, UsageError
 from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
+from molflt.training.callbacks import check_monitors
 from molflt.training.displacement import Decay
 from molflt.training.fitting import fit_to
 from molflt.training.labels import LabelledDataset, tell_unused_forces
@@ -186,6 +187,8 @@ class FLTTask(LightningModule):
         batch = self._noise(batch, self._noise_seed(batch_idx))
         progress = min(1.0, self.global_step / self._total_steps)
         loss, errors = self.objective(self.model, batch, progress)
+        if self.global_step == 0:
+            check_monitors(self.trainer, self._data.val_names, errors)
         # Asking a GPU for the value makes it wait: from time to time is soon enough.
         asked = self.device.type == "cpu" or batch_idx % 16 == 0
         if asked and not loss.isfinite():
