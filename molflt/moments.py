@@ -27,9 +27,9 @@ def squared_radii(
         pos: Positions (n, 3) [Å].
         batch: Graph of each atom (n,).
         num_graphs: Number of graphs.
-        masses: Mass by atomic number, on the device of the others.
+        masses: Mass by atomic number.
     """
-    weight = masses[z].unsqueeze(1)
+    weight = masses.to(z.device)[z].unsqueeze(1)
     wide = pos.double()
     sums = torch.cat([weight * wide, weight], dim=1)
     total = sums.new_zeros(num_graphs, 4).index_add(0, batch, sums)

@@ -66,7 +66,9 @@ class NeighbourDensity(nn.Module):
             kind = row.int().contiguous()
             sums = _Compiled(self, pairs.rows(len(row)), kind)(delta)
             return sums[0], sums[1]
-        return self.by_torch(row, pairs.rows(len(row)), delta)
+        # Mixed precision would lose what tells one neighbourhood from another.
+        with torch.autocast(delta.device.type, enabled=False):
+            return self.by_torch(row, pairs.rows(len(row)), delta)
 
     def functions(self, like: Tensor, *, is_dual: bool = False) -> Functions | None:
         """Return the compiled loops for such numbers; None without them."""

@@ -16,13 +16,18 @@ except (ImportError, OSError):  # absent, or built against another torch
     HAS_TORCH_SCATTER = False
 
 
+def _knows_gpus() -> bool:
+    """Whether torch_scatter was built with CUDA: its version there, -1 without."""
+    return HAS_TORCH_SCATTER and torch.ops.torch_scatter.cuda_version() > 0
+
+
 def prefers_torch_scatter(values: Tensor) -> bool:
     """Whether torch_scatter sums `values`: on GPUs, where it is installed.
 
     On a CPU `index_add` is faster: it moves whole rows, where a scatter looks up the
     index of every element.
     """
-    return HAS_TORCH_SCATTER and values.is_cuda
+    return values.is_cuda and _knows_gpus()
 
 
 def segment_sum(

@@ -138,14 +138,17 @@ def test_they_differentiate_twice(structures):
     assert torch.autograd.gradgradcheck(energy, start, atol=1e-5)
 
 
-def test_mixed_precision_does_not_touch_them(structures):
+def test_mixed_precision_does_not_touch_them(structures, form):
     module, z = make(), species(structures)
     geometry, _ = make_geometry(structures, CUTOFF)
     row = module.rows(z)
-    densities = module.density(row, geometry.pairs)
-    plain = module._features(row, *densities)
+    single, density = module.density(row, geometry.pairs)
+    plain = module._features(row, single, density)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = module._features(row, *densities)
+        again = module.density(row, geometry.pairs)
+        mixed = module._features(row, *again)
+    assert torch.equal(again[0], single)
+    assert torch.equal(again[1], density)
     assert torch.equal(mixed, plain)
 
 
