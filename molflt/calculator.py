@@ -101,10 +101,10 @@ class FLTCalculator(Calculator):
         directory: str = ".",
         atoms: Atoms | None = None,
     ) -> None:
-        super().__init__(label=label, directory=directory, atoms=atoms)
         if tags not in get_args(TagRule):
             known = ", ".join(get_args(TagRule))
             raise UsageError(f"There is no rule {tags!r} for tags; there are {known}.")
+        super().__init__(label=label, directory=directory, atoms=atoms)
         sources = [model] if isinstance(model, FLTModel | str | Path) else list(model)
         self.ensemble = Ensemble(sources, device, dtype)
         self.spec = energy_target(self.ensemble.targets, target)

@@ -5,7 +5,7 @@ The only file that imports `finufft`, and `cufinufft` for tensors on a GPU.
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -43,15 +43,15 @@ def quick_sizes(sizes: Shape, dtype: torch.dtype, eps: float) -> Shape:
         dtype: Type of the points.
         eps: Error of the transforms.
     """
-    slow = SLOW_LENGTHS.get(dtype, ())
-    fine = _fine(eps)
+    x, y, z = (_quick_size(m, dtype, _fine(eps)) for m in sizes)
+    return x, y, z
 
-    def quick(m: int) -> int:
-        while fine_length(2 * m + 1, fine) in slow:
-            m += 1
-        return m
 
-    return quick(sizes[0]), quick(sizes[1]), quick(sizes[2])
+@cache  # asked for each graph, layer and step
+def _quick_size(m: int, dtype: torch.dtype, fine: float) -> int:
+    while fine_length(2 * m + 1, fine) in SLOW_LENGTHS.get(dtype, ()):
+        m += 1
+    return m
 
 
 def fine_length(frequencies: int, fine: float) -> int:

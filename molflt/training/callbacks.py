@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 
 from molflt.errors import UsageError
+from molflt.training.metrics import share_name
 
 log = logging.getLogger(__name__)
 
@@ -223,11 +224,7 @@ def check_monitors(trainer: Trainer, splits: list[str], errors: Iterable[str]) -
     Raises:
         UsageError: A callback monitors something else, and no value of the training.
     """
-    metrics = []
-    for name in errors:
-        metrics.append(name)
-        if name.endswith("/mae_eV"):
-            metrics.append(name.replace("mae_eV", "ewt_percent"))
+    metrics = [name for error in errors for name in (error, share_name(error)) if name]
     known = [f"{split}/{metric}" for split in splits for metric in metrics]
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         monitor = getattr(callback, "monitor", None)

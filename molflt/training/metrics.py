@@ -133,10 +133,15 @@ class Evaluation:
         for (split, name), metric in self._metrics.items():
             found = metric.compute()
             values[f"{split}/{name}"] = found["mae"]
-            target, _, mae = name.partition("/")
-            if mae == "mae_eV":
-                values[f"{split}/{target}/ewt_percent"] = found["ewt_percent"]
+            if share := share_name(name):
+                values[f"{split}/{share}"] = found["ewt_percent"]
         return values
+
+
+def share_name(error: str) -> str | None:
+    """Return the name of the EwT beside ``{target}/mae_eV``; None: it has none."""
+    target, _, metric = error.partition("/")
+    return f"{target}/ewt_percent" if metric == "mae_eV" else None
 
 
 def unit_in_name(unit: str) -> str:
