@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import ase.io
@@ -39,17 +40,26 @@ trainer:
 """
 
 
-def molflt_process(*words, **options):
-    """``molflt`` as a user runs it."""
+@pytest.fixture
+def molflt_process():
+    """``molflt`` as a user runs it; none outlives its test."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "molflt.cli", *map(str, words)],
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **options,
-    )
+    with ExitStack() as processes:
+
+        def start(*words, **options):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "molflt.cli", *map(str, words)],
+                env=environment,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                **options,
+            )
+            processes.enter_context(process)
+            processes.callback(process.kill)  # nothing happens if it has ended
+            return process
+
+        yield start
 
 
 @pytest.fixture
@@ -83,7 +93,9 @@ def test_fit_test_and_predict_from_the_checkpoint_alone(folder, capsys):
     assert "without the state of its training" in capsys.readouterr().err
 
 
-def test_interrupted_run_says_how_to_go_on_and_equals_the_whole_run(folder):
+def test_interrupted_run_says_how_to_go_on_and_equals_the_whole_run(
+    folder, molflt_process
+):
     # Another length must not be another schedule.
     endless = CONFIG.replace("lr: 0.003", "lr: 0.003\n  schedule: constant")
     endless = endless.replace("max_epochs: 4", "max_epochs: 100000")
@@ -133,7 +145,7 @@ def test_a_run_that_stopped_at_the_end_of_an_epoch_goes_on_without_warnings(
 
 
 @pytest.mark.slow
-def test_two_processes_count_every_structure_once(folder):
+def test_two_processes_count_every_structure_once(folder, molflt_process):
     """Splits of 6 and 7 on two processes: Lightning repeats a record of the second."""
     assert main(["fit", "--config", "config.yaml", "--trainer.max_epochs=1"]) == 0
     (last,) = Path("runs").rglob("last.ckpt")
@@ -183,7 +195,7 @@ def test_training_in_double_precision_with_a_single_callback(folder, capsys):
     assert not any(value.dtype == torch.float32 for value in state.values())
 
 
-def test_one_interrupted_process_stops_both_with_a_whole_state(folder):
+def test_one_interrupted_process_stops_both_with_a_whole_state(folder, molflt_process):
     endless = CONFIG.replace("max_epochs: 4", "max_epochs: 100000")
     endless = endless.replace("lr: 0.003", "lr: 0.003\n  schedule: constant")
     Path("endless.yaml").write_text(endless)
@@ -209,7 +221,7 @@ MIDDLE = """  max_steps: 9
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_with_batches_twice_the_size(folder):
+def test_two_processes_train_as_one_with_batches_twice_the_size(folder, molflt_process):
     """And go on within an epoch: seven steps, of five an epoch, and then two."""
     rate = "lr: 0.003\n  schedule: constant\n  warmup_steps: 1"
     config = CONFIG.replace("lr: 0.003", rate) + MIDDLE

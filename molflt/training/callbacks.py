@@ -102,13 +102,12 @@ class StopBetweenBatches(Callback):
 
     def _stop_if_requested(self, trainer: Trainer) -> None:
         """Stop all processes if one of them was asked to."""
+        asked = self._requested
         if trainer.world_size > 1:
-            strategy = trainer.strategy
-            # A process that was not asked ends by a second Ctrl-C like all others.
-            self._requested = strategy.reduce_boolean_decision(
-                self._requested, all=False
-            )
-        if self._requested:
+            # Ctrl-C may come while the answer is waited for. It must not be overwritten
+            # by the answer, which cannot know of it: the next question tells.
+            asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
+        if asked:
             self._requested = self._announced = False
             raise KeyboardInterrupt
 

@@ -126,3 +126,22 @@ def test_processes_stop_at_the_same_batch_if_one_is_asked():
     with pytest.raises(KeyboardInterrupt):
         callback.on_train_batch_start(trainer, None, None, 5)
     assert asked == [False, False]
+
+
+def test_ctrl_c_while_the_other_processes_are_asked_is_not_forgotten():
+    class Strategy:
+        @staticmethod
+        def reduce_boolean_decision(decision, all):
+            if not decision:
+                signal.raise_signal(signal.SIGINT)
+            return decision  # the sum was made before
+
+    trainer = SimpleNamespace(world_size=2, strategy=Strategy())
+    callback = StopBetweenBatches()
+    callback.on_fit_start(None, None)
+    try:
+        callback._stop_if_requested(trainer)
+        with pytest.raises(KeyboardInterrupt):
+            callback._stop_if_requested(trainer)
+    finally:
+        callback.teardown(None, None, "fit")
