@@ -1,6 +1,7 @@
 import csv
 import itertools
 import os
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -15,6 +16,7 @@ from rdkit.Chem.rdDistGeom import EmbedMolecule
 
 import molflt
 from molflt.cli import main
+from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.emt_generate import ADSORPTION_ENERGY
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import atoms_to_graph
@@ -526,3 +528,50 @@ def test_batches_are_of_similar_size_and_not_too_large(folder):
         assert len(batch) == 1 or len(batch) * max(counts) <= 40
         assert len({bool(item.atoms.pbc.any()) for item in batch}) == 1
     assert len(batches) < len(items)
+
+
+@pytest.mark.parametrize("charge", [1, -1.0, "+1", "-2", np.array([1])])
+def test_a_charge_is_seen_however_it_is_written(charge):
+    atoms = molecule("H2O")
+    atoms.info["charge"] = charge
+    with pytest.raises(InputError, match="has the charge"):
+        refuse_charge_and_spin(atoms)
+    atoms.info["charge"] = "0"
+    refuse_charge_and_spin(atoms)
+
+
+def test_all_failures_are_named_in_a_file(folder, capsys):
+    charged = molecule("H2O")
+    charged.info["charge"] = 1
+    ase.io.write("charged.xyz", [charged] * 12 + [molecule("H2O")])
+    words = ["predict", "model.ckpt", "charged.xyz", "-o", "out.csv"]
+    assert main(words) == 1
+    printed = capsys.readouterr().err
+    assert printed.count("has the charge") == 10
+    assert "12 structures, files or targets could not be used; out.csv.f" in printed
+    named = Path("out.csv.failed.txt").read_text().splitlines()
+    assert [f"frame {i} has" in named[i] for i in range(12)] == [True] * 12
+    ase.io.write("charged.xyz", [charged, molecule("H2O")])
+    assert main(words) == 1
+    assert not Path("out.csv.failed.txt").exists()  # of another run
+
+
+def test_a_database_keeps_what_is_known_of_a_structure(folder):
+    atoms = molecule("H2O")
+    atoms.info |= {"name": "water", "temperature": 300.0, "pH value": 7}
+    atoms.info |= {"ok": True, "cut": np.eye(2), "words": np.array(["a", "b"])}
+    ase.io.write("water.extxyz", atoms)
+    assert main(["predict", "model.ckpt", "water.extxyz", "-o", "out.db"]) == 0
+    (row,) = connect("out.db").select()
+    assert row.data["name"] == "water"
+    assert row.data["temperature"] == 300
+    assert row.data["pH value"] == 7
+    np.testing.assert_array_equal(row.data["cut"], np.eye(2))
+    assert row.data["ok"] in (True, "T")
+    assert "predicted_energy" in row
+
+
+def test_a_byte_order_mark_is_no_number_of_atoms(folder, capsys):
+    text = Path("one.xyz").read_text()
+    Path("marked.xyz").write_text(text, encoding="utf-8-sig")
+    assert main(["predict", "model.ckpt", "marked.xyz"]) == 0

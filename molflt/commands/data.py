@@ -146,10 +146,11 @@ def _convert(options: Namespace) -> int:
     labels = target_names(first) + [name for name in ARRAY_LABELS if name in first]
     print(f"{options.out}: {count:,} structures with {', '.join(labels)}")
     for source in options.sources:
-        if keys := overlooked(source, (options.energy_key, options.forces_key)):
+        used = (options.energy_key, options.forces_key, options.stress and "stress")
+        if keys := overlooked(source, [key for key in used if key]):
             print(
-                f"{source}: not read were {', '.join(keys)}; --energy-key and "
-                "--forces-key choose.",
+                f"{source}: not read were {', '.join(keys)}; --energy-key, "
+                "--forces-key and --stress choose.",
                 file=sys.stderr,
             )
     return 0

@@ -118,16 +118,16 @@ def predict(
     items = summary.watch(count(results, "predicting") if out else results)
     first = next(items, None)
     if first is None:
-        raise InputError(summary.all_failed())
+        raise InputError(summary.failures.all_failed())
     table = nullcontext(print_table(ensemble)) if out is None else None
     with table or open_writer(Path(str(out)), ensemble) as write:
         write(first)
         for structure in items:
             write(structure)
-    summary.report()
+    summary.report(out)
     if out is not None:
         print(f"{summary.count} predictions in {out}", file=sys.stderr)
-    return 1 if summary.num_errors else 0
+    return 1 if summary.failures else 0
 
 
 def describe(ensemble: "Ensemble") -> None:

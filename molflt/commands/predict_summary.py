@@ -4,17 +4,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from molflt.commands.failures import Failures
 from molflt.domain import Domain, flags
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble
 from molflt.predict import Structure
 from molflt.targets import ENERGY_THRESHOLD
-
-LISTED = 10
-"""Errors that are named one by one."""
 
 
 @dataclass
@@ -42,10 +41,14 @@ class Differences:
 
 
 class Summary:
-    """Counts what passes; memory does not grow with the number of structures.
+    """Counts what passes; memory grows only with what fails.
 
     Args:
         ensemble: The models.
+
+    Attributes:
+        failures: Sentences about structures, files and targets.
+        count: Structures that passed.
     """
 
     def __init__(self, ensemble: Ensemble) -> None:
@@ -53,18 +56,17 @@ class Summary:
         self._domain = Domain(ensemble.models)
         self._differences = {name: Differences() for name in [*self._units, "forces"]}
         self._readings: Counter[tuple[str, bool, tuple[bool, ...]]] = Counter()
-        self._errors: list[str] = []
-        self.num_errors = 0
+        self.failures = Failures()
         self.count = 0
 
     def watch(self, items: Iterator[Structure | InputError]) -> Iterator[Structure]:
         """Pass on the structures and keep the errors."""
         for item in items:
             if isinstance(item, InputError):
-                self._failed(str(item))
+                self.failures.add(str(item))
                 continue
             for sentence in item.failures.values():
-                self._failed(sentence)
+                self.failures.add(sentence)
             bare = self._domain.lacks_tags(item.system["tags"])
             self._readings[item.tags, bare, tuple(item.atoms.pbc.tolist())] += 1
             for name, value in item.values.items():
@@ -77,13 +79,8 @@ class Summary:
             self.count += 1
             yield item
 
-    def _failed(self, sentence: str) -> None:
-        self.num_errors += 1
-        if len(self._errors) < LISTED:
-            self._errors.append(sentence)
-
-    def report(self) -> None:
-        """Print the summary on stderr."""
+    def report(self, out: Path | None) -> None:
+        """Print the summary on stderr; failures that are not listed go beside `out`."""
         if sentence := self._domain.silence():
             _say(f"warning: {sentence}")
         for (tags, bare, pbc), count in self._readings.items():
@@ -96,21 +93,7 @@ class Summary:
                 unit = self._units.get(name, "eV/Å")
                 words = differences.words(unit, threshold=unit == "eV")
                 _say(f"{name}: {words}")
-        if self.num_errors:
-            for error in self._errors:
-                _say(f"molflt: {error}")
-            more = self.num_errors - len(self._errors)
-            rest = f", {more} of them not listed" if more else ""
-            _say(
-                f"molflt: {self.num_errors} structures, files or targets could not be "
-                f"used{rest}."
-            )
-
-    def all_failed(self) -> str:
-        """Return one sentence for the case that nothing could be predicted."""
-        if self.num_errors == 1:
-            return self._errors[0]
-        return f"None of {self.num_errors} inputs could be used; {self._errors[0]}"
+        self.failures.report("structures, files or targets", out)
 
 
 def _say(sentence: str) -> None:

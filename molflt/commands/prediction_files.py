@@ -33,8 +33,8 @@ def open_writer(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
               reference in `info`, ``predicted_forces`` [eV/Å] in `arrays`; labels
               of the input stay
     .csv      one row a structure; columns of predictions and labels name units
-    .db       ASE database with key-value pairs ``predicted_{target}``, forces in
-              `data`; units and references in its metadata
+    .db       ASE database with key-value pairs ``predicted_{target}``, forces and
+              what `info` has in `data`; units and references in its metadata
     ========= ==================================================================
 
     Of an ensemble there is ``predicted_{target}_std`` too. A target that failed for a
@@ -105,15 +105,28 @@ def _db(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
             def write(structure: Structure) -> None:
                 # ASE refuses texts that look like a number, such as a file named "1".
                 origin = {"file": _wordlike(structure.file), "frame": structure.frame}
+                atoms = plain(structure.atoms)
+                arrays = {f"predicted_{k}": v for k, v in structure.arrays.items()}
                 database.write(
-                    plain(structure.atoms),
+                    atoms,
                     key_value_pairs=origin | _pairs(structure),
-                    data={f"predicted_{k}": v for k, v in structure.arrays.items()},
+                    data=_storable(atoms.info) | arrays,
                 )
 
             yield write
     except sqlite3.Error as error:
         raise InputError(f"Cannot write the database: {error}.") from error
+
+
+def _storable(info: dict[str, Any]) -> dict[str, Any]:
+    """Return what a database of ASE can hold: no NumPy scalar, no array of texts."""
+    found = {}
+    for key, value in info.items():
+        if not isinstance(value, np.ndarray):
+            found[key] = value.item() if isinstance(value, np.generic) else value
+        elif value.dtype.kind in "biuf":
+            found[key] = value
+    return found
 
 
 @lru_cache(4096)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molflt.commands.failures import Failures
 from molflt.commands.parser import Parser, positive, positive_number
 from molflt.commands.predict import (
     add_inputs,
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from molflt.data.tags import TagRule
     from molflt.evaluation import Ensemble
     from molflt.relax import Job, Relaxer, Settings
-
-_LISTED = 10
 
 
 def main(words: list[str]) -> int:
@@ -99,15 +98,15 @@ def relax(
         jobs = _jobs(ensemble, inputs, tags, journal, settings, tally)
         for done in count(relaxer.run(jobs), "relaxing"):
             if isinstance(done, InputError):
-                tally.errors.append(str(done))
+                tally.failures.add(str(done))
             else:
                 journal.write(done)
                 tally.add(done)
         if not journal.entries:
-            raise InputError(tally.all_failed())
+            raise InputError(tally.failures.all_failed())
         journal.finish()
     tally.report(out, settings)
-    return 1 if tally.errors or tally.unfinished else 0
+    return 1 if tally.failures or tally.unfinished else 0
 
 
 @contextmanager
@@ -156,7 +155,7 @@ class Tally:
     """Counts what was relaxed."""
 
     def __init__(self) -> None:
-        self.errors: list[str] = []
+        self.failures = Failures()
         self.converged = 0
         self.unfinished = 0
         self.steps = 0
@@ -182,16 +181,4 @@ class Tally:
                 f"{settings.steps} steps; more --steps with --resume go on.",
                 file=sys.stderr,
             )
-        for error in self.errors[:_LISTED]:
-            print(f"molflt: {error}", file=sys.stderr)
-        if self.errors:
-            print(
-                f"molflt: {len(self.errors)} structures or files could not be used.",
-                file=sys.stderr,
-            )
-
-    def all_failed(self) -> str:
-        """Return one sentence for the case that nothing could be relaxed."""
-        if len(self.errors) == 1:
-            return self.errors[0]
-        return f"None of {len(self.errors)} inputs could be used; {self.errors[0]}"
+        self.failures.report("structures or files", out)

@@ -92,7 +92,7 @@ def convert(
     )
 
 
-def overlooked(source: str | Path, used: Sequence[str | None]) -> list[str]:
+def overlooked(source: str | Path, used: Sequence[str]) -> list[str]:
     """Return names in the first frame of ASE's file that look like other labels.
 
     Args:
@@ -101,11 +101,11 @@ def overlooked(source: str | Path, used: Sequence[str | None]) -> list[str]:
     """
     if open_source(source).format != ASE_FORMAT:
         return []
-    known = {*used, "energy", "free_energy", "energies", "forces"}
+    known = {*used, "energy", "free_energy", "energies", "forces", "stresses"}
     return [
         key
         for key in first_keys(source)
-        if key not in known and re.search("energy|force", key, re.IGNORECASE)
+        if key not in known and re.search("energy|force|stress", key, re.IGNORECASE)
     ]
 
 

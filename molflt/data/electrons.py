@@ -49,7 +49,10 @@ def refuse_charge_and_spin(atoms: Atoms, where: str = "The structure") -> None:
 
 
 def stated(atoms: Atoms) -> dict[str, float]:
-    """Return what `info` or the key-value pairs of a database say, by key."""
+    """Return what `info` or the key-value pairs of a database say, by key.
+
+    Texts such as ``+1`` count as the number they spell.
+    """
     pairs = atoms.info.get("key_value_pairs")
     places = {**(pairs if isinstance(pairs, dict) else {}), **atoms.info}
     keys = (*CHARGE_KEYS, *SPIN_KEYS)
@@ -58,6 +61,11 @@ def stated(atoms: Atoms) -> dict[str, float]:
 
 def _number(value: Any) -> float:
     """Return what stands there as a number; 0 if nothing or no number does."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return 0.0
     array = np.asarray(0.0 if value is None else value)
     return float(array.reshape(())) if array.size == 1 and _numeric(array) else 0.0
 

@@ -46,7 +46,7 @@ def frame_texts(path: str | Path) -> Iterator[str]:
             nothing after it can be read.
     """
     with open_with_compression(str(path), "rt") as file:
-        ahead = file.readline()
+        ahead = file.readline().removeprefix("\ufeff")  # some editors write it
         while ahead.strip():
             text, ahead = _frame(file, ahead)
             yield text

@@ -16,8 +16,10 @@ log = logging.getLogger(__name__)
 
 
 _HINTS = {
+    "forces": " (are they under another name, data.init_args.forces_key or molflt data "
+    "convert --forces-key says which; to learn from energies alone, set it to 0)",
     "stress": " (files of ASE: data.init_args.stress reads it, or molflt data convert "
-    "--stress)"
+    "--stress)",
 }
 """Labels that are there and not read unless asked for."""
 

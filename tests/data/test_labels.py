@@ -92,11 +92,29 @@ def test_labels_that_are_not_read_are_told(tmp_path, capsys):
     assert main(["data", "convert", source, out, "--energy-key=REF_energy"]) == 0
     printed = capsys.readouterr()
     assert "1 structures with energy\n" in printed.out
-    assert "not read were REF_forces; --energy-key and --forces-key" in printed.err
+    assert (
+        "not read were REF_forces; --energy-key, --forces-key and --stress"
+        in printed.err
+    )
     words = ["--energy-key=REF_energy", "--forces-key=REF_forces"]
     assert main(["data", "convert", source, out, *words]) == 0
     printed = capsys.readouterr()
     assert "1 structures with energy, forces\n" in printed.out
+    assert "not read" not in printed.err
+
+
+def test_a_stress_that_is_not_read_is_told(tmp_path, capsys):
+    atoms = bulk("Cu")
+    stress = np.arange(6) / 10
+    atoms.calc = SinglePointCalculator(atoms, energy=-3.5, stress=stress)
+    source, out = str(tmp_path / "my.extxyz"), str(tmp_path / "my.lmdb")
+    ase.io.write(source, atoms)
+    words = ["data", "convert", source, out]
+    assert main(words) == 0
+    assert "not read were stress; " in capsys.readouterr().err
+    assert main([*words, "--stress"]) == 0
+    printed = capsys.readouterr()
+    assert "1 structures with energy, stress\n" in printed.out
     assert "not read" not in printed.err
 
 
