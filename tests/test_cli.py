@@ -181,8 +181,20 @@ def test_bad_usage(words, phrase, folder, capsys):
 
 def test_missing_and_broken_configurations(folder, capsys):
     assert_refused(["fit", "--config", "none.yaml"], "No such file", capsys)
-    Path("broken.yaml").write_text("model: [ -\n")
-    assert_refused(["fit", "--config", "broken.yaml"], "not valid YAML", capsys, code=2)
+    whole = Path("config.yaml").read_text()
+    wrong_class = "data:\n  class_path: molflt.data.QM9\n  init_args: {rot: x}\nold:"
+    for text, phrase in (
+        ("model: [ -\n", "broken.yaml: The configuration is not valid YAML"),
+        (
+            "",
+            "broken.yaml: A configuration has options such as model: and data:, not '",
+        ),
+        ("some words", "and data:, not 'some words'."),
+        (whole.replace("model:", "modle:", 1), "did you mean model?"),
+        (whole.replace("data:", wrong_class, 1), "data: There is no option 'rot' (did"),
+    ):
+        Path("broken.yaml").write_text(text)
+        assert_refused(["fit", "--config", "broken.yaml"], phrase, capsys, code=2)
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(folder):

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -16,6 +16,15 @@ from molflt.model import FLTEncoder
 
 class ConfigParser(LightningArgumentParser):
     """Parser of configurations whose errors are one sentence."""
+
+    def parse_path(self, cfg_path: Any, *args: Any, **options: Any) -> Any:
+        """Parse a file as jsonargparse does; sentences about it start with its name."""
+        try:
+            return super().parse_path(cfg_path, *args, **options)
+        except UsageError as error:
+            name = f"{cfg_path}: "
+            words = str(error).removeprefix(name)
+            raise UsageError(name + words) from error
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what `message` is about as a sentence.
@@ -31,6 +40,10 @@ class ConfigParser(LightningArgumentParser):
 
 def _sentence(message: str, parser: LightningArgumentParser) -> str:
     """Return the gist of jsonargparse's many lines."""
+    if inner := re.search(r"There is no option '[^']+'( \(did .*?\))?\.", message):
+        # Of the parser of a class that the option chooses, among what others say.
+        chosen = re.search(r'Parser key "([^"]+)":', message)
+        return f"Option {chosen[1]}: {inner[0]}" if chosen else inner[0]
     for pattern in (
         r"accept option '([^']+)'",
         r"Option '([^']+)' is not accepted",
@@ -45,6 +58,9 @@ def _sentence(message: str, parser: LightningArgumentParser) -> str:
     if broken := re.search(r"Problems parsing config: (.*)", message, re.DOTALL):
         reason = " ".join(broken[1].replace('in "<unicode string>"', "at").split())
         return f"The configuration is not valid YAML: {reason}."
+    if other := re.search(r"Unexpected config: ?(.*)", message, re.DOTALL):
+        found = " ".join(other[1].split())[:60] or "nothing"
+        return f"A configuration has options such as model: and data:, not {found!r}."
     key = ".".join(re.findall(r'Parser key "([^"]+)":', message))
     if not key:
         return " ".join(message.split())
@@ -61,9 +77,22 @@ def _sentence(message: str, parser: LightningArgumentParser) -> str:
 
 
 def _nearest(name: str, parser: LightningArgumentParser) -> str:
-    known = {str(key) for key in parser.get_defaults().keys()}  # noqa: SIM118
+    known = _options(parser)
+    groups = {key.partition(".")[0] for key in known}
+    if (group := name.partition(".")[0]) not in groups:
+        return suggestion(group, groups)
     if hint := suggestion(name, known):
         return hint
     classes = [FLTEncoder, Trainer, ModelCheckpoint, *GraphDataModule.__subclasses__()]
     parameters = {word for cls in classes for word in inspect.signature(cls).parameters}
     return suggestion(name.rpartition(".")[2], parameters)
+
+
+def _options(parser: LightningArgumentParser) -> set[str]:
+    """Return the names of a parser's options and those of its subcommands."""
+    found = {str(key) for key in parser.get_defaults().keys()}  # noqa: SIM118
+    for action in parser._actions:
+        if isinstance(action.choices, dict):  # of subcommands
+            for subparser in action.choices.values():
+                found |= _options(subparser)
+    return found
