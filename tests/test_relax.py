@@ -120,6 +120,19 @@ def test_held_atoms_stay_and_are_still_held_in_the_output(folder):
     assert after.info["relax_initial_energy"] == pytest.approx(first)
 
 
+def test_constraints_that_the_output_cannot_hold_are_told(folder, capsys):
+    before = molecule("H2O")
+    before.rattle(0.05, seed=0)
+    before.set_constraint(FixBondLength(0, 1))
+    ase.io.write("in.traj", before)
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--steps=3"]
+    main(words)
+    after = ase.io.read("out.extxyz")
+    assert after.get_distance(0, 1) == pytest.approx(before.get_distance(0, 1))
+    told = capsys.readouterr().err
+    assert "warning: FixBondLengths held in the relaxation, but out.extxyz" in told
+
+
 def test_what_has_not_converged_is_continued(folder, capsys):
     ase.io.write("in.traj", [slab(0), slab(1)])
     words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--fmax=0.1"]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from molflt.evaluation import Ensemble
     from molflt.relax import Job, Relaxer, Settings
 
+_STORED = {"FixAtoms", "FixCartesian"}
+"""Constraints that extended XYZ has a column for."""
+
 
 def main(words: list[str]) -> int:
     """Run ``molflt relax`` on the words after it."""
@@ -159,12 +162,14 @@ class Tally:
         self.converged = 0
         self.unfinished = 0
         self.steps = 0
+        self.lost: set[str] = set()
 
     def add(self, job: "Job") -> None:
         """Count a structure that is done."""
         self.converged += job.converged
         self.unfinished += not job.converged
         self.steps += job.steps
+        self.lost |= {type(c).__name__ for c in job.atoms.constraints} - _STORED
 
     def report(self, out: Path, settings: "Settings") -> None:
         """Print the summary on stderr."""
@@ -175,6 +180,12 @@ class Tally:
             f"eV/Å, {mean:.0f} steps on average, in {out}",
             file=sys.stderr,
         )
+        if self.lost:
+            print(
+                f"warning: {', '.join(sorted(self.lost))} held in the relaxation, but "
+                f"{out} cannot store them.",
+                file=sys.stderr,
+            )
         if self.unfinished:
             print(
                 f"molflt: {self.unfinished} structures have not converged in "
