@@ -140,13 +140,20 @@ class DensityFeatures(nn.Module):
         projection, shift = self.get_buffer("projection"), self.get_buffer("shift")
         # Mixed precision would lose the components in what is common to all atoms.
         with torch.autocast(row.device.type, enabled=False):
-            sums = self.sums(single, density)
-            out = sums.new_zeros(len(sums), self.out.in_features)
-            for element, layer in enumerate(self.first):
-                (which,) = torch.where(row == element)
-                components = sums[which] @ projection[element] - shift[element]
-                out = out.index_copy(0, which, nn.functional.silu(layer(components)))
-        return out
+            # Sorted by element, so that each is a slice: the gradient of an index for
+            # each would be a whole array of zeros each.
+            order = torch.argsort(row, stable=True)
+            counts = torch.bincount(row, minlength=len(self.first) + 1).tolist()
+            *parts, others = self.sums(single[order], density[order]).split(counts)
+            found = [
+                nn.functional.silu(layer(part @ projection[element] - shift[element]))
+                for element, (layer, part) in enumerate(
+                    zip(self.first, parts, strict=True)
+                )
+            ]
+            found.append(others.new_zeros(len(others), self.out.in_features))
+            features = torch.cat(found)
+            return torch.zeros_like(features).index_copy(0, order, features)
 
     def sums(
         self, single: Float[Tensor, "n e p"], density: Float[Tensor, "n m c"]
