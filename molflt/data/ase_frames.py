@@ -75,6 +75,8 @@ def _unreadable(error: Exception, where: str, path: Path) -> InputError:
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, InputError) and str(path) in reason:
         return error
+    if isinstance(error, KeyError):  # of its table of elements, mostly
+        reason = f"no element or key {reason}"
     return InputError(f"{where}: ASE cannot read it ({reason}).")
 
 

@@ -69,6 +69,13 @@ def test_what_is_read_without_ase_is_what_ase_reads(header, rows):
     assert str(results[0]) == str(results[1])
 
 
+def test_an_unknown_element_is_named(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text("1\n\nXx 0 0 0\n")
+    ((_, error),) = iterate_atoms(path)
+    assert "no element or key 'Xx'" in str(error)
+
+
 def test_a_frame_that_cannot_be_read_does_not_hide_the_next(tmp_path):
     path = tmp_path / "a.xyz"
     good = "1\nenergy=1\nHe 0 0 0\n"
