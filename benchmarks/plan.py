@@ -48,7 +48,13 @@ pairs across images.
 
 SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
 CURVE = (1_000, 3_000, 10_000, 30_000)
-RMD17_BATCH = 10  # 950 geometries
+FORCES_GRID = ((10, 1e-3), (10, 2e-3))
+"""The same of energies and forces, of 950 geometries; on the first molecule."""
+
+FORCE_MODELS = {"FLT": "FLT HCO"}
+"""Models of energies and forces where they differ: the elements of the molecules."""
+
+MOLECULES = ("ethanol", "aspirin")
 EMT_TRAIN, RMD17_TRAIN = 4_000, 950
 
 Read = Callable[["Run"], dict[str, Any] | None]
@@ -177,7 +183,10 @@ def plan(read: Read) -> list[Run]:
     runs.sort(key=lambda run: (run.target != "u0", run.model in PUBLISHED))
     chosen = {family: choose(family, read) for family in FAMILIES}
     known = {family: run for family, run in chosen.items() if run is not None}
-    for stage in (targets, seeds, adsorption, long, forces, curves, ablations):
+    for stage in (targets, seeds, adsorption, long, forces):
+        runs.extend(stage(known))
+    runs.extend(best_forces(known, read))
+    for stage in (curves, ablations):
         runs.extend(stage(known))
     return list(dict.fromkeys(runs))
 
@@ -190,7 +199,8 @@ def first_runs() -> list[Run]:
             family: Run("qm9", "u0", model, batch_size=batch_size)
             for family, model in LIKELY.items()
         }
-        runs += [*adsorption(likely), *forces(likely)]
+        runs += adsorption(likely)
+        runs += [replace(r, target=name) for r in forces(likely) for name in MOLECULES]
     return runs
 
 
@@ -242,18 +252,34 @@ def best_adsorption(read: Read) -> list[Run]:
 
 
 def forces(chosen: dict[str, Run]) -> Iterator[Run]:
-    """Yield rMD17, energies and forces."""
-    for molecule in ("aspirin", "ethanol"):
+    """Yield energies and forces, of the first molecule, with a grid of their own."""
+    for batch_size, lr in FORCES_GRID:
         for family in ("FLT", "PaiNN", "ET"):
             if family in chosen:
                 yield replace(
                     chosen[family],
                     task="rmd17",
-                    target=molecule,
+                    target=MOLECULES[0],
+                    model=FORCE_MODELS.get(family, chosen[family].model),
                     seconds=FORCES,
-                    batch_size=RMD17_BATCH,
+                    batch_size=batch_size,
+                    lr=lr,
                     train=RMD17_TRAIN,
                 )
+
+
+def best_forces(chosen: dict[str, Run], read: Read) -> Iterator[Run]:
+    """Yield the run of each molecule that counts, of families whose grid is complete.
+
+    The best has the least validation error of the forces on the first molecule.
+    """
+    runs = list(forces(chosen))
+    for molecule in MOLECULES:
+        for model in dict.fromkeys(run.model for run in runs):
+            own = [(read(run), run) for run in runs if run.model == model]
+            done = [(r["val"]["val_force_mae"], run) for r, run in own if r is not None]
+            if len(done) == len(own):
+                yield replace(min(done, key=lambda pair: pair[0])[1], target=molecule)
 
 
 def curves(chosen: dict[str, Run]) -> Iterator[Run]:

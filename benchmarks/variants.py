@@ -73,6 +73,7 @@ DISPLACEMENTS: Options = SURFACE | {"vector_width": 32, "vector_head_width": 4}
 
 FLT: dict[str, Options] = {
     "FLT": BASE,
+    "FLT HCO": BASE | {"density_elements": "HCO"},
     "FLT surface": SURFACE,
     "FLT displacements": DISPLACEMENTS,
     **{

@@ -1,4 +1,5 @@
 import dataclasses
+from collections import defaultdict
 from dataclasses import replace
 
 import plan as planning
@@ -7,7 +8,8 @@ from plan import FAMILIES, GRID, Run, choose, grid, plan
 
 
 def result(run, value):
-    return {"val": {"val_mae": value}, "test": {"test_mae": 1 / value}}
+    val = {"val_mae": value, "val_force_mae": value}
+    return {"val": val, "test": {"test_mae": 1 / value}}
 
 
 def by_model(values):
@@ -124,3 +126,31 @@ def test_u0_has_three_seeds_and_others_one():
         u0 = {r.seed for r in short if r.target == "u0" and r.train == 10_000}
         assert u0 == {0, 1, 2}
         assert {r.seed for r in short if r.target != "u0"} == {0}
+
+
+def test_forces_have_a_grid_on_one_molecule_whose_best_serves_the_other():
+    both = {lr for _, lr in planning.FORCES_GRID}
+
+    def read(run):
+        wanted = max(both) if run.model == "ET" else min(both)
+        best = run.task == "rmd17" and run.lr == wanted
+        return result(run, 0.5 if best else 1.0)
+
+    runs = [run for run in plan(read) if run.task == "rmd17"]
+    rates = defaultdict(set)
+    for run in runs:
+        rates[run.target, run.model].add(run.lr)
+    first, second = planning.MOLECULES
+    assert rates[first, "ET"] == rates[first, "FLT HCO"] == both
+    assert rates[second, "ET"] == {max(both)}
+    assert rates[second, "FLT HCO"] == {min(both)}
+    assert len(runs) == 9
+
+
+def test_the_second_molecule_waits_for_the_grid_of_the_first():
+    def read(run):
+        last = run.task == "rmd17" and run.lr == planning.FORCES_GRID[-1][1]
+        return None if last else result(run, 1.0)
+
+    targets = {run.target for run in plan(read) if run.task == "rmd17"}
+    assert targets == {planning.MOLECULES[0]}
