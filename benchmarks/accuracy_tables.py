@@ -168,7 +168,7 @@ def rmd17(read: Read) -> str | None:
         f"Test MAE of {own[0]['data']['test']:,} geometries; {own[0]['train']} for "
         f"training and {own[0]['data']['val']} for validation, {minutes(own[0])} "
         "CPU-minutes on one thread, the same loss of energies and forces for all, one "
-        "seed; learning rate (0.001 or 0.002) by the forces of ethanol's validation "
+        "seed; learning rate (0.001 or 0.003) by the forces of ethanol's validation "
         "set."
     )
     return "\n".join([*lines, "", note])

@@ -48,7 +48,7 @@ pairs across images.
 
 SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
 CURVE = (1_000, 3_000, 10_000, 30_000)
-FORCES_GRID = ((10, 1e-3), (10, 2e-3))
+FORCES_GRID = ((10, 1e-3), (10, 3e-3))
 """The same of energies and forces, of 950 geometries; on the first molecule."""
 
 FORCE_MODELS = {"FLT": "FLT HCO"}
