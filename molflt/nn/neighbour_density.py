@@ -50,7 +50,7 @@ class NeighbourDensity(nn.Module):
         self.cutoff, self.triple_cutoff = cutoff, triple_cutoff
         self.single = _gaussians(cutoff, SPACING)
         self.triple = _gaussians(triple_cutoff, TRIPLE_SPACING)
-        self._tables: dict[torch.dtype, list[Tensor]] = {}
+        self._tables: dict[tuple[torch.dtype, bool], list[Tensor]] = {}
 
     def forward(self, row: Int[Tensor, " n"], pairs: Pairs) -> Densities:
         """Return P (n, e, G) and A (n, m, e H), elements before Gaussians.
@@ -77,17 +77,19 @@ class NeighbourDensity(nn.Module):
         sizes["TRIPLE"] = self.triple.num_components
         return compiled(like, "density", **sizes)
 
-    def tables(self, dtype: torch.dtype) -> list[Tensor]:
+    def tables(self, dtype: torch.dtype, *, is_dual: bool = False) -> list[Tensor]:
         """Return c G_n and c' H_n as splines; they never change."""
-        if dtype not in self._tables:
-            self._tables[dtype] = [
+        key = dtype, is_dual
+        if key not in self._tables:
+            tables = [
                 shell_table(radial, cutoff, dtype).to(dtype).contiguous()
                 for radial, cutoff in (
                     (self.single, self.cutoff),
                     (self.triple, self.triple_cutoff),
                 )
             ]
-        return self._tables[dtype]
+            self._tables[key] = [dual(t) for t in tables] if is_dual else tables
+        return self._tables[key]
 
     def by_torch(self, row: Tensor, rows: Rows, delta: Tensor) -> Densities:
         """Return what `forward` does, by torch's operations on blocks of atoms."""
@@ -168,9 +170,9 @@ class _Compiled(EdgeSums):
         real = c_float if delta.dtype == torch.float32 else c_double
         fixed: list[Any] = [*self._rows, delta, self._kind]
         cutoffs = self._of.cutoff, self._of.triple_cutoff
-        for table, cutoff in zip(self._of.tables(delta.dtype), cutoffs, strict=True):
-            given = dual(table) if is_dual else table
-            fixed += [given, len(table) - 1, real(cutoff.cutoff)]
+        tables = self._of.tables(delta.dtype, is_dual=is_dual)
+        for table, cutoff in zip(tables, cutoffs, strict=True):
+            fixed += [table, len(table) - 1, real(cutoff.cutoff)]
         return functions(name), fixed
 
     def gradients(

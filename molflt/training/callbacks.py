@@ -50,6 +50,17 @@ class EMA(WeightAveraging):
             assert self._average_model is not None
             trainer.precision_plugin.convert_module(self._average_model)  # in place
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the average where the weights are: they have moved there by now.
+
+        Without this, each step would copy all weights from the GPU. How many steps were
+        averaged stays on the CPU, which would wait for it in each.
+        """
+        average = self._average_model
+        assert average is not None
+        count = average.n_averaged.cpu()
+        average.to(pl_module.device).n_averaged = count
+
     @torch.no_grad()
     def _average(
         self, average: list[Tensor], current: list[Tensor], count: Tensor | int

@@ -72,6 +72,15 @@ def test_interrupted_validation_puts_the_trained_weights_back():
     assert torch.equal(module.weight, trained)
 
 
+def test_the_average_is_where_the_weights_are():
+    module, clock, callback = Holder(), Clock(), EMA(0.9)
+    callback.setup(clock, module, "fit")
+    callback.on_fit_start(clock, module.to("meta"))
+    average = callback._average_model
+    assert all(p.device.type == "meta" for p in average.parameters())
+    assert average.n_averaged.device.type == "cpu"
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_decay_is_checked(decay):
     with pytest.raises(ValueError, match="must be in"):
