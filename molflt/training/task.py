@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -155,12 +156,14 @@ class FLTTask(LightningModule):
         encoder = self._encoder[0]
         labelled = LabelledDataset(self._data.train, self.objective.atom_labels)
         tell_unused_forces(labelled, targets, self.objective.derivatives.force_weight)
-        if isinstance(encoder, Pretrained):
-            self.model = encoder.adapted(targets, labelled)
-            return
-        model = FLTModel(encoder, targets)
-        fit_to(model, labelled)
-        self.model = model
+        # Lightning makes its device the default; encoder and data are still on the CPU.
+        with torch.device("cpu"):
+            if isinstance(encoder, Pretrained):
+                self.model = encoder.adapted(targets, labelled)
+                return
+            model = FLTModel(encoder, targets)
+            fit_to(model, labelled)
+            self.model = model
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and the schedule, updated after every step."""

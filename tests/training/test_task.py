@@ -147,6 +147,22 @@ def test_mixed_precision(elements, force_weight, make_task, make_trainer):
     assert trainer.callback_metrics["val_far/energy/mae_eV"].isfinite()
 
 
+def test_another_default_device_does_not_reach_the_model(
+    make_task, make_trainer, monkeypatch
+):
+    """As on a GPU, where Lightning calls `configure_model` under its device."""
+    configure = FLTTask.configure_model
+
+    def elsewhere(task):
+        with torch.device("meta"):
+            configure(task)
+
+    monkeypatch.setattr(FLTTask, "configure_model", elsewhere)
+    task = make_task("HO")
+    make_trainer(max_epochs=1).fit(task, datamodule=Clusters())
+    assert {value.device.type for value in task.state_dict().values()} == {"cpu"}
+
+
 def test_same_seed_same_weights(make_task, make_trainer):
     runs = []
     for seed in (0, 0, 1):
