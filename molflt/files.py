@@ -5,8 +5,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -55,3 +61,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def lock(file: IO[Any], path: Path) -> None:
+    """Keep other processes of molflt from writing an open file until it is closed.
+
+    Where the system has no such locks (Windows, some network drives), nothing happens.
+
+    Args:
+        file: The open file.
+        path: Its name, for errors.
+
+    Raises:
+        UsageError: Another process has it.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UsageError(
+            f"Another process is writing {path}; wait for it, or name another output."
+        ) from error
+    except OSError:
+        return

@@ -4,6 +4,7 @@ import errno
 import os
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -16,6 +17,7 @@ from ase.io.trajectory import Trajectory, TrajectoryWriter
 
 import molflt
 from molflt.cli import main
+from molflt.commands.relax_journal import Journal
 from molflt.domain import Domain
 from molflt.evaluation import Ensemble
 from molflt.model import FLTEncoder, FLTModel
@@ -231,6 +233,18 @@ def test_a_full_disk_is_named_and_the_rest_can_be_done_later(
     found = ase.io.read("out.extxyz", ":")
     assert [atoms.info["relax_index"] for atoms in found] == [0, 1, 2, 3]
     assert all(atoms.info["relax_converged"] for atoms in found)
+
+
+def test_two_runs_do_not_write_one_journal(folder, capsys):
+    ase.io.write("in.traj", [slab(0), slab(1)])
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--steps=2"]
+    with Journal(Path("out.extxyz"), resume=False) as journal:
+        journal.path.touch()
+        assert main([*words, "--resume"]) == 2
+        assert "Another process is writing out.partial" in capsys.readouterr().err
+        assert journal.path.exists()
+    main(words)
+    assert len(ase.io.read("out.extxyz", ":")) == 2
 
 
 def test_resuming_with_other_files_is_refused(folder, capsys):

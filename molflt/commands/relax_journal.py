@@ -13,7 +13,7 @@ from ase import Atoms
 from molflt.commands.prediction_files import plain
 from molflt.data.xyz import atoms_of, frame_texts
 from molflt.errors import InputError, MolfltError, UsageError
-from molflt.files import atomic_path, writing
+from molflt.files import atomic_path, lock, writing
 from molflt.relax import Job
 
 
@@ -41,7 +41,8 @@ class Journal:
         resume: Go on with what an earlier run left, if there is anything.
 
     Raises:
-        UsageError: An earlier run left something, and `resume` is not asked for.
+        UsageError: An earlier run left something, and `resume` is not asked for;
+            another run writes it now.
         InputError: The file cannot be written.
     """
 
@@ -60,14 +61,17 @@ class Journal:
             self._source, self._is_copy = out, True
             with atomic_path(self.path) as temporary:
                 temporary.write_bytes(out.read_bytes())
-        try:
-            end = self._read_again() if self.path.exists() else 0
-        except MolfltError:
-            self._forget_copy()
-            raise
         with writing(self.path):
             self.path.touch()
             self._file = open(self.path, "r+b")  # noqa: SIM115 - until `__exit__`
+        try:
+            lock(self._file, self.path)
+            end = self._read_again()
+        except MolfltError:
+            self._file.close()
+            self._forget_copy()
+            raise
+        with writing(self.path):
             self._file.truncate(end)
             self._file.seek(end)
 
