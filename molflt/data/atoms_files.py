@@ -19,6 +19,7 @@ from molflt.errors import InputError, UsageError
 from molflt.targets import TargetKind, TargetSpec
 
 Files = str | Path | list[str] | list[Path]
+_REFERENCE = "as in the training files"
 
 
 class AtomsFiles(GraphDataModule):
@@ -50,8 +51,8 @@ class AtomsFiles(GraphDataModule):
 
     Raises:
         InputError: A file is missing.
-        UsageError: `val_fraction` is not between 0 and 1, or ASE's and molflt's files
-            are mixed.
+        UsageError: `val_fraction` is not between 0 and 1, ASE's and molflt's files are
+            mixed, or an option says what the labels of an LMDB mean: it knows.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class AtomsFiles(GraphDataModule):
         forces_key: str | None = None,
         val_fraction: float = 0.1,
         kind: TargetKind = "potential",
-        reference: str = "as in the training files",
+        reference: str = _REFERENCE,
         tags: TagRule = "auto",
         batch_size: int = 32,
         eval_batch_size: int | None = None,
@@ -86,8 +87,14 @@ class AtomsFiles(GraphDataModule):
         self._targets: tuple[TargetSpec, ...] = (
             TargetSpec("energy", kind=kind, reference=reference),
         )
-        if self._files["train"][0].suffix == ".lmdb":
-            self._targets = LMDBDataset(self._files["train"][0]).targets
+        if (first := self._files["train"][0]).suffix == ".lmdb":
+            own = LMDBDataset(first).targets
+            given = {"energy_key": energy_key, "forces_key": forces_key}
+            given["tags"] = None if tags == "auto" else tags
+            given["kind"] = None if kind in ("potential", own[0].kind) else kind
+            given["reference"] = None if reference == _REFERENCE else reference
+            _refuse_options(first, [name for name, value in given.items() if value])
+            self._targets = own
         for path in (path for files in self._files.values() for path in files):
             if not path.exists():
                 raise InputError(f"No such file: {path}.")
@@ -152,6 +159,14 @@ class AtomsFiles(GraphDataModule):
                 "and some have none."
             )
         return GraphList(graphs)
+
+
+def _refuse_options(path: Path, names: list[str]) -> None:
+    if names:
+        raise UsageError(
+            f"{path} knows what its labels are, so data.init_args.{names[0]} is not "
+            "read; molflt data convert has such an option, for the files it reads."
+        )
 
 
 def _listed(files: Files | None) -> list[Path]:

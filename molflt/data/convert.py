@@ -44,7 +44,8 @@ def convert(
         Number of records.
 
     Raises:
-        UsageError: No source, `out` is no ``.lmdb`` or is one of the sources.
+        UsageError: No source, `out` is no ``.lmdb`` or is one of the sources; options
+            for files that ASE reads, and there is none.
         InputError: Names file and record that cannot be used; the sources' targets or
             labels differ; the disk is full.
     """
@@ -69,6 +70,12 @@ def convert(
         )
         for source in sources
     ]
+    chosen = energy_key or forces_key or stress or kind != "potential" or reference
+    if chosen and all(source.format != ASE_FORMAT for source in opened):
+        raise UsageError(
+            f"{opened[0].path} knows what its labels are: names, kind, reference and "
+            "stress are chosen for files that ASE reads."
+        )
     first = opened[0]
     for source in opened[1:]:
         if source.targets != first.targets:

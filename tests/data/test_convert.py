@@ -6,6 +6,7 @@ import pytest
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from molflt.data import AtomsFiles
 from molflt.data.convert import convert
 from molflt.data.lmdb import LMDBDataset
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset
@@ -100,3 +101,19 @@ def test_senseless_names_are_bad_usage(tmp_path):
         convert([tmp_path / "out.lmdb"], tmp_path / "out.lmdb")
     with pytest.raises(InputError, match="No such file"):
         convert([tmp_path / "no.xyz"], tmp_path / "out.lmdb")
+
+
+def test_what_labels_mean_is_not_chosen_for_files_that_know(tmp_path):
+    atoms = molecule("H2O")
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0)
+    ase.io.write(tmp_path / "a.extxyz", [atoms] * 3)
+    own = tmp_path / "own.lmdb"
+    convert([tmp_path / "a.extxyz"], own, kind="relaxed")
+    with pytest.raises(UsageError, match="knows what its labels are"):
+        convert([own], tmp_path / "again.lmdb", kind="relaxed")
+    with pytest.raises(UsageError, match=r"init_args\.forces_key is not read"):
+        AtomsFiles(own, forces_key="F")
+    assert AtomsFiles(own, kind="relaxed").targets[0].kind == "relaxed"
+    convert([tmp_path / "a.extxyz"], own)
+    with pytest.raises(UsageError, match=r"init_args\.kind is not read"):
+        AtomsFiles(own, kind="relaxed")
