@@ -25,7 +25,7 @@ class DerivativeTerms:
     constraint's zeros.
 
     Args:
-        loss: ``l1`` (the absolute value), ``mse`` or ``huber``.
+        loss: ``l1`` (the absolute value), ``mse``, ``huber`` or ``log``.
         force_weight: w_F; 0: forces are not trained on.
         stress_weight: w_S; 0: stress is not trained on.
 

@@ -32,7 +32,7 @@ class DisplacementTerm(nn.Module):
 
     Args:
         encoder: Encoder of the model to be trained; it needs vector features.
-        loss: ``l1``, ``mse`` or ``huber`` (linear above 1 Å).
+        loss: ``l1``, ``mse``, ``huber`` (linear above 1 Å) or ``log``.
         weight: w.
         decay: "linear" or "cosine".
 

@@ -32,7 +32,7 @@ class Objective(nn.Module):
 
     Args:
         encoder: Encoder of the model to be trained.
-        loss: ``l1``, ``mse`` or ``huber``.
+        loss: ``l1``, ``mse``, ``huber`` or ``log``, see `losses`.
         force_weight: Weight of the forces; 0: none.
         stress_weight: Weight of the stress; 0: none.
         displacement_weight: Weight of the displacements at the start; 0: none.
