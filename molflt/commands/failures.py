@@ -7,7 +7,7 @@ summary.
 import sys
 from pathlib import Path
 
-from molflt.files import atomic_path
+from molflt.files import atomic_path, writing
 
 LISTED = 10
 """Failures that are named on stderr."""
@@ -39,7 +39,8 @@ class Failures:
         """
         file = out and out.with_name(f"{out.name}.failed.txt")
         if file:
-            file.unlink(missing_ok=True)
+            with writing(file):
+                file.unlink(missing_ok=True)
         if not self._sentences:
             return
         rest = ""
@@ -52,10 +53,7 @@ class Failures:
                     temporary.write_text(text, encoding="utf-8")
         for sentence in self._sentences[:LISTED]:
             print(f"molflt: {sentence}", file=sys.stderr)
-        print(
-            f"molflt: {len(self)} {what} could not be used{rest}.",
-            file=sys.stderr,
-        )
+        print(f"molflt: {len(self)} {what} could not be used{rest}.", file=sys.stderr)
 
     def all_failed(self) -> str:
         """Return one sentence for the case that nothing at all could be used."""

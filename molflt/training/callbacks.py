@@ -65,8 +65,10 @@ class EMA(WeightAveraging):
     def _average(
         self, average: list[Tensor], current: list[Tensor], count: Tensor | int
     ) -> None:
-        count = int(count)
-        decay = min(self.decay, (1 + count) / (10 + count))
+        # `count` is a copy on the device of the weights, which would be waited for.
+        assert self._average_model is not None
+        done = int(self._average_model.n_averaged)
+        decay = min(self.decay, (1 + done) / (10 + done))
         torch._foreach_lerp_(average, current, 1.0 - decay)
 
     def _swap_models(self, pl_module: LightningModule) -> None:
