@@ -7,7 +7,6 @@ of models (`plan.FAMILIES`) are there by their choice from the grid.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from statistics import mean, stdev
 from typing import Any
 
@@ -148,16 +147,15 @@ def emt(read: Read) -> str | None:
 
 
 def rmd17(read: Read) -> str | None:
-    """Return errors of energies and forces, of molecules that no run is missing of."""
-    runs = runs_of(partial(plan.best_forces, read=read), read)
-    models = list(dict.fromkeys(title_of(run) for run in runs))
-    lines = header(["molecule", "error", *models])
+    """Return errors of energies and forces."""
+    best = plan.best_forces(read)
+    lines = header(["molecule", "error", *plan.FORCE_MODELS])
     shown: list[Result] = []
-    for molecule in plan.MOLECULES:
-        found = [read(run) for run in runs if run.target == molecule]
-        own = [result for result in found if result is not None]
-        if len(own) < 3:  # FLT, PaiNN, ET
+    for molecule, runs in best.items():
+        if len(runs) < len(plan.FORCE_MODELS):
             continue
+        found = [read(runs[family]) for family in plan.FORCE_MODELS]
+        own = [result for result in found if result is not None]
         shown += own
         for what, metric, unit in (
             ("energy", "test_mae", "meV"),
@@ -167,13 +165,15 @@ def rmd17(read: Read) -> str | None:
             lines.append(line([molecule, f"{what}, {unit}", *marked(values, 1)]))
     if not shown:
         return None
+    num_open = sum(read(run) is None for run in plan.forces({}))
+    missing = f" {num_open} runs of the grid are open." if num_open else ""
     data = shown[0]["data"]
     note = (
         f"Test MAE of {data['test']:,} geometries; {shown[0]['train']} for "
         f"training and {data['val']} for validation, {minutes(shown[0])} "
         "CPU-minutes on one thread, the same loss of energies and forces for all, one "
-        "seed; learning rate (0.001 or 0.003) by the forces of ethanol's validation "
-        "set."
+        "seed; learning rate (0.001 or 0.003), and whether FLT tells nitrogen apart, "
+        f"by the forces of the validation set.{missing}"
     )
     return "\n".join([*lines, "", note])
 
@@ -263,9 +263,7 @@ def title(family: str, run: Run) -> str:
 
 def title_of(run: Run) -> str:
     """Return the name of a run's family."""
-    others = {model: family for family, model in plan.FORCE_MODELS.items()}
-    owners = {model: family for family, own in FAMILIES.items() for model in own}
-    return (owners | others)[run.model]
+    return next(family for family, models in FAMILIES.items() if run.model in models)
 
 
 def settings(chosen: dict[str, Run]) -> str:

@@ -6,6 +6,7 @@ peer's family also holds its published configuration. All other runs use that ch
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -49,10 +50,14 @@ pairs across images.
 SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
 CURVE = (1_000, 3_000, 10_000, 30_000)
 FORCES_GRID = ((10, 1e-3), (10, 3e-3))
-"""The same of energies and forces, of 950 geometries; on the first molecule."""
+"""The same of energies and forces, of 950 geometries."""
 
-FORCE_MODELS = {"FLT": "FLT HCO"}
-"""Models of energies and forces where they differ: the elements of the molecules."""
+FORCE_MODELS = {
+    "FLT": ("FLT", "FLT HCO"),
+    "PaiNN": ("PaiNN Bessel",),
+    "ET": ("ET",),
+}
+"""Models of energies and forces by family."""
 
 MOLECULES = ("ethanol", "aspirin")
 EMT_TRAIN, RMD17_TRAIN = 4_000, 950
@@ -183,10 +188,7 @@ def plan(read: Read) -> list[Run]:
     runs.sort(key=lambda run: (run.target != "u0", run.model in PUBLISHED))
     chosen = {family: choose(family, read) for family in FAMILIES}
     known = {family: run for family, run in chosen.items() if run is not None}
-    for stage in (targets, seeds, adsorption, long, forces):
-        runs.extend(stage(known))
-    runs.extend(best_forces(known, read))
-    for stage in (curves, ablations):
+    for stage in (targets, seeds, adsorption, long, forces, curves, ablations):
         runs.extend(stage(known))
     return list(dict.fromkeys(runs))
 
@@ -199,8 +201,7 @@ def first_runs() -> list[Run]:
             family: Run("qm9", "u0", model, batch_size=batch_size)
             for family, model in LIKELY.items()
         }
-        runs += adsorption(likely)
-        runs += [replace(r, target=name) for r in forces(likely) for name in MOLECULES]
+        runs += [*adsorption(likely), *forces(likely)]
     return runs
 
 
@@ -252,34 +253,36 @@ def best_adsorption(read: Read) -> list[Run]:
 
 
 def forces(chosen: dict[str, Run]) -> Iterator[Run]:
-    """Yield energies and forces, of the first molecule, with a grid of their own."""
-    for batch_size, lr in FORCES_GRID:
-        for family in ("FLT", "PaiNN", "ET"):
-            if family in chosen:
-                yield replace(
-                    chosen[family],
-                    task="rmd17",
-                    target=MOLECULES[0],
-                    model=FORCE_MODELS.get(family, chosen[family].model),
-                    seconds=FORCES,
-                    batch_size=batch_size,
-                    lr=lr,
-                    train=RMD17_TRAIN,
-                )
-
-
-def best_forces(chosen: dict[str, Run], read: Read) -> Iterator[Run]:
-    """Yield the run of each molecule that counts, of families whose grid is complete.
-
-    The best has the least validation error of the forces on the first molecule.
-    """
-    runs = list(forces(chosen))
+    """Yield energies and forces, with a grid of each molecule."""
     for molecule in MOLECULES:
-        for model in dict.fromkeys(run.model for run in runs):
-            own = [(read(run), run) for run in runs if run.model == model]
-            done = [(r["val"]["val_force_mae"], run) for r, run in own if r is not None]
-            if len(done) == len(own):
-                yield replace(min(done, key=lambda pair: pair[0])[1], target=molecule)
+        for batch_size, lr in FORCES_GRID:
+            for models in FORCE_MODELS.values():
+                for model in models:
+                    yield Run(
+                        *("rmd17", molecule, model),
+                        seconds=FORCES,
+                        batch_size=batch_size,
+                        lr=lr,
+                        train=RMD17_TRAIN,
+                    )
+
+
+def best_forces(read: Read) -> dict[str, dict[str, Run]]:
+    """Return the finished run of each molecule and family that counts.
+
+    The best has the least validation error of the forces.
+    """
+    found: dict[str, dict[str, Run]] = {}
+    least: dict[tuple[str, str], float] = {}
+    families = {model: name for name, own in FORCE_MODELS.items() for model in own}
+    for run in forces({}):
+        if (result := read(run)) is not None:
+            place = run.target, families[run.model]
+            error = result["val"]["val_force_mae"]
+            if error < least.get(place, math.inf):
+                least[place] = error
+                found.setdefault(run.target, {})[families[run.model]] = run
+    return found
 
 
 def curves(chosen: dict[str, Run]) -> Iterator[Run]:

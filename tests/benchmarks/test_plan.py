@@ -1,5 +1,4 @@
 import dataclasses
-from collections import defaultdict
 from dataclasses import replace
 
 import plan as planning
@@ -24,8 +23,10 @@ def nothing(run):
 def test_nothing_but_the_grid_is_known_at_first():
     runs = plan(nothing)
     assert {run.target for run in runs if run.task == "qm9"} == {"u0"}
-    assert {run.task for run in runs} == {"qm9", "emt"}
-    assert {run.seconds for run in runs} == {planning.SHORT}
+    assert {run.task for run in runs} == {"qm9", "emt", "rmd17"}
+    own_grids = {run.seconds for run in runs if run.task == "rmd17"}
+    assert own_grids == {planning.FORCES}
+    assert {run.seconds for run in runs} - own_grids == {planning.SHORT}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -128,29 +129,21 @@ def test_u0_has_three_seeds_and_others_one():
         assert {r.seed for r in short if r.target != "u0"} == {0}
 
 
-def test_forces_have_a_grid_on_one_molecule_whose_best_serves_the_other():
-    both = {lr for _, lr in planning.FORCES_GRID}
+def test_the_best_of_a_family_by_the_forces_of_the_validation_set_counts():
+    rates = [lr for _, lr in planning.FORCES_GRID]
 
     def read(run):
-        wanted = max(both) if run.model == "ET" else min(both)
-        best = run.task == "rmd17" and run.lr == wanted
-        return result(run, 0.5 if best else 1.0)
+        if run.task != "rmd17" or run.model == "ET":
+            return None
+        wanted = run.lr == rates[1] and run.model != "FLT"
+        return result(run, 0.5 if wanted else 1.0)
 
-    runs = [run for run in plan(read) if run.task == "rmd17"]
-    rates = defaultdict(set)
-    for run in runs:
-        rates[run.target, run.model].add(run.lr)
-    first, second = planning.MOLECULES
-    assert rates[first, "ET"] == rates[first, "FLT HCO"] == both
-    assert rates[second, "ET"] == {max(both)}
-    assert rates[second, "FLT HCO"] == {min(both)}
-    assert len(runs) == 9
-
-
-def test_the_second_molecule_waits_for_the_grid_of_the_first():
-    def read(run):
-        last = run.task == "rmd17" and run.lr == planning.FORCES_GRID[-1][1]
-        return None if last else result(run, 1.0)
-
-    targets = {run.target for run in plan(read) if run.task == "rmd17"}
-    assert targets == {planning.MOLECULES[0]}
+    best = planning.best_forces(read)
+    assert set(best) == set(planning.MOLECULES)
+    for runs in best.values():
+        assert {family: run.model for family, run in runs.items()} == {
+            "FLT": "FLT HCO",
+            "PaiNN": "PaiNN Bessel",
+        }
+        assert {run.lr for run in runs.values()} == {rates[1]}
+    assert len(list(planning.forces({}))) == 16
