@@ -133,15 +133,13 @@ def emt(read: Read) -> str | None:
             for split, mae in zip(splits, errors, strict=True)
         ]
         lines.append(line([run.model, str(run.batch_size), *cells]))
-    num_open = sum(read(run) is None for run in plan.adsorption({}))
-    missing = f" {num_open} runs of the grid are open." if num_open else ""
     note = (
         f"MAE and EwT; {found[0]['train']:,} training systems, {minutes(found[0])} "
         "CPU-minutes on one thread, the same neighbour lists (5 Å) for all, one seed; "
         "batch size (16 or 32) by MAE on `val_id`. Models called surface are given "
         "neither of the layers below it (tag 0); models called displacements neither, "
         "and they have the displacements to the relaxed positions as a second task, "
-        f"with a weight that falls to 0.{missing}"
+        f"with a weight that falls to 0.{still_open(plan.adsorption({}), read)}"
     )
     return "\n".join([*lines, "", note])
 
@@ -165,15 +163,13 @@ def rmd17(read: Read) -> str | None:
             lines.append(line([molecule, f"{what}, {unit}", *marked(values, 1)]))
     if not shown:
         return None
-    num_open = sum(read(run) is None for run in plan.forces({}))
-    missing = f" {num_open} runs of the grid are open." if num_open else ""
     data = shown[0]["data"]
     note = (
         f"Test MAE of {data['test']:,} geometries; {shown[0]['train']} for "
         f"training and {data['val']} for validation, {minutes(shown[0])} "
         "CPU-minutes on one thread, the same loss of energies and forces for all, one "
         "seed; learning rate (0.001 or 0.003), and whether FLT tells nitrogen apart, "
-        f"by the forces of the validation set.{missing}"
+        f"by the forces of the validation set.{still_open(plan.forces({}), read)}"
     )
     return "\n".join([*lines, "", note])
 
@@ -247,6 +243,12 @@ def runs_of(stage: Callable[[dict[str, Run]], Iterable[Run]], read: Read) -> lis
     """Return the runs of one part of the plan; empty: a grid is not complete."""
     chosen = choices(read)
     return [] if chosen is None else list(stage(chosen))
+
+
+def still_open(runs: Iterable[Run], read: Read) -> str:
+    """Return a sentence about the runs of a grid that are not made; "": all are."""
+    count = sum(read(run) is None for run in runs)
+    return f" {count} runs of the grid are open." if count else ""
 
 
 def over_seeds(run: Run, read: Read) -> list[Result]:

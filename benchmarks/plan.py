@@ -6,9 +6,9 @@ peer's family also holds its published configuration. All other runs use that ch
 """
 
 import inspect
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any
 
 from peers import PEERS
@@ -50,7 +50,7 @@ pairs across images.
 SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
 CURVE = (1_000, 3_000, 10_000, 30_000)
 FORCES_GRID = ((10, 1e-3), (10, 3e-3))
-"""The same of energies and forces, of 950 geometries."""
+"""Batch size and peak learning rate for energies and forces of 950 geometries."""
 
 FORCE_MODELS = {
     "FLT": ("FLT", "FLT HCO"),
@@ -227,62 +227,55 @@ def long(chosen: dict[str, Run]) -> Iterator[Run]:
 
 def adsorption(chosen: dict[str, Run]) -> Iterator[Run]:
     """Yield EMT with a grid of its own."""
-    for models in ADSORPTION.values():
-        for model in models:
-            for batch_size, lr in GRID:
-                yield Run(
-                    *("emt", "energy", model),
-                    batch_size=batch_size,
-                    lr=lr,
-                    train=EMT_TRAIN,
-                )
+    models = [model for own in ADSORPTION.values() for model in own]
+    for model, (batch, lr) in product(models, GRID):
+        yield Run("emt", "energy", model, 0, SHORT, batch, lr, EMT_TRAIN)
 
 
 def best_adsorption(read: Read) -> list[Run]:
     """Return the finished run of each model with the least validation error on EMT."""
-    errors = {
-        run: result["val"]["val_id_mae"]
-        for run in adsorption({})
-        if (result := read(run)) is not None
-    }
-    models = dict.fromkeys(run.model for run in errors)
-    return [
-        min((run for run in errors if run.model == model), key=errors.__getitem__)
-        for model in models
-    ]
+    best = least(adsorption({}), "val_id_mae", lambda run: run.model, read)
+    return list(best.values())
 
 
 def forces(chosen: dict[str, Run]) -> Iterator[Run]:
     """Yield energies and forces, with a grid of each molecule."""
-    for molecule in MOLECULES:
-        for batch_size, lr in FORCES_GRID:
-            for models in FORCE_MODELS.values():
-                for model in models:
-                    yield Run(
-                        *("rmd17", molecule, model),
-                        seconds=FORCES,
-                        batch_size=batch_size,
-                        lr=lr,
-                        train=RMD17_TRAIN,
-                    )
+    models = [model for own in FORCE_MODELS.values() for model in own]
+    for molecule, (batch, lr), model in product(MOLECULES, FORCES_GRID, models):
+        yield Run("rmd17", molecule, model, 0, FORCES, batch, lr, RMD17_TRAIN)
 
 
 def best_forces(read: Read) -> dict[str, dict[str, Run]]:
-    """Return the finished run of each molecule and family that counts.
+    """Return the finished run that counts, by molecule and family.
 
-    The best has the least validation error of the forces.
+    It has the least validation error of the forces.
     """
-    found: dict[str, dict[str, Run]] = {}
-    least: dict[tuple[str, str], float] = {}
     families = {model: name for name, own in FORCE_MODELS.items() for model in own}
-    for run in forces({}):
-        if (result := read(run)) is not None:
-            place = run.target, families[run.model]
-            error = result["val"]["val_force_mae"]
-            if error < least.get(place, math.inf):
-                least[place] = error
-                found.setdefault(run.target, {})[families[run.model]] = run
-    return found
+    return {
+        molecule: least(
+            (run for run in forces({}) if run.target == molecule),
+            "val_force_mae",
+            lambda run: families[run.model],
+            read,
+        )
+        for molecule in MOLECULES
+    }
+
+
+def least(
+    runs: Iterable[Run], metric: str, name: Callable[[Run], str], read: Read
+) -> dict[str, Run]:
+    """Return the finished run with the least validation error, of each name."""
+    errors = {
+        run: float(result["val"][metric])
+        for run in runs
+        if (result := read(run)) is not None
+    }
+    best: dict[str, Run] = {}
+    for run, error in errors.items():
+        if name(run) not in best or error < errors[best[name(run)]]:
+            best[name(run)] = run
+    return best
 
 
 def curves(chosen: dict[str, Run]) -> Iterator[Run]:

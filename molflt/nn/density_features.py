@@ -146,9 +146,9 @@ class DensityFeatures(nn.Module):
             counts = torch.bincount(row, minlength=len(self.first) + 1).tolist()
             *parts, others = self.sums(single[order], density[order]).split(counts)
             found = [
-                nn.functional.silu(layer(part @ projection[element] - shift[element]))
-                for element, (layer, part) in enumerate(
-                    zip(self.first, parts, strict=True)
+                nn.functional.silu(layer(part @ turn - mean))
+                for layer, part, turn, mean in zip(
+                    self.first, parts, projection, shift, strict=True
                 )
             ]
             found.append(others.new_zeros(len(others), self.out.in_features))
