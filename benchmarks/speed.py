@@ -20,8 +20,6 @@ from torch_geometric.data import Batch
 NAME = "accuracy_speed"
 WARMUP_STEPS = 12  # allocations and compilations for the shapes that occur
 ROUNDS, STEPS_A_ROUND = 9, 2
-ANCHOR = "qm9-painn-b32"
-"""The workload beside which others are timed again, after a change of their code."""
 
 Start = Callable[[Run], tuple[Stepper, Iterator[Batch]]]
 
@@ -57,6 +55,15 @@ def fit_seconds(stepper: Stepper) -> float:
     return float(getattr(stepper.model, "fit_seconds", 0.0))
 
 
+def anchor_of(runs: list[Run]) -> Run:
+    """Return what runs are timed beside: a known peer, or FLT for its variants on QM9.
+
+    Variants are compared with FLT alone, so their times are to be ratios to its own.
+    """
+    variants = all(r.task == "qm9" and r.model.startswith("FLT ") for r in runs)
+    return Run("qm9", "u0", "FLT" if variants else "PaiNN")
+
+
 def measure(runs: list[Run], start: Start) -> None:
     """Time the workloads of runs in turns and write them beside those that are known.
 
@@ -69,8 +76,9 @@ def measure(runs: list[Run], start: Start) -> None:
     """
     before = known()
     distinct = {workload(run): run for run in reversed(runs)}
-    if before and ANCHOR not in distinct:
-        distinct[ANCHOR] = Run("qm9", "u0", "PaiNN")
+    anchor = workload(anchor_of(runs))
+    if before:
+        distinct.setdefault(anchor, anchor_of(runs))
     load = os.getloadavg()[0]
     started = {name: start(run) for name, run in distinct.items()}
     for name, (stepper, batches) in started.items():
@@ -88,15 +96,16 @@ def measure(runs: list[Run], start: Start) -> None:
             rounds[name].append(spent / STEPS_A_ROUND)
     factor = 1.0
     if before:
-        factor = before[ANCHOR]["seconds_per_step"] / median(rounds[ANCHOR])
+        factor = before[anchor]["seconds_per_step"] / median(rounds[anchor])
     found = {}
     for name, times in rounds.items():
-        if before and name == ANCHOR:
+        if before and name == anchor:
             continue
         found[name] = {
             "seconds_per_step": median(times) * factor,
             "measured": {"least": min(times), "median": median(times)},
             "fit_seconds": fit_seconds(started[name][0]) * factor,
+            "anchor": anchor,
             "anchor_factor": factor,
             "load_before": round(load, 2),
             "options": options_of(distinct[name].model),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -58,6 +59,14 @@ def test_a_later_time_is_translated_by_the_anchor(measure):
     assert speed.steps_of(PAINN) == PAINN.seconds / 0.2
 
 
+def test_variants_are_timed_beside_flt_itself(measure):
+    measure([PAINN, FLT], {"PaiNN": 0.2, "FLT": 0.1})
+    variant = replace(FLT, model="FLT 6+2")  # timed when the code has become faster
+    measure([variant], {"PaiNN": 0.2, "FLT": 0.05, "FLT 6+2": 0.06})
+    assert speed.steps_of(variant) == pytest.approx(FLT.seconds / 0.12, abs=1)
+    assert speed.steps_of(FLT) == FLT.seconds / 0.1
+
+
 def test_what_a_model_looks_at_first_is_part_of_its_budget(measure):
     measure([PAINN, FLT], {"PaiNN": 0.2, "FLT": 0.1}, {"FLT": 30.0})
     assert speed.steps_of(FLT) == (FLT.seconds - 30) / 0.1
@@ -75,5 +84,5 @@ def test_a_time_of_other_options_does_not_count(measure, monkeypatch):
 def test_first_runs_cover_every_task_and_are_few():
     names = {speed.workload(run) for run in first_runs()}
     assert {name.split("-")[0] for name in names} == {"qm9", "emt", "rmd17"}
-    assert speed.ANCHOR in names
+    assert "qm9-painn-b32" in names
     assert len(names) < 35
