@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from molflt.data.statistics import Statistics
-from molflt.encoder import graph_index
+from molflt.graph_index import graph_index
 from molflt.model import sites_of
 from molflt.moments import squared_radii
 from molflt.neighbors import neighbor_pairs

@@ -5,8 +5,9 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 
+from molflt.graph_index import graph_index
 from molflt.neighbors import NeighborPairs, neighbor_pairs
 from molflt.nn.additive import Estimator
 from molflt.nn.attention import NEAR_MIN_WIDTH, FLTAttention, Form
@@ -190,7 +191,10 @@ class FLTEncoder(nn.Module):
             data.pos, batch, num_graphs, cell, pbc, self.norm.weight.dtype
         )
         if pairs is None:
-            pairs = neighbor_pairs(data.pos, batch, num_graphs, self.cutoff, cell, pbc)
+            pairs = neighbor_pairs(
+                *(data.pos, batch, num_graphs, self.cutoff, cell, pbc),
+                layout=geometry.layout,
+            )
         geometry.set_pairs(*pairs)
         return geometry
 
@@ -255,12 +259,3 @@ class FLTEncoder(nn.Module):
         if near_path(path, geometry) != "dense":
             return False
         return geometry.num_graphs * geometry.size <= MAX_PADDING * len(geometry.batch)
-
-
-def graph_index(data: Data) -> tuple[GraphIndex, int]:
-    """Return the graph of each atom and the number of graphs."""
-    if data.batch is None:
-        return torch.zeros_like(data.z), 1
-    if isinstance(data, Batch):
-        return data.batch, data.num_graphs
-    return data.batch, int(data.batch[-1]) + 1

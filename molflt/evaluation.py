@@ -12,9 +12,9 @@ from torch_geometric.data import Data
 
 from molflt.checkpoint import load
 from molflt.device import choose_device
-from molflt.encoder import graph_index
 from molflt.errors import UsageError
 from molflt.gradients import deformable
+from molflt.graph_index import graph_index
 from molflt.model import FLTModel, sites_of
 from molflt.nn.gradients import Deformation
 from molflt.nn.readout_dipole import DipoleReadout

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch_geometric.data import Data
 
-from molflt.encoder import graph_index
 from molflt.errors import InputError, UsageError
+from molflt.graph_index import graph_index
 from molflt.nn.gradients import Deformation, EnergyForces
 from molflt.nn.heads import Path
 from molflt.targets import TargetSpec

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from molflt.data.tags import TagRule
-from molflt.encoder import FLTEncoder, graph_index
+from molflt.encoder import FLTEncoder
 from molflt.errors import UsageError
 from molflt.gradients import energy_and_forces
+from molflt.graph_index import graph_index
 from molflt.nn.gradients import EnergyForces
 from molflt.nn.heads import Path
 from molflt.nn.readout import AtomReadout, Readout, Sites

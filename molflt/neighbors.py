@@ -9,6 +9,7 @@ from torch import Tensor
 from vesin import NeighborList
 
 from molflt.errors import InputError
+from molflt.host import Layout, layout_of, segment_count
 
 # Below this many atoms a graph's distance matrix is cheaper than a cell list.
 DENSE_LIMIT = 128
@@ -34,6 +35,7 @@ def neighbor_pairs(
     cutoff: float,
     cell: Tensor | None = None,
     pbc: Tensor | None = None,
+    layout: Layout | None = None,
 ) -> NeighborPairs:
     """Find all pairs closer than `cutoff`, each graph for itself.
 
@@ -44,22 +46,20 @@ def neighbor_pairs(
         cutoff: Distance [Å], larger than zero.
         cell: Lattice vectors as rows (g, 3, 3) [Å]; None: no graph is periodic.
         pbc: Periodic directions (g, 3); None: no graph is periodic.
+        layout: What the host knows of the graphs, if it is at hand.
 
     Raises:
         ValueError: `cutoff` is not positive, or pbc is given without a cell.
     """
     if cutoff <= 0:
         raise ValueError(f"cutoff must be larger than 0, received {cutoff}")
-    counts = torch.bincount(batch, minlength=num_graphs)
-    if pbc is None:
-        periodic = [False] * num_graphs
-    elif cell is None:
+    if pbc is not None and cell is None:
         raise ValueError("pbc is given without a cell")
-    else:
-        periodic = pbc.any(dim=1).tolist()
-    if not any(periodic) and int(counts.max()) <= DENSE_LIMIT:
-        return _open_pairs(pos, batch, counts, cutoff)
-    return _listed_pairs(pos, counts, cutoff, cell, pbc, periodic)
+    if layout is None:
+        layout = layout_of(batch, num_graphs, pbc)
+    if not layout.is_periodic and max(layout.sizes, default=0) <= DENSE_LIMIT:
+        return _open_pairs(pos, batch, layout.sizes, cutoff)
+    return _listed_pairs(pos, cutoff, cell, layout)
 
 
 def usable_box(box: np.ndarray, directions: list[bool], cutoff: float) -> np.ndarray:
@@ -82,14 +82,14 @@ def usable_box(box: np.ndarray, directions: list[bool], cutoff: float) -> np.nda
 
 
 def _open_pairs(
-    pos: Tensor, batch: Tensor, counts: Tensor, cutoff: float
+    pos: Tensor, batch: Tensor, sizes: list[int], cutoff: float
 ) -> NeighborPairs:
     """Compare all positions of a graph at once; all graphs padded to the largest."""
-    size = int(counts.max())
+    counts = segment_count(batch, len(sizes))
     starts = counts.cumsum(0) - counts
     local = torch.arange(len(pos), device=pos.device) - starts[batch]
     with torch.no_grad():
-        padded = pos.new_full((len(counts), size, 3), float("nan"))
+        padded = pos.new_full((len(sizes), max(sizes, default=0), 3), torch.nan)
         padded[batch, local] = pos
         delta = padded[:, :, None] - padded[:, None]
         close = delta.square().sum(-1) < cutoff**2  # a padded row is NaN: never close
@@ -99,27 +99,23 @@ def _open_pairs(
 
 
 def _listed_pairs(
-    pos: Tensor,
-    counts: Tensor,
-    cutoff: float,
-    cell: Tensor | None,
-    pbc: Tensor | None,
-    periodic: list[bool],
+    pos: Tensor, cutoff: float, cell: Tensor | None, layout: Layout
 ) -> NeighborPairs:
     """Cell lists by vesin, a graph at a time, on the CPU."""
-    points = pos.detach().cpu().numpy().astype(np.float64)
-    boxes = None if cell is None else cell.detach().cpu().numpy().astype(np.float64)
+    places = pos.detach().double().flatten()
+    if cell is not None:  # moved together: a GPU is waited for once
+        places = torch.cat([places, cell.detach().double().flatten()])
+    places = places.cpu()
+    points = places[: pos.numel()].view(-1, 3).numpy()
+    boxes = places[pos.numel() :].view(-1, 3, 3).numpy()
     first, second, shift = [], [], []
     start = 0
-    for index, count in enumerate(counts.tolist()):
+    for index, count in enumerate(layout.sizes):
         part = points[start : start + count]
         finder = NeighborList(cutoff=cutoff, full_list=False)
         box: np.ndarray = np.zeros((3, 3))
-        directions: list[bool] | bool = False
-        if periodic[index]:
-            assert boxes is not None
-            assert pbc is not None
-            directions = pbc[index].tolist()
+        directions = layout.directions[index]
+        if any(directions):
             box = usable_box(boxes[index], directions, cutoff)
         # Views of vesin's memory, copied once: lists of large systems are gigabytes.
         found, moved = finder.compute(
@@ -132,7 +128,7 @@ def _listed_pairs(
         start += count
     return NeighborPairs(
         *(
-            torch.from_numpy(_joined(parts)).to(pos.device)
+            torch.from_numpy(_joined(parts)).to(pos.device, non_blocking=True)
             for parts in (first, second, shift)
         )
     )

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from molflt.encoder import graph_index
+from molflt.graph_index import graph_index
 from molflt.neighbors import NeighborPairs, neighbor_pairs
 
 MIN_ATOMS = 32

@@ -1,10 +1,11 @@
 """Structures without their sub-surface atoms, for encoders that leave these out."""
 
-import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from molflt.errors import InputError
+from molflt.graph_index import graph_index
+from molflt.host import fetched
 
 SUBSURFACE = 0
 """OC20's tag of the atoms below a surface."""
@@ -22,39 +23,39 @@ def seen_atoms(data: Data) -> Tensor | None:
         InputError: A graph has no other atoms.
     """
     tags = data.get("tags")
-    if tags is None:
+    if tags is None or data.get("no_subsurface"):
         return None
     keep = tags != SUBSURFACE
-    if bool(keep.all()):
+    batch, num_graphs = graph_index(data)
+    count = batch.new_zeros(num_graphs).index_add_(0, batch, keep.to(batch.dtype))
+    (kept,) = fetched(count)
+    if sum(kept) == len(tags):
         return None
-    index = keep.nonzero().squeeze(1)
-    if data.batch is None:
-        bad = None if len(index) else 0
-    else:
-        counts = torch.bincount(data.batch[index], minlength=int(data.batch[-1]) + 1)
-        empty = (counts == 0).nonzero()
-        bad = int(empty[0]) if len(empty) else None
-    if bad is not None:
+    if 0 in kept:
+        bad = kept.index(0)
         sid = data.get("sid") or ""
         named = sid if isinstance(sid, str) else sid[bad]
         raise InputError(
             f"Structure {named or bad} has sub-surface atoms alone (tag 0), which this "
             "model leaves out; tag its surface 1 and its adsorbate 2."
         )
-    return index
+    # Stable, so atoms keep their order; and unlike `nonzero` nothing waits for it.
+    return (~keep).byte().argsort(stable=True)[: int(sum(kept))]
 
 
 def part_of(data: Data, index: Tensor) -> Data:
-    """Return some atoms of a graph or batch of graphs, with what is known of them.
+    """Return a graph or batch of graphs without sub-surface atoms.
 
     Args:
         data: The graph or batch.
-        index: The atoms (m,), ascending, at least one of each graph.
+        index: The other atoms (m,), ascending, at least one of each graph.
     """
     fields = {key: data[key][index] for key in _OF_ATOMS if data.get(key) is not None}
+    fields["no_subsurface"] = True  # need not be looked at again
     for key in ("cell", "pbc"):
         if data.get(key) is not None:
             fields[key] = data[key]
     if data.batch is not None:
-        fields |= {"batch": data.batch[index], "num_graphs": int(data.batch[-1]) + 1}
+        batch, num_graphs = graph_index(data)
+        fields |= {"batch": batch[index], "num_graphs": num_graphs}
     return Data(**fields)

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "molflt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"errors", "files", "units", "typing", "targets", "neighbors", "moments"}
-BASE |= {"version", "device", "pretrained", "subsurface"}
+BASE |= {"version", "device", "pretrained", "subsurface", "host", "graph_index"}
 # What each part may import besides itself. Parts that are not named here are at the top
 # (commands, the calculator, the demo): they may import everything, nobody imports them.
 ALLOWED = {

@@ -1,4 +1,8 @@
-"""On a GPU the same numbers as on a processor, of everything that is computed there."""
+"""On a GPU the same numbers as on a processor, of everything that is computed there.
+
+Where there is none, a pretended one finds tensors that are on the wrong device, and
+says where the host would wait.
+"""
 
 import copy
 
@@ -13,7 +17,7 @@ from molflt.data.molecule import atoms_to_graph
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
 
-pytestmark = pytest.mark.gpu
+from .pretend_gpu import DEVICE, PretendGPU
 
 ENCODERS = {
     "near": {"num_far_heads": 0},
@@ -52,9 +56,19 @@ def make_model(name, dtype=torch.float64, system="open"):
     return FLTModel(encoder, targets).to(dtype)
 
 
-def twin(model):
-    """The same model on the GPU."""
-    return copy.deepcopy(model).cuda()
+@pytest.fixture(params=["pretended", pytest.param("cuda", marks=pytest.mark.gpu)])
+def gpu(request):
+    """A GPU, or one in name only."""
+    if request.param == "cuda":
+        yield torch.device("cuda")
+        return
+    with PretendGPU():
+        yield DEVICE
+
+
+def twin(model, device):
+    """The same model on another device."""
+    return copy.deepcopy(model).to(device)
 
 
 def learned(model):
@@ -65,7 +79,7 @@ def close(found, expected, rtol):
     expected = expected.detach().double()
     atol = rtol * float(expected.abs().max().clamp(min=1e-3))
     torch.testing.assert_close(
-        found.detach().cpu().double(), expected, rtol=0, atol=atol
+        found.detach().cpu().double(), expected.cpu(), rtol=0, atol=atol
     )
 
 
@@ -82,14 +96,14 @@ CASES = [
 @pytest.mark.parametrize(
     ("dtype", "rtol"), [(torch.float64, 1e-9), (torch.float32, 1e-3)]
 )
-def test_values_and_gradients(name, system, path, dtype, rtol):
+def test_values_and_gradients(name, system, path, dtype, rtol, gpu):
     model = make_model(name, dtype, system)
     batch = collate([atoms_to_graph(atoms) for atoms in SYSTEMS[system]()])
     # Transforms have errors of their own, the same whatever the device.
     exact = not (path == "linear" and model.encoder.config["num_far_heads"])
     rtol = rtol if exact else max(rtol, 1e-4)
     found = []
-    for each in (model, twin(model)):
+    for each in (model, twin(model, gpu)):
         given = batch.clone().to(next(each.parameters()).device)
         total = sum(v.sum() for v in each.normalised(given, path).values())
         slopes = torch.autograd.grad(total, learned(each), materialize_grads=True)
@@ -103,11 +117,11 @@ def test_values_and_gradients(name, system, path, dtype, rtol):
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("path", ["dense", "linear"])
 @pytest.mark.parametrize("name", ["near", "both", "matrices", "density"])
-def test_forces_and_training_on_them(name, path, system):
+def test_forces_and_training_on_them(name, path, system, gpu):
     model = make_model(name, system=system)
     batch = collate([atoms_to_graph(atoms) for atoms in SYSTEMS[system]()])
     found = []
-    for each in (model, twin(model)):
+    for each in (model, twin(model, gpu)):
         given = batch.clone().to(next(each.parameters()).device)
         result = each.energy_and_forces(
             given, "energy", create_graph=True, path=path, stress=system == "periodic"
@@ -122,29 +136,30 @@ def test_forces_and_training_on_them(name, path, system):
         close(twin_of_it, slope, 10 * rtol)
 
 
-def test_streamed_layers(monkeypatch):
+def test_streamed_layers(monkeypatch, gpu):
     from molflt.nn.paths import COSTS
 
     model = make_model("near")
     batch = collate([atoms_to_graph(atoms) for atoms in molecules()])
     whole = model.energy_and_forces(batch, "energy", path="linear")
     monkeypatch.setattr(COSTS, "stream_edges", 0)
-    streamed = twin(model).energy_and_forces(
-        batch.clone().cuda(), "energy", path="linear"
+    streamed = twin(model, gpu).energy_and_forces(
+        batch.clone().to(gpu), "energy", path="linear"
     )
     close(streamed.forces, whole.forces, 1e-9)
 
 
+@pytest.mark.gpu
 def test_mixed_precision_is_near():
-    model = twin(make_model("density", torch.float32))
+    model = twin(make_model("density", torch.float32), "cuda")
     batch = collate([atoms_to_graph(atoms) for atoms in molecules()]).to("cuda")
     exact = model.normalised(batch)["energy"]
     with torch.autocast("cuda", torch.bfloat16):
         mixed = model.normalised(batch)["energy"]
-    close(mixed, exact.cpu(), 0.1)
+    close(mixed, exact, 0.1)
 
 
-def test_calculator():
+def test_calculator(gpu):
     model = make_model("near", torch.float32)
     model.set_statistics(
         "energy",
@@ -153,7 +168,7 @@ def test_calculator():
         | {"moment_reference": {}},
     )
     forces = []
-    for device in ("cpu", "cuda"):
+    for device in ("cpu", gpu):
         atoms = crystals()[0]
         atoms.calc = FLTCalculator(copy.deepcopy(model), device=device)
         forces.append(atoms.get_forces())

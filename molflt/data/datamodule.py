@@ -6,7 +6,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 from molflt.data.batching import SizeBucketSampler, collate
 from molflt.data.dataset import CachedDataset, GraphDataset, GraphSubset
@@ -126,6 +126,12 @@ class GraphDataModule(pl.LightningDataModule):
     def predict_dataloader(self) -> list[Loader]:
         """Return the loaders of the test sets."""
         return self.test_dataloader()
+
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Move a batch; Lightning alone would wait for a GPU for each of its arrays."""
+        return batch.to(device, non_blocking=True)
 
     def _kept(self, dataset: GraphDataset) -> GraphDataset:
         return CachedDataset(dataset) if self.in_memory else dataset

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from molflt.host import fetched, segment_count
 from molflt.nn.angular import COMPONENTS
 from molflt.nn.cutoff import Cutoff
 from molflt.nn.geometry import Geometry
@@ -126,16 +127,26 @@ class DensityFeatures(nn.Module):
         row = self.rows(z)
         single, density = self.density(row, geometry.pairs)
         found = []
-        for begin in range(0, max(len(z), 1), BLOCK):
-            block = slice(begin, begin + BLOCK)
-            part = row[block], single[block], density[block]
+        for number, counts in enumerate(self._counts(row)):
+            block = slice(number * BLOCK, (number + 1) * BLOCK)
+            part = row[block], counts, single[block], density[block]
             if len(z) > BLOCK and density.requires_grad:  # numbers are made once more
                 found.append(checkpoint(self._features, *part, use_reentrant=False))
             else:
                 found.append(self._features(*part))
         return self.out(torch.cat(found))
 
-    def _features(self, row: Tensor, single: Tensor, density: Tensor) -> Tensor:
+    def _counts(self, row: Int[Tensor, " n"]) -> list[list[int]]:
+        """Return the atoms of each element, and of others, in each block of atoms."""
+        kinds, blocks = len(self.first) + 1, max(1, -(-len(row) // BLOCK))
+        block = torch.arange(len(row), device=row.device) // BLOCK
+        (counts,) = fetched(segment_count(block * kinds + row, blocks * kinds))
+        ends = range(0, len(counts), kinds)
+        return [[int(count) for count in counts[k : k + kinds]] for k in ends]
+
+    def _features(
+        self, row: Tensor, counts: list[int], single: Tensor, density: Tensor
+    ) -> Tensor:
         """Return silu(W_z b) of some atoms; 0 for elements that are not told apart."""
         projection, shift = self.get_buffer("projection"), self.get_buffer("shift")
         # Mixed precision would lose the components in what is common to all atoms.
@@ -143,7 +154,6 @@ class DensityFeatures(nn.Module):
             # Sorted by element, so that each is a slice: the gradient of an index for
             # each would be a whole array of zeros each.
             order = torch.argsort(row, stable=True)
-            counts = torch.bincount(row, minlength=len(self.first) + 1).tolist()
             *parts, others = self.sums(single[order], density[order]).split(counts)
             found = [
                 nn.functional.silu(layer(part @ turn - mean))

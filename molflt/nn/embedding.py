@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from molflt.host import fetched, segment_count
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.density_features import DensityFeatures
 from molflt.nn.filter_rows import filter_kernels, filter_sums
@@ -85,7 +86,11 @@ class AtomEmbedding(nn.Module):
         components = pairs.windowed(self.shells, self.cutoff)  # (t, p)
         # The filter is linear, so shells are summed per neighbouring species first:
         # T numbers a pair instead of c, and a product per species instead of per pair.
-        kinds, kind = torch.unique(z, return_inverse=True)
+        (atoms,) = fetched(segment_count(z, NUM_SPECIES))
+        present = torch.tensor([number for number, count in enumerate(atoms) if count])
+        kinds = present.to(z.device, non_blocking=True)
+        numbers = torch.arange(len(kinds), device=z.device)
+        kind = z.new_zeros(NUM_SPECIES).index_copy(0, kinds, numbers)[z]
         slot = pairs.receiver * len(kinds) + kind[pairs.sender]
         rows = components.T.repeat(2, 1)  # both directions of each pair
         summed = segment_sum(rows, slot, len(z) * len(kinds))

@@ -147,8 +147,7 @@ def _torch_gradients(
         total = (grad[begin:end][here] * kernels * values[there]).sum()
         total = total + (grad[there] * kernels * own[here]).sum()
         found = torch.autograd.grad(total, (own, knots, delta))
-    along = part.sign > 0
-    grad_delta[part.pair[along]] = found[2][along]
+    part.add_once(grad_delta, found[2])
     if table is not None:
         table.total += found[1] / 2  # each edge is met in two rows
     return found[0]

@@ -4,17 +4,20 @@ Built once per forward pass and shared by all layers.
 """
 
 import copy
-from functools import cached_property
+from itertools import accumulate
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from molflt.host import layout_of, segment_count
+from molflt.nn.boxes import boxes
 from molflt.nn.displacements import PairIndex, displacements
 from molflt.nn.exchange import Ranks
-from molflt.nn.lattice import Lattice, Modes, boxes
+from molflt.nn.lattice import Lattice, Modes
 from molflt.nn.nufft import wrapped
 from molflt.nn.pairs import AllPairs, Pairs
+from molflt.nn.segment import segment_mean
 from molflt.nn.shells import RadialShells
 from molflt.typing import (
     Cells,
@@ -55,20 +58,20 @@ class Geometry:
         self.batch = batch
         self.num_graphs = num_graphs
         self.dtype = dtype
-        counts = torch.bincount(batch, minlength=num_graphs)
-        self.counts = counts
-        self.size = int(counts.max()) if len(batch) else 0  # atoms of the largest graph
+        wide = pos.double()
+        self.centred = wide - segment_mean(wide, batch, num_graphs)[batch]
+        extent = torch.linalg.vector_norm(self.centred.detach(), dim=1)
+        extent = torch.cat([extent, extent.new_zeros(1)]).max()
+        self.layout = layout_of(batch, num_graphs, pbc, extent)
+        self.size = max(self.layout.sizes, default=0)  # atoms of the largest graph
         # Of the systems themselves, whatever rows there are: costs follow from these.
         self.num_atoms, self.largest = len(batch), self.size
         # Graphs of one size need no padding, and rows and slots are the same memory.
         self.is_full = num_graphs * self.size == len(batch)
-        starts = counts.cumsum(0) - counts
+        self.counts = segment_count(batch, num_graphs)
+        starts = self.counts.cumsum(0) - self.counts
         self.local = torch.arange(len(batch), device=batch.device) - starts[batch]
         self.slot = batch * self.size + self.local  # (n,) row in the padded arrays
-        wide = pos.double()
-        centre = wide.new_zeros(num_graphs, 3).index_add(0, batch, wide)
-        centre = centre / counts.clamp(min=1).unsqueeze(1)
-        self.centred = wide - centre[batch]
         self.inside = self.centred.detach(), batch  # what boxes must hold
         self.ranks: Ranks | None = None  # processes that hold the other atoms
         self.cell = None if cell is None else cell.double()
@@ -77,7 +80,7 @@ class Geometry:
             if pbc is not None
             else batch.new_zeros((num_graphs, 3), dtype=torch.bool)
         )
-        self.is_periodic = pbc is not None and bool(pbc.any())
+        self.is_periodic = self.layout.is_periodic
         self.pairs: Pairs | None = None
         self._pair_slot: Tensor | None = None  # rows of `pairs`
         self._all_pairs: AllPairs | None = None
@@ -129,13 +132,6 @@ class Geometry:
             return padded.flatten(0, 1)
         return padded.reshape(-1, *padded.shape[2:]).index_select(0, self.slot)
 
-    @cached_property
-    def extent(self) -> float:
-        """Largest distance [Å] of an atom from the centre of its graph."""
-        if not len(self.centred):
-            return 0.0
-        return float(torch.linalg.vector_norm(self.centred.detach(), dim=1).max())
-
     @property
     def mask(self) -> Bool[Tensor, "g a"]:
         """True where a padded slot holds an atom."""
@@ -177,7 +173,7 @@ class Geometry:
         """
         if (shells, tolerance) not in self._lattices:
             band, reach = shells.support(tolerance)
-            box = boxes(*self.inside, self.num_graphs, self.cell, self.pbc, reach)
+            box = boxes(*self.inside, self.cell, self.layout.directions, reach)
             self._lattices[shells, tolerance] = Lattice(
                 self.centred, self.batch, box, band, self.ranks
             )
@@ -214,8 +210,8 @@ class Geometry:
     @property
     def rows(self) -> list[slice]:
         """Rows of each graph's atoms, padding left out."""
-        sizes = self.counts.tolist()
-        starts = (self.counts.cumsum(0) - self.counts).tolist()
+        sizes = self.layout.sizes
+        starts = [0, *accumulate(sizes)][:-1]
         if self.is_full:
             starts = [graph * self.size for graph in range(self.num_graphs)]
         return [slice(a, a + n) for a, n in zip(starts, sizes, strict=True)]

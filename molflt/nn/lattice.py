@@ -8,9 +8,10 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from molflt.errors import InputError
+from molflt.host import fetched
 from molflt.nn.exchange import Ranks
 from molflt.nn.nufft import Engine, Nufft, Shape, quick_sizes, wrapped
-from molflt.typing import Cells, GraphIndex, Periodicity, Positions
+from molflt.typing import Cells, GraphIndex, Positions
 
 LATTICE_TOLERANCE = 1e-5  # error of a kernel that names none of its own
 # Points of one block of 6^3 frequencies stand together: their surroundings on the grid
@@ -121,6 +122,9 @@ class Lattice:
         box: Lattice vectors of the boxes as rows (g, 3, 3) [Å], of `boxes`.
         band: Largest |G| kept [cycles/Å].
         ranks: Processes that hold other atoms of the graphs, or None.
+
+    Raises:
+        InputError: A cell has no volume.
     """
 
     def __init__(
@@ -135,15 +139,19 @@ class Lattice:
         self._pos, self._batch = pos, batch
         self._grids: dict[tuple[int, torch.dtype, float, str], ModeGrid] = {}
         # Columns: reciprocal vectors without 2 pi.
-        self.inverse = torch.linalg.inv(self.box)
+        self.inverse = torch.linalg.inv_ex(self.box).inverse
         self.volume = torch.linalg.det(self.box).abs()
         # |m_i| = |G . a_i| <= band |a_i| for every G within the band.
         lengths = torch.linalg.vector_norm(self.box.detach(), dim=2)
-        limits = torch.floor(band * lengths + 1e-9).long().tolist()
-        self.sizes: list[Shape] = [(k, m, n) for k, m, n in limits]
+        limits = torch.floor(band * lengths + 1e-9)
         ball = 2 / 3 * math.pi * band**3 * self.volume.detach()
+        flat, volumes, balls = fetched(limits, self.volume, ball)
+        if 0.0 in volumes:
+            raise InputError("The lattice vectors of a cell lie in one plane.")
+        largest = [int(size) for size in flat]
+        self.sizes: list[Shape] = list(zip(*[iter(largest)] * 3, strict=True))
         # One half of the ball |G| <= band, about; a small cell has G = 0 alone.
-        self.num_modes: list[float] = (ball + 1).tolist()
+        self.num_modes = [size + 1 for size in balls]
 
     @cached_property
     def fraction(self) -> Positions:
@@ -238,63 +246,3 @@ def near_in_memory(points: Float[Tensor, "n 3"], sizes: Shape) -> Int[Tensor, " 
     scale = points.new_tensor(count) / (2 * math.pi)
     block = ((points + math.pi) * scale).long()
     return ((block[:, 0] * count[1] + block[:, 1]) * count[2] + block[:, 2]).argsort()
-
-
-def boxes(
-    pos: Positions,
-    batch: GraphIndex,
-    num_graphs: int,
-    cell: Cells | None,
-    pbc: Periodicity,
-    reach: float,
-) -> Cells:
-    """Return lattice vectors; open directions orthogonal to them and long enough.
-
-    Args:
-        pos: Positions (n, 3) [Å], float64.
-        batch: Graph of each atom (n,), ascending.
-        num_graphs: Number of graphs g.
-        cell: Lattice vectors as rows (g, 3, 3) [Å], float64, or None.
-        pbc: Periodic directions (g, 3).
-        reach: Distance [Å] beyond which a kernel counts as zero.
-    """
-    inside = pos.detach()
-    identity = torch.eye(3, dtype=torch.float64, device=pos.device)
-    if cell is None or not bool(pbc.any()):
-        index = batch[:, None].expand(-1, 3)
-        ends = [
-            inside.new_zeros(num_graphs, 3).scatter_reduce(
-                0, index, inside, which, include_self=False
-            )
-            for which in ("amax", "amin")
-        ]
-        return torch.diag_embed(ends[0] - ends[1] + reach)
-    boxes = []
-    for graph, periodic in enumerate(pbc.tolist()):
-        if all(periodic):
-            boxes.append(cell[graph])
-            continue
-        rows: list[Tensor | None] = [
-            cell[graph, k] if periodic[k] else None for k in range(3)
-        ]
-        for k in range(3):
-            if rows[k] is None:
-                known = [row for row in rows if row is not None]
-                mine = inside[batch == graph]
-                rows[k] = _open_direction(known, mine, reach, identity)
-        boxes.append(torch.stack([row for row in rows if row is not None]))
-    return torch.stack(boxes)
-
-
-def _open_direction(
-    rows: list[Tensor], inside: Tensor, reach: float, identity: Tensor
-) -> Float[Tensor, "3"]:
-    """A vector orthogonal to `rows`, as long as the atoms' extent along it + reach."""
-    rest = identity
-    if rows:
-        basis = torch.linalg.qr(torch.stack(rows).T.detach()).Q  # (3, k)
-        rest = identity - basis @ basis.T
-    axis = rest[:, rest.norm(dim=0).argmax()]
-    axis = axis / axis.norm()
-    along = inside @ axis
-    return axis * (along.max() - along.min() + reach)

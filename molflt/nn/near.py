@@ -199,7 +199,7 @@ class NearAttention(nn.Module):
         h, e = self.num_heads, self.vector_head_width
         g, a = geometry.num_graphs, geometry.size
         # Fewer tables, unless displacements are not differences of places, or large.
-        compact = not geometry.is_periodic and geometry.extent <= moments.REACH
+        compact = not geometry.is_periodic and geometry.layout.extent <= moments.REACH
         compact = compact and not self._is_watched
         kernels = self.kernel(pairs, directed=not compact).flatten(0, 1)  # (m h, e)
         # Images of one pair of atoms add up in its slot: periodic sums come for free.

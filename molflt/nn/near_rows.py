@@ -153,7 +153,7 @@ class NearRows:
             grads: Gradients of all sums of all atoms, as `put` writes them.
             begin: First row.
             end: Row after the last.
-            grad_delta: Takes the gradients of displacements; each pair is written once.
+            grad_delta: Zeros that take the gradients of displacements, of a pair once.
                 None: they are not wanted.
             table: Takes what the rows add to the gradient of the table, or None.
         """
@@ -242,8 +242,7 @@ class NearRows:
             wanted = [own, delta, knots] + ([] if mine is None else [mine])
             found = torch.autograd.grad(total, wanted, materialize_grads=True)
         if grad_delta is not None:
-            along = part.sign > 0
-            grad_delta[part.pair[along]] = found[1][along]
+            part.add_once(grad_delta, found[1])
         if table is not None:
             table.total += found[2] / 2  # each edge is met in two rows
         return found[0], (None if mine is None else found[3])

@@ -127,7 +127,8 @@ class NeighbourDensity(nn.Module):
         turned = torch.cat(directions(delta, r, self.order)).T
         columns = [kind, single, turned, triple]
         start = rows.start[begin : end + 1]
-        width = int(start.diff().max()) if len(part.receiver) else 0
+        ends = rows.ends[begin : end + 1]
+        width = int(ends.diff().max()) if len(part.receiver) else 0
         first = (start - start[:1])[part.receiver]
         place = torch.arange(len(r), device=r.device) - first
         table = torch.cat(columns, dim=1)
@@ -168,7 +169,7 @@ class _Compiled(EdgeSums):
         functions = self._of.functions(delta, is_dual=is_dual)
         assert functions is not None
         real = c_float if delta.dtype == torch.float32 else c_double
-        fixed: list[Any] = [*self._rows, delta, self._kind]
+        fixed: list[Any] = [*self._rows.plain, delta, self._kind]
         cutoffs = self._of.cutoff, self._of.triple_cutoff
         tables = self._of.tables(delta.dtype, is_dual=is_dual)
         for table, cutoff in zip(tables, cutoffs, strict=True):

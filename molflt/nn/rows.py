@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from molflt.host import segment_count
 from molflt.nn.kernels.build import load
 from molflt.nn.table import Table
 
@@ -32,20 +33,27 @@ class Rows(NamedTuple):
         sender: Atom at the other end (e,), int32.
         half: Twice the number of the pair, plus one where the edge runs against its
             direction (e,), int32.
+        ends: `start` on the host, which cuts rows into blocks.
     """
 
     start: Int[Tensor, " n1"]
     sender: Int[Tensor, " e"]
     half: Int[Tensor, " e"]
+    ends: Int[Tensor, " n1"]
+
+    @property
+    def plain(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The arguments of compiled loops that describe the rows."""
+        return self.start, self.sender, self.half
 
     def part(self, begin: int, end: int) -> "Part":
         """Return the edges of rows begin to end as arrays."""
-        first, last = self.start[begin], self.start[end]
+        first, last = int(self.ends[begin]), int(self.ends[end])
         counts = self.start[begin : end + 1].diff()
         half = self.half[first:last].long()
         local = torch.arange(end - begin, device=half.device)
         return Part(
-            local.repeat_interleave(counts),
+            local.repeat_interleave(counts, output_size=last - first),
             self.sender[first:last].long(),
             half >> 1,
             1 - 2 * (half & 1),
@@ -70,13 +78,13 @@ def sorted_rows(
             *(num_atoms, len(first), first.contiguous(), second.contiguous()),
             *(start, sender, half),
         )
-        return Rows(start, sender, half)
+        return Rows(start, sender, half, start)
     receiver = torch.stack([first, second], dim=1).flatten()
     order = receiver.argsort(stable=True)
     start = first.new_zeros(num_atoms + 1)
-    torch.cumsum(torch.bincount(receiver, minlength=num_atoms), 0, out=start[1:])
+    torch.cumsum(segment_count(receiver, num_atoms), 0, out=start[1:])
     sender = torch.stack([second, first], dim=1).flatten()[order]
-    return Rows(start, sender.int(), order.int())
+    return Rows(start, sender.int(), order.int(), start.cpu())
 
 
 def compiled(like: Tensor, name: str, **sizes: int) -> Functions | None:
@@ -112,7 +120,7 @@ class Edges(NamedTuple):
         """Return the arguments of compiled loops that describe the edges."""
         real = c_float if self.delta.dtype == torch.float32 else c_double
         intervals = len(self.table) - 1
-        return (*self.rows, self.delta, self.table, intervals, real(self.cutoff))
+        return (*self.rows.plain, self.delta, self.table, intervals, real(self.cutoff))
 
     def part(self, begin: int, end: int) -> "Part":
         """Return the edges of rows begin to end as arrays."""
@@ -121,8 +129,8 @@ class Edges(NamedTuple):
     def blocks(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Cut rows into blocks of few enough edges for arrays of them."""
         while begin < end:
-            limit = self.rows.start[begin] + TORCH_EDGES
-            last = int(torch.searchsorted(self.rows.start, limit, right=True)) - 1
+            limit = self.rows.ends[begin] + TORCH_EDGES
+            last = int(torch.searchsorted(self.rows.ends, limit, right=True)) - 1
             last = min(max(last, begin + 1), end)
             yield begin, last
             begin = last
@@ -135,6 +143,12 @@ class Part(NamedTuple):
     sender: Int[Tensor, " e"]
     pair: Int[Tensor, " e"]
     sign: Int[Tensor, " e"]
+
+    def add_once(
+        self, pairs: Float[Tensor, "p 3"], edges: Float[Tensor, "e 3"]
+    ) -> None:
+        """Add numbers of edges to those of their pairs, of one direction alone."""
+        pairs.index_add_(0, self.pair, edges * (self.sign > 0).unsqueeze(1))
 
 
 class TableGradient:

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from molflt.host import segment_count
+
 try:
     import torch_scatter
 
@@ -52,7 +54,7 @@ def segment_mean(
 ) -> Float[Tensor, " num_segments *f"]:
     """Return the mean of the rows of each segment; empty segments are 0."""
     total = segment_sum(values, index, num_segments)
-    count = torch.bincount(index, minlength=num_segments).clamp(min=1)
+    count = segment_count(index, num_segments).clamp(min=1)
     return total / count.to(values.dtype).view(-1, *(1,) * (values.dim() - 1))
 
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from molflt.host import layout_of
 from molflt.nn.exchange import Ranks
 from molflt.nn.geometry import Geometry
 from molflt.typing import Cells, NodeScalars, NodeVectors, Periodicity, Positions
@@ -41,7 +42,8 @@ class Share(Geometry):
         centre = everywhere.mean(0)
         self.centred = pos.double() - centre
         self.inside = everywhere - centre, batch.new_zeros(len(everywhere))
-        self.counts = batch.new_tensor([num_own])
+        self.counts = batch.new_full((1,), num_own)
+        self.layout = layout_of(batch[:num_own], 1, pbc)  # padding is no part of sums
         self.num_atoms = self.largest = len(everywhere)
         self.num_own, self.ranks = num_own, ranks
 

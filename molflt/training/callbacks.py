@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
-from torch import Tensor
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from molflt.errors import UsageError
 from molflt.training.metrics import share_name
@@ -38,17 +39,18 @@ class EMA(WeightAveraging):
     def __init__(self, decay: float = 0.999) -> None:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"ema.decay must be in [0, 1), received {decay}.")
-        super().__init__(use_buffers=False, multi_avg_fn=self._average)
+        super().__init__(use_buffers=False)
         self.decay = decay
         self._swapped = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start the average at the weights, in the precision they will have."""
-        super().setup(trainer, pl_module, stage)
         if stage == "fit":
+            pl_module.configure_model()  # there must be weights to start at
+            average = _Average(pl_module, self.decay)
             # The trainer converts its own weights, but only after this hook.
-            assert self._average_model is not None
-            trainer.precision_plugin.convert_module(self._average_model)  # in place
+            trainer.precision_plugin.convert_module(average)  # in place
+            self._average_model = average
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the average where the weights are: they have moved there by now.
@@ -60,16 +62,6 @@ class EMA(WeightAveraging):
         assert average is not None
         count = average.n_averaged.cpu()
         average.to(pl_module.device).n_averaged = count
-
-    @torch.no_grad()
-    def _average(
-        self, average: list[Tensor], current: list[Tensor], count: Tensor | int
-    ) -> None:
-        # `count` is a copy on the device of the weights, which would be waited for.
-        assert self._average_model is not None
-        done = int(self._average_model.n_averaged)
-        decay = min(self.decay, (1 + done) / (10 + done))
-        torch._foreach_lerp_(average, current, 1.0 - decay)
 
     def _swap_models(self, pl_module: LightningModule) -> None:
         super()._swap_models(pl_module)
@@ -85,6 +77,29 @@ class EMA(WeightAveraging):
         """
         if self._swapped:
             self._swap_models(pl_module)
+
+
+class _Average(AveragedModel):
+    """The average of `EMA`; torch's own update would wait for a GPU at each step.
+
+    Args:
+        model: Where it starts.
+        decay: The limit d.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model)
+        self._decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Move the average towards the weights of a model; the first time, to them."""
+        done = int(self.n_averaged)
+        decay = min(self._decay, (1 + done) / (10 + done)) if done else 0.0
+        sides = self.module.parameters(), model.parameters()
+        average, current = ([p.detach() for p in side] for side in sides)
+        torch._foreach_lerp_(average, current, 1.0 - decay)
+        self.n_averaged += 1
 
 
 class StopBetweenBatches(Callback):

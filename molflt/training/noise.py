@@ -37,7 +37,8 @@ class PositionNoise:
         noise = np.random.default_rng(list(seed)).normal(
             0.0, self.scale, batch.pos.shape
         )
-        shift = torch.from_numpy(noise).to(batch.pos)
+        pos = batch.pos
+        shift = torch.from_numpy(noise).to(pos.device, pos.dtype, non_blocking=True)
         moved = copy.copy(batch)
         moved.pos = batch.pos + shift * ~batch.fixed.unsqueeze(1)
         return moved

@@ -1,13 +1,18 @@
 """What a person sees while a model trains."""
 
 import logging
+import math
 import sys
-from typing import Any
+import time
+from typing import Any, cast
 
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 
 log = logging.getLogger(__name__)
+
+
+GPU_SECONDS = 1.0  # between questions for errors
 
 
 class MetricsBar(RichProgressBar):
@@ -16,11 +21,24 @@ class MetricsBar(RichProgressBar):
     Where nobody watches (output into a file), each validation logs one line instead.
     """
 
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=10)  # a second; each takes the processor's time
+        self._shown: dict[str, Any] = {}
+        self._asked = -math.inf
+
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, Any]:
-        """Return ``{"train": "0.12 eV", ...}`` of the first target."""
+        """Return ``{"train": "0.12 eV", ...}`` of the first target.
+
+        Errors on a GPU must be waited for, which is done from time to time.
+        """
+        now = time.monotonic()
+        if pl_module.device.type != "cpu" and now - self._asked < GPU_SECONDS:
+            return self._shown
+        self._asked = now
         metrics = super().get_metrics(trainer, pl_module)
+        metrics |= getattr(pl_module, "recent", {})
         short = {}
         for name, value in metrics.items():
             split, _, metric = str(name).rpartition("/")
@@ -28,7 +46,8 @@ class MetricsBar(RichProgressBar):
             if is_error:
                 label = f"{split} {kind.strip('_')}".strip().replace("/", " ")
                 unit = unit.replace("_per_", "/")
-                short[label] = f"{float(str(value)):.3g} {unit}"
+                short[label] = f"{float(cast(float, value)):.3g} {unit}"
+        self._shown = short
         return short
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -119,6 +119,7 @@ class FLTTask(LightningModule):
         self._noise = PositionNoise(position_noise)
         self._tag_weighted = tag_weighted_readout
         self._total_steps = 1
+        self.recent: dict[str, Tensor] = {}  # errors of the last training batch
         self._evaluation = Evaluation()
 
     def resume_from(self, path: str | Path) -> None:
@@ -202,8 +203,11 @@ class FLTTask(LightningModule):
         size = batch.num_graphs
         self.log("train/loss", loss, batch_size=size)
         for name, error in errors.items():
-            self.log(f"train/{name}", error.mean(), batch_size=size, prog_bar=True)
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+            # Lightning would ask for what its bar shows after every batch.
+            self.recent[f"train/{name}"] = error.mean()
+            self.log(f"train/{name}", self.recent[f"train/{name}"], batch_size=size)
+        lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("lr", torch.tensor(lr))  # on the CPU: to move it is to wait
         return loss
 
     def _noise_seed(self, batch_idx: int) -> tuple[int, ...]:
@@ -230,21 +234,14 @@ class FLTTask(LightningModule):
         """Forget the errors of an earlier, perhaps interrupted, pass."""
         self._evaluation.clear()
 
-    def on_test_epoch_start(self) -> None:
-        """Forget the errors of an earlier, perhaps interrupted, pass."""
-        self._evaluation.clear()
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all splits."""
-        self._log_metrics()
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of all splits."""
-        self._log_metrics()
-
-    def _log_metrics(self) -> None:
         for index, (name, value) in enumerate(self._evaluation.values().items()):
             self.log(name, value, prog_bar=index == 0)
+
+    on_test_epoch_end = on_validation_epoch_end
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the model record, with the averaged weights if there are any.

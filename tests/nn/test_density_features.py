@@ -143,10 +143,11 @@ def test_mixed_precision_does_not_touch_them(structures, form):
     geometry, _ = make_geometry(structures, CUTOFF)
     row = module.rows(z)
     single, density = module.density(row, geometry.pairs)
-    plain = module._features(row, single, density)
+    (counts,) = module._counts(row)
+    plain = module._features(row, counts, single, density)
     with torch.autocast("cpu", torch.bfloat16):
         again = module.density(row, geometry.pairs)
-        mixed = module._features(row, *again)
+        mixed = module._features(row, counts, *again)
     assert torch.equal(again[0], single)
     assert torch.equal(again[1], density)
     assert torch.equal(mixed, plain)

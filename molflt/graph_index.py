@@ -1,0 +1,16 @@
+"""Which graph each atom belongs to."""
+
+import torch
+from torch_geometric.data import Batch, Data
+
+from molflt.typing import GraphIndex
+
+
+def graph_index(data: Data) -> tuple[GraphIndex, int]:
+    """Return the graph of each atom and the number of graphs."""
+    if data.batch is None:
+        return torch.zeros_like(data.z), 1
+    if isinstance(data, Batch):
+        return data.batch, data.num_graphs
+    known = data.get("num_graphs")
+    return data.batch, int(data.batch[-1]) + 1 if known is None else known

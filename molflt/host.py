@@ -1,0 +1,75 @@
+"""What the host asks of tensors that may be on a GPU.
+
+Each question makes it wait until the GPU has done all that it was given before, so what
+is needed of a batch is asked for at once, before the work begins.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from molflt.typing import GraphIndex, Periodicity
+
+
+class Layout(NamedTuple):
+    """Sizes and periodic directions of the graphs of a batch.
+
+    Args:
+        sizes: Number of atoms of each graph.
+        directions: The periodic directions of each.
+        extent: Largest distance [Å] of an atom from the centre of its graph, if known.
+    """
+
+    sizes: list[int]
+    directions: list[list[bool]]
+    extent: float = float("inf")
+
+    @property
+    def is_periodic(self) -> bool:
+        """Whether any graph has a periodic direction."""
+        return any(any(three) for three in self.directions)
+
+
+def layout_of(
+    batch: GraphIndex,
+    num_graphs: int,
+    pbc: Periodicity | None,
+    extent: Tensor | None = None,
+) -> Layout:
+    """Return sizes and directions of graphs, for which the host waits once.
+
+    Args:
+        batch: Graph of each atom (n,).
+        num_graphs: Number of graphs g.
+        pbc: Periodic directions (g, 3), or None.
+        extent: `Layout.extent`, a number; None: not known.
+    """
+    count = segment_count(batch, num_graphs)
+    pbc = count.new_zeros(num_graphs, 3) if pbc is None else pbc
+    unknown = torch.full((), torch.inf, device=batch.device)
+    asked = fetched(count, pbc, unknown if extent is None else extent)
+    sizes, flags = ([int(value) for value in values] for values in asked[:2])
+    directions = [[flag > 0 for flag in flags[3 * k :][:3]] for k in range(num_graphs)]
+    return Layout(sizes, directions, asked[2][0])
+
+
+def fetched(*tensors: Tensor) -> list[list[float]]:
+    """Return the values of small tensors, flat, and wait once for all of them.
+
+    Args:
+        tensors: Real numbers, integers below 2^53 or truth values, of one device.
+    """
+    wide = torch.cat([tensor.detach().double().flatten() for tensor in tensors])
+    parts = iter(wide.tolist())
+    return [[next(parts) for _ in range(tensor.numel())] for tensor in tensors]
+
+
+def segment_count(index: Int[Tensor, " k"], num_segments: int) -> Int[Tensor, " s"]:
+    """Return how often each of 0 to num_segments - 1 occurs.
+
+    Unlike `torch.bincount`, which looks for the largest first, nothing waits.
+    """
+    count = index.new_zeros(num_segments)
+    return count.index_add_(0, index, torch.ones_like(index))

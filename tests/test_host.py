@@ -1,0 +1,39 @@
+"""Sizes and directions of a batch as the host knows them."""
+
+import torch
+
+from molflt.host import fetched, layout_of, segment_count
+
+
+def test_values_come_back_as_they_were():
+    tensors = (
+        torch.tensor([[1, 2], [3, 2**53 - 1]]),
+        torch.tensor([True, False]),
+        torch.tensor(0.1, dtype=torch.float32),
+        torch.zeros(0, 3),
+    )
+    values = fetched(*tensors)
+    for found, tensor in zip(values, tensors, strict=True):
+        assert found == tensor.flatten().tolist()
+
+
+def test_layout_of_graphs():
+    batch = torch.tensor([0, 0, 2, 2, 2])  # graph 1 has no atoms
+    pbc = torch.tensor([[True, True, False], [False] * 3, [True] * 3])
+    layout = layout_of(batch, 3, pbc, torch.tensor(2.5))
+    assert layout.sizes == [2, 0, 3]
+    assert layout.directions == pbc.tolist()
+    assert layout.is_periodic
+    assert layout.extent == 2.5
+
+
+def test_layout_of_open_graphs_and_of_none():
+    layout = layout_of(torch.zeros(4, dtype=torch.int64), 1, None)
+    assert layout == ([4], [[False] * 3], float("inf"))
+    assert not layout.is_periodic
+    assert layout_of(torch.zeros(0, dtype=torch.int64), 0, None).sizes == []
+
+
+def test_counts_are_those_of_bincount():
+    index = torch.randint(0, 7, (100,))
+    assert torch.equal(segment_count(index, 9), torch.bincount(index, minlength=9))
