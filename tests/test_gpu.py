@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.io import read, write
 
 from molflt.calculator import FLTCalculator
+from molflt.cli import main
 from molflt.data.batching import collate
 from molflt.data.molecule import atoms_to_graph
 from molflt.model import FLTEncoder, FLTModel
@@ -173,3 +175,25 @@ def test_calculator(gpu):
         atoms.calc = FLTCalculator(copy.deepcopy(model), device=device)
         forces.append(atoms.get_forces())
     np.testing.assert_allclose(*forces, atol=1e-3 * np.abs(forces[0]).max())
+
+
+def test_commands(gpu, tmp_path, capsys):
+    given = tmp_path / "slabs.extxyz"
+    slab = crystals()[0]
+    slab.info.clear()  # what ASE's builder notes there cannot be written
+    write(given, slab)
+    energies = []
+    for device in ("cpu", gpu.type):
+        out = tmp_path / f"{device}.extxyz"
+        options = ["-o", str(out), "--device", device]
+        assert main(["predict", "emt-forces", str(given), *options]) == 0
+        energies.append(read(out).info["predicted_energy"])
+    assert energies[1] == pytest.approx(energies[0], abs=1e-4)
+    out = tmp_path / "relaxed.extxyz"
+    options = ["-o", str(out), "--fmax", "0.5", "--device", gpu.type]
+    assert main(["relax", "emt-forces", str(given), *options]) == 0
+    assert np.abs(read(out).get_forces()).max() < 0.5
+    page = tmp_path / "page.html"
+    options = ["-o", str(page), "--device", gpu.type]
+    assert main(["inspect", "emt-is2re", str(given), *options]) == 0
+    assert page.stat().st_size > 10_000
