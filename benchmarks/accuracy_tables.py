@@ -258,8 +258,9 @@ def still_open(runs: Iterable[Run], read: Read) -> str:
 
 
 def over_seeds(run: Run, read: Read) -> list[Result]:
-    """Return the finished runs that differ from one in nothing but the seed."""
-    found = [read(replace(run, seed=seed)) for seed in SEEDS]
+    """Return the finished runs of the seeds of U0 and EMT, of one seed of others."""
+    seeds = SEEDS if run.target in ("u0", "energy") else range(1)
+    found = [read(replace(run, seed=seed)) for seed in seeds]
     return [result for result in found if result is not None]
 
 
