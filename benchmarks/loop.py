@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 from torch_geometric.data import Batch
 
 from molflt.data.datamodule import GraphDataModule
+from molflt.training.averaging import RisingAverage
 from molflt.training.memory import keep_freed_memory
 from molflt.training.optimizers import adamw
 
@@ -33,7 +33,6 @@ SETTINGS: dict[str, Any] = {
 }
 """What all models share, for result files."""
 
-Weights = list[Tensor] | tuple[Tensor, ...]
 Loss = Callable[[Any, Batch], Tensor]
 
 
@@ -72,7 +71,7 @@ class Stepper:
     def __init__(self, model: nn.Module, loss: Loss, lr: float) -> None:
         self.model, self.loss = model, loss
         self.optimizer = adamw(model, lr, weight_decay=WEIGHT_DECAY)
-        self.average = AveragedModel(model, multi_avg_fn=average_weights)
+        self.average = RisingAverage(model, EMA_DECAY)
 
     def set_rate(self, lr: float, warm: float, done: float) -> None:
         """Set the learning rate of the next step: linear warm-up times half a cosine.
@@ -140,13 +139,6 @@ def endless(data: GraphDataModule) -> Iterator[Batch]:
         loader.sampler.set_epoch(epoch)
         yield from loader
         epoch += 1
-
-
-@torch.no_grad()
-def average_weights(average: Weights, current: Weights, count: Tensor | int) -> None:
-    """Move the averages towards the weights, with a decay that rises to its value."""
-    decay = min(EMA_DECAY, (1 + int(count)) / (10 + int(count)))
-    torch._foreach_lerp_(average, current, 1.0 - decay)
 
 
 def one_thread() -> None:

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from loop import adamw, average_weights, endless, one_thread
+from loop import EMA_DECAY, adamw, endless, one_thread
 from record import write_result
-from torch.optim.swa_utils import AveragedModel
 from torch.profiler import ProfilerActivity, profile
 from variants import FLT
 
@@ -24,6 +23,7 @@ from molflt.data import EMTIS2RE, QM9
 from molflt.data.datamodule import GraphDataModule
 from molflt.data.statistics import fit_statistics
 from molflt.model import FLTEncoder, FLTModel
+from molflt.training.averaging import RisingAverage
 
 KINDS = {
     "matrix products": ("mm", "addmm"),
@@ -66,7 +66,7 @@ def measure(
     model.set_statistics(spec.name, fit_statistics(data.train, spec).plain())
     change(model)
     optimizer = adamw(model, 1e-4, 0.01)
-    average = AveragedModel(model, multi_avg_fn=average_weights)
+    average = RisingAverage(model, EMA_DECAY)
     batches = endless(data)
     structures = 0
 

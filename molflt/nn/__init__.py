@@ -16,7 +16,7 @@
 | table | radial functions as splines |
 | far_sums, far_cost | far heads by Fourier transforms; the choice among their ways |
 | geometry, pairs | pairs and padding of a batch of graphs |
-| boxes, lattice, nufft | boxes and frequencies; transforms from atoms to and from them |
+| boxes, lattice, nufft | boxes and frequencies; transforms from atoms and back |
 | embedding, block | first features; attention and update of one layer |
 | readout, readout_* | from features to a target: sums, means, dipole, extent, ... |
 | gradients | forces and stress: derivatives of an energy |

@@ -8,29 +8,20 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import WeightAveraging
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from molflt.errors import UsageError
+from molflt.training.averaging import RisingAverage
 from molflt.training.metrics import share_name
 
 log = logging.getLogger(__name__)
 
 
 class EMA(WeightAveraging):
-    """Exponential moving average of the weights, with a rising decay.
+    """Exponential moving average of the weights, `RisingAverage`.
 
-        average_(s+1) = d_s average_s + (1 - d_s) w_(s+1)
-        d_s           = min(d, (1 + s) / (10 + s))
-
-    The rising d_s forgets the random start, so that the first validations
-    already mean something. Validation, test and the model record of a checkpoint use
-    the average. Buffers (references, normalisers) are constants and are not averaged:
-    an average in floating point would let them drift and truncate integers.
-    Source of the rise: TensorFlow's ExponentialMovingAverage(num_updates).
+    Validation, test and the model record of a checkpoint use the average.
 
     Args:
         decay: The limit d; 0 turns averaging off.
@@ -47,7 +38,7 @@ class EMA(WeightAveraging):
         """Start the average at the weights, in the precision they will have."""
         if stage == "fit":
             pl_module.configure_model()  # there must be weights to start at
-            average = _Average(pl_module, self.decay)
+            average = RisingAverage(pl_module, self.decay)
             # The trainer converts its own weights, but only after this hook.
             trainer.precision_plugin.convert_module(average)  # in place
             self._average_model = average
@@ -77,29 +68,6 @@ class EMA(WeightAveraging):
         """
         if self._swapped:
             self._swap_models(pl_module)
-
-
-class _Average(AveragedModel):
-    """The average of `EMA`; torch's own update would wait for a GPU at each step.
-
-    Args:
-        model: Where it starts.
-        decay: The limit d.
-    """
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        super().__init__(model)
-        self._decay = decay
-
-    @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        """Move the average towards the weights of a model; the first time, to them."""
-        done = int(self.n_averaged)
-        decay = min(self._decay, (1 + done) / (10 + done)) if done else 0.0
-        sides = self.module.parameters(), model.parameters()
-        average, current = ([p.detach() for p in side] for side in sides)
-        torch._foreach_lerp_(average, current, 1.0 - decay)
-        self.n_averaged += 1
 
 
 class StopBetweenBatches(Callback):

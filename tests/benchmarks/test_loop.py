@@ -3,7 +3,6 @@ import time
 import loop
 import numpy as np
 import pytest
-import torch
 
 from molflt.data.statistics import fit_statistics
 from molflt.model import FLTEncoder, FLTModel
@@ -59,14 +58,6 @@ def test_learning_rate_warms_up_and_ends_near_zero(model, data, monkeypatch):
     assert max(rates) <= 1e-2
     assert np.all(np.diff(rates[5:]) < 0)
     assert rates[-1] < 1e-5
-
-
-def test_average_follows_the_weights():
-    average, current = [torch.zeros(3)], [torch.ones(3)]
-    loop.average_weights(average, current, torch.tensor(1))
-    assert torch.allclose(average[0], torch.full((3,), 9 / 11))
-    loop.average_weights(average, [torch.zeros(3)], torch.tensor(10**6))
-    assert torch.allclose(average[0], torch.full((3,), loop.EMA_DECAY * 9 / 11))
 
 
 def test_every_epoch_has_every_structure_in_another_order(data):
