@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 
 from molflt.data.statistics import Statistics
 from molflt.graph_index import graph_index
+from molflt.host import layout_of, segment_count
 from molflt.model import sites_of
 from molflt.moments import squared_radii
 from molflt.neighbors import neighbor_pairs
@@ -49,11 +50,12 @@ def find_pairs(data: Data, cutoff: float) -> Pairs:
     """Return the pairs closer than `cutoff` [Å], periodic images included."""
     batch, num_graphs = graph_index(data)
     cell, pbc = data.get("cell"), data.get("pbc")
+    layout = layout_of(batch, num_graphs, pbc)
     first, second, shift = neighbor_pairs(
-        data.pos, batch, num_graphs, cutoff, cell, pbc
+        data.pos, batch, num_graphs, cutoff, cell, pbc, layout
     )
     vector = data.pos[second] - data.pos[first]
-    if pbc is not None and bool(pbc.any()):
+    if layout.is_periodic:
         lattice = cell[batch[first]]
         vector = vector + torch.einsum("pi,pij->pj", shift.to(lattice.dtype), lattice)
     return Pairs(
@@ -76,16 +78,18 @@ class Offset(Readout):
         super().__init__()
         zeros = torch.zeros_like(self.reference)
         self.register_buffer("moment_reference", zeros)
+        self.has_moments = False  # to look at the buffer is to wait for a GPU
 
     def set_statistics(self, statistics: Mapping[str, Any]) -> None:
         """Take what a training set says, moments of a spatial extent included."""
         super().set_statistics(statistics)
         fill_by_species(self.moment_reference, statistics["moment_reference"])
+        self.has_moments = bool(self.moment_reference.any())
 
     def baseline(self, sites: Sites) -> Tensor:
         """Return the sum of references, and of moments where there are any (n,)."""
         reference = super().baseline(sites)
-        if not self.moment_reference.any():
+        if not self.has_moments:
             return reference
         squares = squared_radii(sites.z, sites.pos, sites.batch, sites.num_graphs)
         return reference + self.moment_reference[sites.z] * squares
@@ -254,7 +258,7 @@ class PaiNN(nn.Module):
         """Return one number per graph (g,), scalars (n, c) and vectors (n, 3, c)."""
         from schnetpack import properties as keys
 
-        counts = torch.bincount(pairs.batch, minlength=pairs.num_graphs)
+        counts = segment_count(pairs.batch, pairs.num_graphs)
         inputs = {
             keys.Z: pairs.z,
             keys.R: pairs.pos,

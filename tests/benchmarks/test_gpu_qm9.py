@@ -7,6 +7,8 @@ import pytest
 import torch
 from loop import Stepper
 
+from tests.pretend_gpu import DEVICE, PretendGPU
+
 ARGUMENTS = [
     *("--device", "cpu", "--workers", "0", "--seconds", "1", "--train", "20"),
     *("--model", "FLT", "--target", "u0", "--batch-size", "4"),
@@ -41,3 +43,10 @@ def test_on_a_card(few_clusters, results):
     gpu_qm9.main([*ARGUMENTS, "--device", "cuda"])
     (path,) = (results.parent / "gpu_qm9").iterdir()
     assert json.loads(path.read_text())["card"] == torch.cuda.get_device_name()
+
+
+def test_on_a_pretended_card(few_clusters, results):
+    with PretendGPU():
+        gpu_qm9.main([*ARGUMENTS, "--device", DEVICE.type])
+    (path,) = (results.parent / "gpu_qm9").iterdir()
+    assert json.loads(path.read_text())["steps"] > 0
