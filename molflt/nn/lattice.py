@@ -83,7 +83,7 @@ class ModeGrid:
         middle = (steps.new_tensor(sizes) * stride).sum()
         offset = (steps * stride).sum(1)
         # G = 0 is its own opposite; every other G of the half has one elsewhere.
-        self._paired = (steps != 0).any(1)
+        self._paired = (steps != 0).any(1).nonzero().squeeze(1)
         self._places = torch.cat([middle + offset, middle - offset[self._paired]])
 
     def __len__(self) -> int:
@@ -102,7 +102,7 @@ class ModeGrid:
             half: Values at `vectors`.
             odd: Whether the value at -G is the negative; otherwise it is the same.
         """
-        opposite = half[self._paired]
+        opposite = half.index_select(0, self._paired)
         both = torch.cat([half, -opposite if odd else opposite])
         grid = both.new_zeros(len(self)).index_copy(0, self._places, both)
         return grid.view(self.shape)
@@ -219,13 +219,14 @@ class Lattice:
         steps = _half_steps(sizes, self.box.device)
         vectors = steps.double() @ self.inverse[graph].T
         kept = torch.linalg.vector_norm(vectors.detach(), dim=1) <= self.band
+        index = kept.nonzero().squeeze(1)
         points = wrapped(self.fraction[rows]).to(dtype)
         order = near_in_memory(points.detach(), sizes)
         return ModeGrid(
             Nufft(points.index_select(0, order), sizes, eps, engine),
-            vectors[kept].to(dtype),
+            vectors.index_select(0, index).to(dtype),
             (1 / self.volume[graph]).to(dtype),
-            steps[kept],
+            steps.index_select(0, index),
             sizes,
             order,
             self._ranks,
