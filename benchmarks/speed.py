@@ -76,9 +76,10 @@ def measure(runs: list[Run], start: Start) -> None:
     """
     before = known()
     distinct = {workload(run): run for run in reversed(runs)}
-    anchor = workload(anchor_of(runs))
+    beside = anchor_of(runs)
+    anchor = workload(beside)
     if before:
-        distinct.setdefault(anchor, anchor_of(runs))
+        distinct.setdefault(anchor, beside)
     load = os.getloadavg()[0]
     started = {name: start(run) for name, run in distinct.items()}
     for name, (stepper, batches) in started.items():

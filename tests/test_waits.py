@@ -27,7 +27,7 @@ WAITS = {
 
 @pytest.mark.parametrize(("name", "system"), WAITS)
 @pytest.mark.parametrize("force_weight", [0.0, 5.0])
-def test_waits_of_a_step(name, system, force_weight, monkeypatch):
+def test_waits_of_a_step(name, system, force_weight):
     model = make_model(name, torch.float32, "periodic")
     batch = collate([atoms_to_graph(atoms) for atoms in SYSTEMS[system]()])
     batch.energy = torch.zeros(batch.num_graphs, dtype=torch.float64)

@@ -228,7 +228,6 @@ def quiet() -> None:
         "LightningCLI's args parameter",
         "The '.*dataloader' does not have many workers",
         "The number of training batches",
-        "You're using the WeightAveraging callback with a model that overrides",
         "The dirpath has changed from",
         "Checkpoint directory .* exists and is not empty",
         "Experiment logs directory .* exists",

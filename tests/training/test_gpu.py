@@ -57,21 +57,20 @@ def make_surface_task():
     return FLTTask(encoder, tag_weighted_readout=True, warmup_steps=2, **options)
 
 
-def train(task, steps, strategy=None, bar=None):
+def train(task, steps, strategy=None, callbacks=()):
     trainer = pl.Trainer(
         max_steps=steps,
         strategy=strategy or "auto",
         accelerator="cpu" if strategy is None else "auto",
         limit_val_batches=0,
         logger=False,
-        callbacks=[EMA(0.9), *([] if bar is None else bar)],
-        enable_progress_bar=bar is not None,
+        callbacks=[EMA(0.9), *callbacks],
+        enable_progress_bar=bool(callbacks),
         enable_checkpointing=False,
         enable_model_summary=False,
         gradient_clip_val=10.0,
     )
     trainer.fit(task, EMTIS2RE(batch_size=8))
-    return trainer
 
 
 def test_a_step_waits_for_little_and_is_the_same(monkeypatch):
