@@ -23,9 +23,10 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from adsorption import DISPLACEMENTS, INTERACTION
 from finished import claim, claimed_by, path_of, read
 from loop import SETTINGS, Stepper, endless, one_thread, say, train
-from moves import MODELS, WEIGHT, add_term
+from moves import WEIGHT, add_term
 from peers import PACKAGES, PEERS, build_peer
 from plan import FAMILIES, Run, choose, first_runs, options_of, plan
 from record import write_result
@@ -34,6 +35,7 @@ from tasks import Model, Roots, Task, evaluate, open_task
 from torch_geometric.data import Batch
 from variants import FLT
 
+from molflt.data.statistics import fit_statistics
 from molflt.density import fit_density
 from molflt.model import FLTEncoder, FLTModel
 
@@ -118,7 +120,8 @@ def perform(run: Run, roots: Roots, steps: int) -> dict[str, Any]:
         **run.plain(),
         "options": options_of(run.model),
         "loop": SETTINGS,
-        "displacement_weight": WEIGHT if run.model in MODELS else 0.0,
+        "displacement_weight": WEIGHT if run.model in DISPLACEMENTS else 0.0,
+        "interaction_energy": run.model in INTERACTION,
         "packages": {name: version(name) for name in PACKAGES if run.model in PEERS},
         "parameters": model.num_parameters,
         **training.plain(),
@@ -137,7 +140,7 @@ def perform(run: Run, roots: Roots, steps: int) -> dict[str, Any]:
 def build(run: Run, task: Task) -> Model:
     """Return a model with random weights and the offset and scale of the task."""
     model = without_term(run, task)
-    if run.model in MODELS:
+    if run.model in DISPLACEMENTS:
         add_term(model)
     return model
 
@@ -145,16 +148,20 @@ def build(run: Run, task: Task) -> Model:
 def without_term(run: Run, task: Task) -> Model:
     """Return what `build` does, without the head of an auxiliary task."""
     (spec,) = task.data.targets
+    statistics = task.statistics
+    if run.model in INTERACTION:
+        spec = replace(spec, interaction=True)
+        statistics = fit_statistics(task.data.train, spec)
     if run.model in PEERS:
         cutoff = EMT_CUTOFF if run.task == "emt" else None
-        return build_peer(run.model, spec, task.statistics, cutoff)
+        return build_peer(run.model, spec, statistics, cutoff)
     if run.task == "emt":
         spec = replace(spec, readout="tags")
     model = FLTModel(FLTEncoder(**FLT[run.model]), (spec,))
     begin = time.process_time()
     fit_density(model.encoder, task.data.train)
     model.fit_seconds = time.process_time() - begin
-    model.set_statistics(spec.name, task.statistics.plain())
+    model.set_statistics(spec.name, statistics.plain())
     return model
 
 

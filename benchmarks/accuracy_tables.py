@@ -7,11 +7,12 @@ of models (`plan.FAMILIES`) are there by their choice from the grid.
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import plan
 from plan import FAMILIES, Read, Run, choose
+from table_text import dashes, header, line, marked, spread
 from tasks import QM9_TEST
 from variants import ABLATIONS
 
@@ -145,7 +146,9 @@ def emt(read: Read) -> str | None:
         "on `val_id`. Models called surface are given neither of the layers below it "
         "(tag 0); models called displacements neither, and they have the displacements "
         "to the relaxed positions as a second task, "
-        f"with a weight that falls to 0.{still_open(plan.adsorption({}), read)}"
+        "with a weight that falls to 0; models called interaction have all this, and "
+        "their energy is that of the system less those of adsorbate and slab by "
+        f"themselves.{still_open(plan.adsorption({}), read)}"
     )
     return "\n".join([*lines, "", note])
 
@@ -286,36 +289,3 @@ def settings(chosen: dict[str, Run]) -> str:
 def minutes(result: Result) -> int:
     """Return the budget in minutes."""
     return round(result["seconds"] / 60)
-
-
-def marked(values: list[list[float]], digits: int | None = None) -> list[str]:
-    """Return means, the least of them bold; a dash for no values, then none is bold."""
-    if not all(values):
-        return [spread(group, digits) if group else "–" for group in values]
-    best = min(range(len(values)), key=lambda index: mean(values[index]))
-    texts = [spread(group, digits) for group in values]
-    return [f"**{t}**" if i == best else t for i, t in enumerate(texts)]
-
-
-def dashes(lines: list[str]) -> str:
-    """Return what dashes in a table mean, if there are any."""
-    return " –: not run yet." if any("| – |" in line for line in lines) else ""
-
-
-def spread(values: list[float], digits: int | None = None) -> str:
-    """Return the mean to three figures, with the standard deviation of several."""
-    centre = mean(values)
-    if digits is None:
-        digits = 0 if centre >= 100 else 1 if centre >= 10 else 2 if centre >= 1 else 3
-    text = f"{centre:.{digits}f}"
-    return text if len(values) == 1 else f"{text} ± {stdev(values):.{digits}f}"
-
-
-def header(cells: list[str]) -> list[str]:
-    """Return the two lines above a table."""
-    return [line(cells), "|" + "---|" * len(cells)]
-
-
-def line(cells: list[str]) -> str:
-    """Return one line of a table."""
-    return f"| {' | '.join(cells)} |"

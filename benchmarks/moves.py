@@ -8,7 +8,8 @@ with a weight that falls to 0 in the course of the training
 from collections.abc import Mapping
 from typing import cast
 
-from peers import PaiNN, PeerModel
+from peer_networks import PaiNN
+from peers import PeerModel
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
@@ -16,7 +17,6 @@ from molflt.encoder import FLTEncoder
 from molflt.model import FLTModel
 from molflt.training.displacement import DisplacementTerm
 
-MODELS = ("FLT displacements", "PaiNN Bessel displacements")
 WEIGHT = 1.0  # of the mean error [Å] beside the energy's [std], at the start
 DECAY = "linear"
 
@@ -53,9 +53,9 @@ def with_term(
         return model.normalised(batch), 0.0
     seen: Data
     if isinstance(model, FLTModel):
-        seen = model.encoder.seen(batch)
-        x, vec = model.encoder(seen)
-        found = model.read(x, vec, seen)
+        features = model.features(batch)
+        found = model.read(features)
+        x, vec, seen, *_ = features
     else:
         seen = model.seen(batch)
         found, x, vec = model.with_features(seen)

@@ -1,72 +1,33 @@
-"""The peers: SchNet, PaiNN and the Equivariant Transformer of their own packages.
+"""The peers: SchNet, PaiNN and the Equivariant Transformer as models of a target.
 
-`make bench-setup` installs the packages. Each network is its package's own, output
-module included; around it stands `PeerModel`, which has the interface that the training
-loop asks of `molflt.FLTModel`, with the same offset and scale of the labels. All
-networks are handed their neighbours by `molflt.neighbors.neighbor_pairs`, which finds
-them for a whole batch of molecules at once.
+`make bench-setup` installs the packages. Around each network (`peer_networks.py`)
+stands `PeerModel`, which has the interface that the training loop asks of
+`molflt.FLTModel`, with the same offset and scale of the labels.
 """
 
-import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import torch
+from peer_networks import (
+    EquivariantTransformer,
+    Options,
+    PaiNN,
+    SchNet,
+    find_pairs,
+)
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from molflt.data.statistics import Statistics
-from molflt.graph_index import graph_index
-from molflt.host import layout_of, segment_count
 from molflt.model import sites_of
 from molflt.moments import squared_radii
-from molflt.neighbors import neighbor_pairs
 from molflt.nn.readout import Readout, Sites, fill_by_species
+from molflt.parts import with_parts
 from molflt.subsurface import part_of, seen_atoms
 from molflt.targets import TargetSpec
 
-Options = dict[str, Any]
-
 PACKAGES = ("torch-geometric", "schnetpack", "torchmd-net")
-
-EXTENT_LENGTH = 2.5
-"""Unit of the distances [Å] in sum_i a_i |r_i - c|^2, as in our own readout: with Å, a
-network would start with outputs several times too large."""
-
-
-class Pairs(NamedTuple):
-    """Atoms of a batch and their neighbours; each pair occurs in both directions."""
-
-    z: Tensor  # (n,) int64
-    pos: Tensor  # (n, 3) float32, Å
-    batch: Tensor  # (n,) int64
-    num_graphs: int
-    center: Tensor  # (p,) int64
-    neighbor: Tensor  # (p,) int64
-    vector: Tensor  # (p, 3) float32, Å: from the center to the neighbour (its image)
-
-
-def find_pairs(data: Data, cutoff: float) -> Pairs:
-    """Return the pairs closer than `cutoff` [Å], periodic images included."""
-    batch, num_graphs = graph_index(data)
-    cell, pbc = data.get("cell"), data.get("pbc")
-    layout = layout_of(batch, num_graphs, pbc)
-    first, second, shift = neighbor_pairs(
-        data.pos, batch, num_graphs, cutoff, cell, pbc, layout
-    )
-    vector = data.pos[second] - data.pos[first]
-    if layout.is_periodic:
-        lattice = cell[batch[first]]
-        vector = vector + torch.einsum("pi,pij->pj", shift.to(lattice.dtype), lattice)
-    return Pairs(
-        data.z,
-        data.pos.float(),
-        batch,
-        num_graphs,
-        torch.cat([first, second]),
-        torch.cat([second, first]),
-        torch.cat([vector, -vector]).float(),
-    )
 
 
 class Offset(Readout):
@@ -130,7 +91,12 @@ class PeerModel(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the prediction less its offset, in units of std (g,)."""
         (spec,) = self.targets
-        return {spec.name: self.network(find_pairs(self.seen(data), self.cutoff))}
+        seen = self.seen(data)
+        if not spec.interaction:
+            return {spec.name: self.network(find_pairs(seen, self.cutoff))}
+        whole, _ = with_parts(seen)
+        values = self.network(find_pairs(whole, self.cutoff))
+        return {spec.name: between_parts(values)}
 
     def seen(self, data: Data) -> Data:
         """Return the atoms that the network is given."""
@@ -141,8 +107,12 @@ class PeerModel(nn.Module):
         """Return what `normalised` does, and scalars and vectors of `seen` atoms."""
         assert isinstance(self.network, PaiNN)
         (spec,) = self.targets
-        found, x, vec = self.network.with_features(find_pairs(data, self.cutoff))
-        return {spec.name: found}, x, vec
+        whole = with_parts(data)[0] if spec.interaction else data
+        found, x, vec = self.network.with_features(find_pairs(whole, self.cutoff))
+        if not spec.interaction:
+            return {spec.name: found}, x, vec
+        n = len(data.z)
+        return {spec.name: between_parts(found)}, x[:n], vec[:n]
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
         """Return labels less their offset, in units of std (g,)."""
@@ -162,188 +132,10 @@ class PeerModel(nn.Module):
         }
 
 
-class _Given(nn.Module):
-    """Stands where a network would search for neighbours; returns those it is given.
-
-    A module rather than a closure, because copies of the network (averaged weights)
-    must not share it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.given: tuple[Tensor, ...] = ()
-
-    def forward(self, *_: Tensor | None) -> tuple[Tensor, ...]:
-        """Return the neighbours and forget them: they hold the graph of a batch."""
-        given, self.given = self.given, ()
-        return given
-
-
-class SchNet(nn.Module):
-    """PyG's SchNet (Schütt et al., arXiv:1706.08566)."""
-
-    def __init__(
-        self, spec: TargetSpec, cutoff: float, width: int, layers: int, rbf: int
-    ) -> None:
-        super().__init__()
-        from torch_geometric.nn import SchNet as Network
-
-        self.search = _Given()
-        self.net = Network(
-            hidden_channels=width,
-            num_filters=width,
-            num_interactions=layers,
-            num_gaussians=rbf,
-            cutoff=cutoff,
-            interaction_graph=self.search,
-            readout="add" if spec.extensive else "mean",
-            dipole=spec.readout == "dipole",
-        )
-
-    def forward(self, pairs: Pairs) -> Tensor:
-        """Return one number per graph (g,)."""
-        edges = torch.stack([pairs.neighbor, pairs.center])
-        self.search.given = (edges, pairs.vector.norm(dim=1))
-        # PyG's masses are float64, so a dipole is, too.
-        return self.net(pairs.z, pairs.pos, pairs.batch).squeeze(1).float()
-
-
-class PaiNN(nn.Module):
-    """SchNetPack's PaiNN (Schütt et al., arXiv:2102.03150)."""
-
-    def __init__(
-        self,
-        spec: TargetSpec,
-        cutoff: float,
-        width: int,
-        layers: int,
-        rbf: int,
-        basis: str,
-    ) -> None:
-        super().__init__()
-        spk = import_schnetpack()
-        basis_class = {"gauss": spk.nn.GaussianRBF, "bessel": spk.nn.BesselRBF}[basis]
-        representation = spk.representation.PaiNN(
-            n_atom_basis=width,
-            n_interactions=layers,
-            radial_basis=basis_class(n_rbf=rbf, cutoff=cutoff),
-            cutoff_fn=spk.nn.CosineCutoff(cutoff),
-        )
-        self.width = width
-        self.extent = spec.readout == "extent"
-        if spec.readout == "dipole":
-            output = spk.atomistic.DipoleMoment(
-                n_in=width,
-                predict_magnitude=True,
-                use_vector_representation=True,
-                dipole_key="y",
-            )
-        else:
-            mode = "sum" if spec.extensive else "avg"
-            output = spk.atomistic.Atomwise(
-                n_in=width,
-                aggregation_mode=None if self.extent else mode,
-                output_key="y",
-                per_atom_output_key="y" if self.extent else None,
-            )
-        self.net = spk.model.NeuralNetworkPotential(
-            representation, output_modules=[output]
-        )
-
-    def forward(self, pairs: Pairs) -> Tensor:
-        """Return one number per graph (g,)."""
-        return self.with_features(pairs)[0]
-
-    def with_features(self, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Return one number per graph (g,), scalars (n, c) and vectors (n, 3, c)."""
-        from schnetpack import properties as keys
-
-        counts = segment_count(pairs.batch, pairs.num_graphs)
-        inputs = {
-            keys.Z: pairs.z,
-            keys.R: pairs.pos,
-            keys.idx_m: pairs.batch,
-            keys.n_atoms: counts,
-            keys.idx_i: pairs.center,
-            keys.idx_j: pairs.neighbor,
-            keys.Rij: pairs.vector,
-        }
-        value = self.net(inputs)["y"]
-        features = inputs["scalar_representation"], inputs["vector_representation"]
-        if not self.extent:
-            return value, *features
-        # SchNetPack 2 has no module for <R^2>; this is the formula of PaiNN's paper.
-        squares = squared_radii(pairs.z, pairs.pos, pairs.batch, pairs.num_graphs)
-        terms = value.squeeze(1) * (squares / EXTENT_LENGTH**2).float()
-        total = terms.new_zeros(pairs.num_graphs).index_add(0, pairs.batch, terms)
-        return total, *features
-
-
-class EquivariantTransformer(nn.Module):
-    """TorchMD-NET's Equivariant Transformer (Thölke, De Fabritiis, arXiv:2202.02541).
-
-    Its own search compares all atoms of a batch, whichever molecule they belong to.
-    """
-
-    def __init__(
-        self,
-        spec: TargetSpec,
-        cutoff: float,
-        width: int,
-        layers: int,
-        heads: int,
-        rbf: int,
-    ) -> None:
-        super().__init__()
-        create_model = import_torchmdnet()
-        outputs = {"dipole": "DipoleMoment", "extent": "ElectronicSpatialExtent"}
-        sums = spec.extensive or spec.readout == "dipole"
-        arguments = {
-            "model": "equivariant-transformer",
-            "precision": 32,
-            "embedding_dimension": width,
-            "num_layers": layers,
-            "num_heads": heads,
-            "num_rbf": rbf,
-            "rbf_type": "expnorm",
-            "trainable_rbf": False,
-            "activation": "silu",
-            "attn_activation": "silu",
-            "neighbor_embedding": True,
-            "distance_influence": "both",
-            "cutoff_lower": 0.0,
-            "cutoff_upper": cutoff,
-            "max_z": 100,
-            "max_num_neighbors": 128,
-            "derivative": False,
-            "atom_filter": -1,
-            "prior_model": None,
-            "output_model": outputs.get(spec.readout, "Scalar"),
-            "reduce_op": "sum" if sums else "mean",
-        }
-        self.scale = EXTENT_LENGTH**-2 if spec.readout == "extent" else 1.0
-        self.net = create_model(arguments)
-        self.search = _Given()
-        self.net.representation_model.distance = self.search  # type: ignore[union-attr]
-
-    def forward(self, pairs: Pairs) -> Tensor:
-        """Return one number per graph (g,)."""
-        # Its graphs have an edge from each atom to itself, of length zero.
-        atoms = torch.arange(len(pairs.z), device=pairs.z.device)
-        edges = torch.stack(
-            [
-                torch.cat([pairs.neighbor, atoms]),
-                torch.cat([pairs.center, atoms]),
-            ]
-        )
-        vectors = torch.cat([pairs.vector, pairs.pos.new_zeros(len(atoms), 3)])
-        lengths = pairs.vector.norm(dim=1)
-        lengths = torch.cat([lengths, lengths.new_zeros(len(atoms))])
-        self.search.given = (edges, lengths, vectors)
-        value, _ = self.net(
-            pairs.z, pairs.pos, pairs.batch, num_systems=pairs.num_graphs
-        )
-        return value.squeeze(1) * self.scale
+def between_parts(values: Tensor) -> Tensor:
+    """Return those of systems less those of their adsorbates and slabs (g,)."""
+    whole, adsorbate, slab = values.chunk(3)
+    return whole - adsorbate - slab
 
 
 # Name: network, cutoff [Å], options. "ET 256" is the published QM9 configuration of the
@@ -371,6 +163,7 @@ for _name in ("SchNet", "PaiNN Bessel"):
     _network, _cutoff, _options = PEERS[_name]
     PEERS[f"{_name} surface"] = _network, _cutoff, _options | {"skip_subsurface": True}
 PEERS["PaiNN Bessel displacements"] = PEERS["PaiNN Bessel surface"]
+PEERS["PaiNN Bessel interaction"] = PEERS["PaiNN Bessel surface"]
 
 
 def build_peer(
@@ -399,32 +192,6 @@ def without_offset(
     skip = options.pop("skip_subsurface", False)
     network = make(spec, cutoff, **options)
     return PeerModel(network, spec, cutoff, skip_subsurface=skip)
-
-
-def import_schnetpack() -> Any:
-    """Import SchNetPack 2.1.1 with a torch newer than it knows.
-
-    It imports the type variable ``T_co`` from torch's data loader, for an annotation;
-    torch 2.13 no longer has that name there.
-    """
-    from torch.utils.data import dataloader
-
-    if not hasattr(dataloader, "T_co"):
-        dataloader.T_co = TypeVar("T_co", covariant=True)  # type: ignore[attr-defined]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its torch.jit.script is deprecated
-        import schnetpack
-
-    return schnetpack
-
-
-def import_torchmdnet() -> Callable[[Options], nn.Module]:
-    """Return TorchMD-NET's `create_model`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from torchmdnet.models.model import create_model
-
-    return create_model
 
 
 def main() -> None:

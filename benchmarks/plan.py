@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
+from adsorption import ADSORPTION, EMT_TRAIN, SEEDED
 from peers import PEERS
 from variants import ABLATIONS, FLT
 
@@ -35,21 +36,6 @@ LIKELY = {family: models[0] for family, models in FAMILIES.items()} | {
     "PaiNN": "PaiNN Bessel"
 }
 """Models that are timed before a family has chosen."""
-ADSORPTION = {
-    "FLT": ("FLT no density", "FLT surface", "FLT displacements"),
-    "PaiNN": ("PaiNN Bessel", "PaiNN Bessel surface", "PaiNN Bessel displacements"),
-    "SchNet": ("SchNet", "SchNet surface"),
-}
-"""Models of adsorption energies by family: on all atoms, without sub-surface ones, and
-these with displacements as an auxiliary task.
-
-SchNet has no vectors to predict them from; the Equivariant Transformer's package has no
-pairs across images.
-"""
-
-SEEDED = ("FLT displacements", "PaiNN Bessel displacements", "SchNet surface")
-"""Trained from three seeds, which differ much on unseen adsorbates."""
-
 SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
 CURVE = (1_000, 3_000, 10_000, 30_000)
 FORCES_GRID = ((10, 1e-3), (10, 3e-3))
@@ -61,7 +47,7 @@ FORCE_MODELS = {
 }
 """Models of energies and forces by family."""
 MOLECULES = ("ethanol", "aspirin")
-EMT_TRAIN, RMD17_TRAIN = 4_000, 950
+RMD17_TRAIN = 950
 Read = Callable[["Run"], dict[str, Any] | None]
 
 

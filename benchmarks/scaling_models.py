@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from efa import EuclideanFastAttention
-from peers import EquivariantTransformer, PaiNN, PeerModel, SchNet
+from peer_networks import EquivariantTransformer, PaiNN, SchNet
+from peers import PeerModel
 from torch import Tensor, nn
 from torch_geometric.data import Data
 

@@ -22,6 +22,7 @@ from variants import FLT
 from molflt.data import EMTIS2RE, QM9
 from molflt.data.datamodule import GraphDataModule
 from molflt.data.statistics import fit_statistics
+from molflt.features import Features
 from molflt.model import FLTEncoder, FLTModel
 from molflt.training.averaging import RisingAverage
 
@@ -76,9 +77,9 @@ def measure(
         with phases.time("neighbours and geometry"):
             geometry = model.encoder.geometry(batch)
         with phases.time("forward"):
-            features = model.encoder(batch, geometry=geometry)
+            features = Features(*model.encoder(batch, geometry=geometry), batch)
             labels = model.normalise(spec.name, batch[spec.name], batch)
-            loss = (model.read(*features, batch)[spec.name] - labels).abs().mean()
+            loss = (model.read(features)[spec.name] - labels).abs().mean()
         with phases.time("backward"):
             optimizer.zero_grad()
             loss.backward()

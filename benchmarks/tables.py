@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import accuracy_tables
-from accuracy_tables import header, line
 from finished import read
+from table_text import header, line
 
 from molflt.files import atomic_path
 

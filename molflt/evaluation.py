@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 from molflt.checkpoint import load
 from molflt.device import choose_device
 from molflt.errors import UsageError
+from molflt.features import Features, graph_of
 from molflt.gradients import deformable
 from molflt.graph_index import graph_index
 from molflt.model import FLTModel, sites_of
@@ -154,20 +155,17 @@ def _pass(
     skin: SkinList | None,
     deformation: Deformation | None,
 ) -> Evaluation:
-    geometry, seen = None, model.encoder.seen(data)
-    if skin is not None:
-        geometry = model.encoder.geometry(seen, skin(seen))
-    x, vec = model.encoder(seen, geometry=geometry)
+    features = model.features(data, pairs=skin)
     out = Evaluation()
 
     def value(name: str) -> Tensor:
-        return model.physical(name, model.read(x, vec, seen, name=name)[name], data)
+        return model.physical(name, model.read(features, name=name)[name], data)
 
     if request.energy is not None:
         energy = value(request.energy)
         out.arrays[request.energy] = _plain(energy)
         if request.shares:
-            share = model.shares(request.energy, x, vec, data)
+            share = model.shares(request.energy, features, data)
             out.arrays["energies"] = _plain(share)
         if deformation is not None:
             forces, stress = deformation.derivatives(energy)
@@ -182,42 +180,30 @@ def _pass(
                 out.arrays[name] = _plain(value(name))
                 readout = model.readout(name)
                 if request.vectors and isinstance(readout, DipoleReadout):
+                    x, vec, seen, *_ = features
                     vector = readout.vector(x, vec, sites_of(seen)).double()
                     out.arrays[f"{name}_vector"] = _plain(vector * readout.std)
             except Exception:  # of this target; the others are not to blame
-                found = _one_by_one(model, name, x, vec, data, seen)
+                found = _one_by_one(model, name, features, data)
                 out.arrays[name], out.failures[name] = found
     return out
 
 
 def _one_by_one(
-    model: FLTModel, name: str, x: Tensor, vec: Tensor | None, data: Data, seen: Data
+    model: FLTModel, name: str, features: Features, data: Data
 ) -> tuple[np.ndarray, dict[int, Exception]]:
     """Read a target of each structure alone, as one of them makes all fail."""
-    batch, num_graphs = graph_index(seen)
+    num_graphs = graph_index(data)[1]
     values = np.full(num_graphs, np.nan)
     failures: dict[int, Exception] = {}
     for index in range(num_graphs):
-        rows = batch == index
-        part = None if vec is None else vec[rows]
         try:
-            alone = _alone(seen, index)
-            normalised = model.read(x[rows], part, alone, name=name)[name]
-            values[index] = model.physical(name, normalised, _alone(data, index)).item()
+            normalised = model.read(features.of_graph(index), name=name)[name]
+            one = graph_of(data, index)
+            values[index] = model.physical(name, normalised, one).item()
         except Exception as error:
             failures[index] = error
     return values, failures
-
-
-def _alone(data: Data, index: int) -> Data:
-    """Return what readouts need of one structure."""
-    rows = graph_index(data)[0] == index
-    fields = {"z": data.z[rows], "pos": data.pos[rows]}
-    if data.get("pbc") is not None:
-        fields["pbc"] = data.pbc[index : index + 1]
-    if data.get("tags") is not None:
-        fields["tags"] = data.tags[rows]
-    return Data(**fields)
 
 
 def _combined(found: Sequence[Evaluation]) -> Evaluation:

@@ -1,6 +1,6 @@
 """FLTModel: an encoder, a readout per target, physical units. Read this first."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,15 @@ from torch_geometric.data import Data
 from molflt.data.tags import TagRule
 from molflt.encoder import FLTEncoder
 from molflt.errors import UsageError
+from molflt.features import Features, features_of
 from molflt.gradients import energy_and_forces
 from molflt.graph_index import graph_index
+from molflt.neighbors import NeighborPairs
 from molflt.nn.gradients import EnergyForces
 from molflt.nn.heads import Path
-from molflt.nn.readout import AtomReadout, Readout, Sites
-from molflt.nn.readout_attention import AttentionReadout
+from molflt.nn.readout import Readout, Sites
 from molflt.nn.readout_dipole import DipoleReadout
-from molflt.nn.readout_extent import ExtentReadout
-from molflt.nn.readout_polarisability import PolarisabilityReadout
-from molflt.nn.readout_tags import TagReadout
+from molflt.readouts import readout_of
 from molflt.subsurface import seen_atoms
 from molflt.targets import TargetSpec
 
@@ -33,7 +32,13 @@ class FLTModel(nn.Module):
         y = sum_i reference[z_i] + std * sum_i MLP(x_i)     (extensive targets)
         y = mean + std * (1/n) sum_i MLP(x_i)               (intensive targets)
 
-    and others for dipole, spatial extent and polarisability: `molflt.nn.readout`.
+    and others for dipole, spatial extent and polarisability: `molflt.nn.readout`. A
+    target that is an `interaction` counts from adsorbate and slab by themselves,
+
+        y = std * sum_i (MLP(x_i) - MLP(x'_i)),
+
+    x'_i the features of atom i in its part alone: what the atoms of a part are to each
+    other cancels, and an adsorbate that is far from its slab has the energy 0.
 
     Args:
         encoder: The encoder.
@@ -54,7 +59,10 @@ class FLTModel(nn.Module):
         self.statistics: dict[str, dict[str, Any]] = {}
         self.origin: dict[str, Any] = {}
         self.readouts = nn.ModuleDict(
-            {t.name: _readout(t, encoder) for t in self.targets}
+            {
+                t.name: readout_of(t, encoder.width, encoder.vector_width)
+                for t in self.targets
+            }
         )
 
     def target_spec(self, name: str) -> TargetSpec:
@@ -99,25 +107,48 @@ class FLTModel(nn.Module):
         Raises:
             InputError: A target is not defined for these structures.
         """
-        data = self.encoder.seen(data)
-        x, vec = self.encoder(data, path=path)
-        return self.read(x, vec, data, name=name)
+        return self.read(self.features(data, path), name=name)
 
-    def read(
-        self, x: Tensor, vec: Tensor | None, data: Data, *, name: str | None = None
-    ) -> dict[str, Tensor]:
-        """Return what `normalised` does, from features the encoder gave.
+    def features(
+        self,
+        data: Data,
+        path: Path = "auto",
+        pairs: Callable[[Data], NeighborPairs] | None = None,
+    ) -> Features:
+        """Return the features that all targets are read from.
 
         Args:
-            x: Scalar features.
-            vec: Vector features, or None.
-            data: The atoms they are of, `FLTEncoder.seen`.
+            data: Graph or batch of graphs.
+            path: How attention is evaluated.
+            pairs: Returns the pairs of a graph or batch within the encoder's cutoff;
+                None: they are searched.
+        """
+        apart = any(spec.interaction for spec in self.targets)
+        return features_of(self.encoder, data, path, apart=apart, pairs=pairs)
+
+    def read(self, features: Features, *, name: str | None = None) -> dict[str, Tensor]:
+        """Return what `normalised` does, from `features`.
+
+        Args:
+            features: The features.
             name: The only target wanted; None: all of them.
         """
-        sites = sites_of(data)
         names = self.readouts if name is None else [name]
-        read = {target: self.readout(target)(x, vec, sites) for target in names}
-        return {target: value.double() for target, value in read.items()}
+        return {target: self._read(target, features) for target in names}
+
+    def _read(self, name: str, features: Features) -> Tensor:
+        x, vec, data, apart = features
+        value = self.readout(name)(x, vec, sites_of(data)).double()
+        if apart is None or not self.target_spec(name).interaction:
+            return value
+        return value - self._read(name, apart)
+
+    def _terms(self, name: str, features: Features) -> Tensor:
+        x, vec, data, apart = features
+        terms = self.readout(name).terms(x, vec, sites_of(data)).double()
+        if apart is None or not self.target_spec(name).interaction:
+            return terms
+        return terms - self._terms(name, apart)
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
         """Return labels less their offset, in units of std (g,), float64."""
@@ -154,28 +185,26 @@ class FLTModel(nn.Module):
         Raises:
             UsageError: A target is no sum over atoms, as a dipole moment.
         """
-        x, vec = self.encoder(data, path=path)
+        features = self.features(data, path)
         names = self.readouts if name is None else [name]
         return {
-            target: self.shares(target, x, vec, data, references=references)
+            target: self.shares(target, features, data, references=references)
             for target in names
         }
 
     def shares(
         self,
         name: str,
-        x: Tensor,
-        vec: Tensor | None,
+        features: Features,
         data: Data,
         *,
         references: bool = True,
     ) -> Tensor:
-        """Return what `contributions` does (n,), from features the encoder gave.
+        """Return what `contributions` does (n,), from `features`.
 
         Args:
             name: The target.
-            x: Scalar features.
-            vec: Vector features, or None.
+            features: The features.
             data: All atoms; those that the encoder leaves out have no learned share.
             references: Whether baselines of the atoms and the mean are included.
 
@@ -183,10 +212,9 @@ class FLTModel(nn.Module):
             UsageError: The target is no sum over atoms.
         """
         readout, sites = self.readout(name), sites_of(data)
-        seen = self.encoder.seen(data)
-        share = readout.terms(x, vec, sites_of(seen)).double() * readout.std
+        share = self._terms(name, features) * readout.std
         index = seen_atoms(data)
-        if seen is not data and index is not None:
+        if features.data is not data and index is not None:
             share = share.new_zeros(len(data.z)).index_copy(0, index, share)
         if references:
             share = share + readout.baseline(sites) + readout.mean / sites.size()
@@ -261,21 +289,3 @@ def sites_of(data: Data) -> Sites:
     return Sites(
         data.z, data.pos, *graph_index(data), data.get("pbc"), data.get("tags")
     )
-
-
-def _readout(spec: TargetSpec, encoder: FLTEncoder) -> Readout:
-    """Return the readout a target asks for."""
-    width, vector_width = encoder.width, encoder.vector_width
-    match spec.readout:
-        case "atoms":
-            return AtomReadout(width, spec.extensive)
-        case "tags":
-            return TagReadout(width, spec.extensive)
-        case "attention":
-            return AttentionReadout(width)
-        case "dipole":
-            return DipoleReadout(width, vector_width)
-        case "extent":
-            return ExtentReadout(width, vector_width)
-        case "polarisability":
-            return PolarisabilityReadout(width, vector_width)

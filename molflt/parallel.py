@@ -218,9 +218,10 @@ def _agreed(
             f"Atoms cannot be split with form={model.encoder.form!r}, only with "
             "form='masked'."
         )
-    if not isinstance(model.readout(name), AtomReadout):
+    is_sum = isinstance(model.readout(name), AtomReadout)
+    if not is_sum or model.target_spec(name).interaction:
         raise UsageError(
-            f"Target {name!r} is no sum or mean over atoms, so they cannot be split."
+            f"Target {name!r} is no plain sum or mean over atoms; they cannot be split."
         )
     return group
 

@@ -41,9 +41,13 @@ class TargetSpec:
             ``"dipole"``: length of the dipole vector; ``"extent"``: electronic spatial
             extent <R^2>; ``"polarisability"``: isotropic. Formulas:
             `molflt.nn.readout` and its neighbours.
+        interaction: The sum over atoms of the system less those of its adsorbate (tag
+            2) and its slab, each evaluated by itself: for energies that count from
+            these, as E(slab+ads) - E(slab) - E(ads).
 
     Raises:
-        ValueError: An unknown readout, or one that contradicts `extensive`.
+        ValueError: An unknown readout, or one that contradicts `extensive` or
+            `interaction`.
     """
 
     name: str
@@ -53,6 +57,7 @@ class TargetSpec:
     extensive: bool = True
     element_reference: dict[int, float] | None = None
     readout: ReadoutName = "atoms"
+    interaction: bool = False
 
     def __post_init__(self) -> None:
         if self.readout not in get_args(ReadoutName):
@@ -64,6 +69,13 @@ class TargetSpec:
             raise ValueError(
                 f"target {self.name!r} has readout {self.readout!r}, which needs "
                 f"extensive={_EXTENSIVE[self.readout]}"
+            )
+
+        is_sum = self.extensive and self.readout in ("atoms", "tags")
+        if self.interaction and not is_sum:
+            raise ValueError(
+                f"target {self.name!r} is no sum over atoms, so it cannot be what is "
+                "between adsorbate and slab"
             )
 
     def plain(self) -> dict[str, Any]:

@@ -10,7 +10,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "molflt"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"errors", "files", "units", "typing", "targets", "neighbors", "moments"}
-BASE |= {"version", "device", "pretrained", "subsurface", "host", "graph_index"}
+BASE |= {"version", "device", "pretrained", "subsurface", "parts", "host"}
+BASE |= {"graph_index"}
 # What each part may import besides itself. Parts that are not named here are at the top
 # (commands, the calculator, the demo): they may import everything, nobody imports them.
 ALLOWED = {
@@ -21,7 +22,10 @@ ALLOWED = {
     "encoder": BASE | {"nn"},
     "density": BASE | {"nn", "encoder", "data"},
     "gradients": BASE | {"nn", "encoder"},
-    "model": BASE | {"nn", "encoder", "gradients", "data", "structures"},
+    "features": BASE | {"nn", "encoder"},
+    "readouts": BASE | {"nn"},
+    "model": BASE
+    | {"nn", "encoder", "features", "readouts", "gradients", "data", "structures"},
     "checkpoint": BASE | {"nn", "model"},
     "testing": BASE | {"nn", "model"},
     "analysis": BASE | {"nn", "gradients", "model", "checkpoint", "data", "testing"},

@@ -14,6 +14,7 @@ from molflt.data.dataset import GraphDataset
 from molflt.data.progress import track
 from molflt.errors import InputError
 from molflt.moments import squared_radii
+from molflt.parts import ADSORBATE
 from molflt.targets import TargetSpec
 
 _BATCH = 2048
@@ -127,8 +128,8 @@ def fit_statistics(
         progress: Draw a bar; None: only on a terminal.
 
     Raises:
-        InputError: The set is empty, or a label is missing or not finite (names the
-            id).
+        InputError: The set is empty, a label is missing or not finite (names the id),
+            or the target is an interaction and there are no adsorbates.
     """
     indices = range(len(dataset))
     bar = track(indices, f"statistics of {spec.name}", show=progress)
@@ -154,6 +155,11 @@ def fit_statistics(
         count += len(batch)
     if triangle is None:
         raise InputError(f"There is no structure to fit target {spec.name!r} to.")
+    if spec.interaction and ADSORBATE not in tags:
+        raise InputError(
+            f"No structure has an atom with tag {ADSORBATE}, an adsorbate's, so "
+            f"{spec.name!r} cannot be learned as an interaction energy."
+        )
     elements = np.flatnonzero(present)
     fit, rest = _baseline(triangle, elements, spec)
     rmse = rest / float(np.sqrt(count))
@@ -218,6 +224,8 @@ def _baseline(
     # free atoms leave the whole binding energy, some 75 eV a molecule in QM9, to be
     # learned, and the fit to labels less references is the fit to the labels.
     mean = np.array([triangle.shape[1] - 2])
+    if spec.interaction:
+        return _solve(triangle, mean[:0])  # nothing is between parts that are far
     match spec.readout:
         case "dipole":
             return _solve(triangle, mean[:0])

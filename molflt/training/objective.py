@@ -99,9 +99,8 @@ class Objective(nn.Module):
         deformation: Deformation | None,
         progress: float | None,
     ) -> Outcome:
-        seen = model.encoder.seen(batch)
-        x, vec = model.encoder(seen)
-        predictions = model.read(x, vec, seen)
+        features = model.features(batch)
+        predictions = model.read(features)
         labels = {name: label_of(batch, name) for name in predictions}
         normalised = {
             name: model.normalise(name, label, batch) for name, label in labels.items()
@@ -124,6 +123,7 @@ class Objective(nn.Module):
                     unit = unit_in_name(f"{spec.unit}/{per}")
                     errors[f"{spec.name}/{kind}_mae_{unit}"] = found[kind]
         if self.displacement is not None and progress is not None:
+            x, vec, seen, *_ = features
             term, moves = self.displacement(x, vec, seen, progress)
             loss = loss + term
             errors["displacement/mae_A"] = moves

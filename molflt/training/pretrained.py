@@ -127,7 +127,7 @@ class Pretrained(FLTEncoder):
                     f"{spec.name!r} is {theirs} in the checkpoint and {ours} in the "
                     "data."
                 )
-        return replace(spec, readout=old.readout)
+        return replace(spec, readout=old.readout, interaction=old.interaction)
 
     def _statistics(
         self,

@@ -9,14 +9,18 @@ from molflt.model import FLTModel
 
 
 def resumable_model(
-    path: str | Path, config: dict[str, Any], *, tag_weighted: bool
+    path: str | Path,
+    config: dict[str, Any],
+    tag_weighted_readout: bool,
+    interaction_energy: bool = False,
 ) -> FLTModel:
     """Return the model of a checkpoint if it is the one that is being trained.
 
     Args:
         path: Checkpoint of the interrupted run.
         config: Options of the encoder that is to be trained.
-        tag_weighted: Whether its readout has a weight per tag.
+        tag_weighted_readout: Whether its readout has a weight per tag.
+        interaction_energy: Whether its energies count from adsorbate and slab apart.
 
     Raises:
         InputError: Not a checkpoint, or one of another model.
@@ -29,8 +33,15 @@ def resumable_model(
         if value != found.get(key)
     ]
     weighted = any(spec.readout == "tags" for spec in model.targets)
-    if weighted != tag_weighted:
-        differing.append(f"tag_weighted_readout {weighted} instead of {tag_weighted}")
+    between = any(spec.interaction for spec in model.targets)
+    differing += [
+        f"{option} {before} instead of {wanted}"
+        for option, before, wanted in (
+            ("tag_weighted_readout", weighted, tag_weighted_readout),
+            ("interaction_energy", between, interaction_energy),
+        )
+        if before != wanted
+    ]
     if differing:
         listed = ", ".join(differing)
         raise InputError(f"{path} cannot be resumed: its model has {listed}.")

@@ -8,7 +8,10 @@ from molflt.targets import TargetSpec
 
 
 def chosen_targets(
-    known: Sequence[TargetSpec], names: Sequence[str] | None, *, tag_weighted: bool
+    known: Sequence[TargetSpec],
+    names: Sequence[str] | None,
+    tag_weighted: bool = False,
+    interaction_energy: bool = False,
 ) -> list[TargetSpec]:
     """Return the targets to be learned.
 
@@ -16,6 +19,7 @@ def chosen_targets(
         known: Targets of the data.
         names: Names of those wanted, in this order; None: all.
         tag_weighted: Whether sums and means over atoms get a weight per tag.
+        interaction_energy: Whether they count from adsorbate and slab by themselves.
 
     Raises:
         UsageError: A name is unknown, or no target is a sum or mean over atoms.
@@ -28,6 +32,8 @@ def chosen_targets(
             f"this data set has {', '.join(by_name)}."
         )
     targets = [by_name[name] for name in wanted]
+    if interaction_energy:
+        targets = [_between_parts(spec) for spec in targets]
     if not tag_weighted:
         return targets
     if not any(spec.readout == "atoms" for spec in targets):
@@ -39,3 +45,15 @@ def chosen_targets(
         replace(spec, readout="tags") if spec.readout == "atoms" else spec
         for spec in targets
     ]
+
+
+def _between_parts(spec: TargetSpec) -> TargetSpec:
+    """Return the target as an interaction of adsorbate and slab.
+
+    Raises:
+        UsageError: The target is no sum over atoms.
+    """
+    try:
+        return replace(spec, interaction=True)
+    except ValueError as error:
+        raise UsageError(f"model.interaction_energy: {error}.") from error

@@ -65,6 +65,8 @@ class FLTTask(LightningModule):
             in training; 0: none. Labels stay those of the structure without noise.
         tag_weighted_readout: Multiply each atom's share by a learned weight of its tag
             (sub-surface, surface, adsorbate); those of the slab start at 0.
+        interaction_energy: The energy is the system's less those of adsorbate and slab
+            by themselves, for adsorption energies that count from these.
 
     Raises:
         UsageError: Options out of range, or that contradict each other.
@@ -85,6 +87,7 @@ class FLTTask(LightningModule):
         displacement_decay: Decay = "linear",
         position_noise: float = 0.0,
         tag_weighted_readout: bool = False,
+        interaction_energy: bool = False,
     ) -> None:
         super().__init__()
         if position_noise and (force_weight or stress_weight):
@@ -117,7 +120,7 @@ class FLTTask(LightningModule):
         self._warmup_steps = warmup_steps
         self._schedule = SCHEDULES[schedule]
         self._noise = PositionNoise(position_noise)
-        self._tag_weighted = tag_weighted_readout
+        self._readout = tag_weighted_readout, interaction_energy
         self._total_steps = 1
         self.recent: dict[str, Tensor] = {}  # errors of the last training batch
         self._evaluation = Evaluation()
@@ -132,9 +135,7 @@ class FLTTask(LightningModule):
         Raises:
             InputError: Not a checkpoint, or one of another model.
         """
-        model = resumable_model(
-            path, self._encoder[0].config, tag_weighted=self._tag_weighted
-        )
+        model = resumable_model(path, self._encoder[0].config, *self._readout)
         self.model = model.train()
 
     def configure_model(self) -> None:
@@ -149,9 +150,7 @@ class FLTTask(LightningModule):
             raise UsageError(
                 "There is no trained model to evaluate; give a checkpoint."
             )
-        targets = chosen_targets(
-            self._data.targets, self._target_names, tag_weighted=self._tag_weighted
-        )
+        targets = chosen_targets(self._data.targets, self._target_names, *self._readout)
         if self.objective.derivatives.active:
             potential_target(targets)
         encoder = self._encoder[0]

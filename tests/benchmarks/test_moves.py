@@ -1,12 +1,15 @@
 """The auxiliary task: displacements of the atoms that a model is given."""
 
+from dataclasses import replace
+
 import moves
 import peers
 import pytest
 import torch
+from adsorption import ADSORPTION, DISPLACEMENTS, INTERACTION
 from ase.build import add_adsorbate, fcc111
-from moves import MODELS, add_term, with_term
-from plan import ADSORPTION
+from moves import add_term, with_term
+from peer_networks import import_schnetpack
 from torch_geometric.data import Batch
 from variants import FLT
 
@@ -29,20 +32,22 @@ def slabs(count=2):
     return Batch.from_data_list(graphs)
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=DISPLACEMENTS)
 def model(request):
     torch.manual_seed(0)
+    spec = replace(SPEC, interaction=request.param in INTERACTION)
     if request.param in FLT:
-        return FLTModel(FLTEncoder(**FLT[request.param]), (SPEC,))
+        return FLTModel(FLTEncoder(**FLT[request.param]), (spec,))
     try:
-        peers.import_schnetpack()
+        import_schnetpack()
     except ImportError as error:
         pytest.skip(str(error))
-    return peers.without_offset(request.param, SPEC, 5.0)
+    return peers.without_offset(request.param, spec, 5.0)
 
 
 def test_the_models_are_in_the_plan():
-    assert set(MODELS) <= {name for names in ADSORPTION.values() for name in names}
+    known = {name for names in ADSORPTION.values() for name in names}
+    assert set(DISPLACEMENTS) <= known
 
 
 def test_predictions_do_not_change(model):

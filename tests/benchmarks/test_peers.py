@@ -5,8 +5,9 @@ import peers
 import pytest
 import torch
 from ase import Atoms
-from ase.build import fcc111, molecule
-from peers import PEERS, build_peer, find_pairs
+from ase.build import add_adsorbate, fcc111, molecule
+from peer_networks import find_pairs, import_schnetpack
+from peers import PEERS, build_peer
 from torch_geometric.data import Batch
 
 from molflt.data.dataset import GraphList
@@ -16,6 +17,7 @@ from molflt.data.statistics import fit_statistics
 from molflt.gradients import energy_and_forces
 from molflt.targets import TargetSpec
 
+SPEC = TargetSpec("energy", "eV", "property")
 NAMES = ["CH3OH", "H2O", "C2H6", "HCOOH", "CH3CHO", "NH3", "CH4", "C2H4"]
 
 
@@ -43,7 +45,7 @@ def peer(name, spec):
 
 def _schnetpack():
     try:
-        peers.import_schnetpack()
+        import_schnetpack()
     except ImportError as error:
         pytest.skip(str(error))
 
@@ -78,15 +80,38 @@ def test_pairs_of_slabs_include_images():
 def test_peers_can_leave_subsurface_atoms_out():
     slab = fcc111("Cu", (2, 2, 3), vacuum=5.0)
     graph = atoms_to_graph(slab, tags="ase")
-    spec = TargetSpec("energy", "eV", "property")
     torch.manual_seed(0)
-    model = peers.without_offset("SchNet surface", spec, 4.0)
+    model = peers.without_offset("SchNet surface", SPEC, 4.0)
     whole = model(graph)["energy"]
     moved = graph.clone()
     moved.pos[graph.tags == 0] += 0.2
     assert torch.equal(model(moved)["energy"], whole)
     model.skip_subsurface = False
     assert not torch.isclose(model(moved)["energy"], whole)
+
+
+def test_interactions_count_from_the_parts():
+    _schnetpack()
+    slab = fcc111("Cu", (2, 2, 3), vacuum=12.0)
+    add_adsorbate(slab, molecule("OH"), 1.8)
+    graph = atoms_to_graph(slab, tags="ase")
+    spec = TargetSpec("energy", "eV", "property", interaction=True)
+    torch.manual_seed(0)
+    model = peers.without_offset("PaiNN Bessel interaction", spec, 5.0)
+    plain = peers.without_offset("PaiNN Bessel interaction", SPEC, 5.0)
+    plain.load_state_dict(model.state_dict())
+    found = model(Batch.from_data_list([graph, graph]))["energy"]
+    values = []
+    for keep in (graph.tags > 0, graph.tags == 2, graph.tags == 1):
+        part = graph.clone()
+        for key in ("z", "pos", "tags"):
+            part[key] = graph[key][keep]
+        values.append(plain(part)["energy"])
+    whole, adsorbate, top = values
+    expected = (whole - adsorbate - top).expand(2)
+    assert torch.allclose(found, expected, atol=1e-6)
+    graph.pos[graph.tags == 2] += torch.tensor([0.0, 0.0, 7.0])
+    assert model(graph)["energy"].abs() < 1e-6 < found.abs().min()
 
 
 @pytest.mark.parametrize("target", ["u0", "gap", "mu", "r2", "alpha"])

@@ -1,0 +1,192 @@
+"""Energies that count from adsorbate and slab apart: what cancels, and that it does."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import add_adsorbate, fcc111, molecule
+
+from molflt import checkpoint
+from molflt.calculator import FLTCalculator
+from molflt.data.batching import collate
+from molflt.data.dataset import GraphList
+from molflt.data.molecule import atoms_to_graph
+from molflt.data.statistics import fit_statistics
+from molflt.errors import InputError, UsageError
+from molflt.evaluation import Request, evaluate
+from molflt.model import FLTEncoder, FLTModel
+from molflt.skin import SkinList
+from molflt.targets import TargetSpec
+from molflt.testing import rotation_error
+from molflt.training.targets import chosen_targets
+
+SPEC = TargetSpec("energy", "eV", "relaxed", readout="tags", interaction=True)
+STATISTICS = {"element_reference": {}, "mean": 0.0, "std": 0.7}
+
+
+def slab(name="OH", height=1.8, pbc=True):
+    atoms = fcc111("Cu", (2, 2, 3), vacuum=12)
+    add_adsorbate(atoms, molecule(name), height, "fcc")
+    atoms.pbc = pbc
+    atoms.rattle(0.03, seed=1)
+    return atoms_to_graph(atoms, tags="ase")
+
+
+@pytest.fixture(params=[False, True], ids=["all", "no subsurface"])
+def model(request):
+    torch.manual_seed(0)
+    encoder = FLTEncoder(
+        width=24,
+        num_layers=2,
+        num_near_heads=2,
+        num_far_heads=0,
+        skip_subsurface=request.param,
+    )
+    model = FLTModel(encoder, [SPEC]).double().eval()
+    model.set_statistics("energy", STATISTICS)
+    torch.nn.init.normal_(model.readout("energy").tag_weight)
+    return model
+
+
+def plain(model):
+    """The same model without the option."""
+    spec = TargetSpec("energy", kind="relaxed", readout="tags")
+    other = FLTModel(model.encoder, [spec]).double().eval()
+    other.readouts.load_state_dict(model.readouts.state_dict())
+    return other
+
+
+def part(graph, *tags):
+    """The atoms with these tags, in the same cell."""
+    atoms = graph.clone()
+    keep = torch.isin(atoms.tags, torch.tensor(tags))
+    for key in ("z", "pos", "tags", "fixed"):
+        atoms[key] = atoms[key][keep]
+    return atoms
+
+
+def energies(model, *graphs):
+    return model(collate(list(graphs)))["energy"]
+
+
+def test_it_is_what_the_parts_lack(model):
+    graphs = [slab(), slab("NH3"), slab("H2O", 2.5)]
+    whole, adsorbates, slabs = (
+        energies(plain(model), *(part(graph, *tags) for graph in graphs))
+        for tags in [(0, 1, 2), (2,), (0, 1)]
+    )
+    found = energies(model, *graphs)
+    torch.testing.assert_close(found, whole - adsorbates - slabs)
+    assert (found - whole).abs().min() > 1e-4
+
+
+def test_parts_that_are_far_apart_have_no_energy(model):
+    far = [slab(name, 11.0) for name in ("OH", "CH4")]
+    assert energies(model, *far).abs().max() < 1e-10
+    assert energies(model, slab()).abs() > 1e-3
+
+
+def test_a_part_alone_has_no_energy(model):
+    graph = slab("CH4")
+    for tags in [(2,), (0, 1)]:
+        assert energies(model, part(graph, *tags)).abs() < 1e-12
+
+
+def test_graphs_do_not_depend_on_their_batch(model):
+    graphs = [slab(), atoms_to_graph(molecule("H2O"), tags="none"), slab("CH4")]
+    graphs[1].pbc, graphs[1].cell = graphs[0].pbc.clone(), graphs[0].cell.clone()
+    graphs.append(part(slab(), 0, 1))
+    one_by_one = torch.cat([model(graph)["energy"] for graph in graphs])
+    torch.testing.assert_close(energies(model, *graphs), one_by_one)
+
+
+def test_shares_of_atoms_add_up(model):
+    batch = collate([slab(), slab("NH3")])
+    shares = model.contributions(batch)["energy"]
+    total = torch.zeros(2).double().index_add(0, batch.batch, shares)
+    torch.testing.assert_close(total, model(batch)["energy"])
+
+
+def test_turning_the_system_changes_nothing(model):
+    graph = slab(pbc=False)
+    assert rotation_error(lambda data: model.normalised(data)["energy"], graph) < 1e-10
+
+
+def test_wrapping_the_adsorbate_changes_nothing(model):
+    graph = slab("CH4")
+    moved = graph.clone()
+    moved.pos[-1] += graph.cell[0, 0] - graph.cell[0, 1]
+    torch.testing.assert_close(model(graph)["energy"], model(moved)["energy"])
+
+
+def test_ways_of_evaluation_agree(model):
+    batch = collate([slab(), slab("NH3")])
+    expected = model(batch)["energy"]
+    for path in ("dense", "linear"):
+        torch.testing.assert_close(model(batch, path)["energy"], expected)
+    skin = SkinList(model.encoder.cutoff)
+    for _ in range(2):
+        found = evaluate(model, batch, Request([], "energy", shares=True), skin).arrays
+        np.testing.assert_allclose(found["energy"], expected.detach())
+    features = model.features(batch)
+    for number in range(2):
+        (own,) = model.read(features.of_graph(number))["energy"]
+        torch.testing.assert_close(own, model.read(features)["energy"][number])
+
+
+def test_derivatives_are_those_of_the_difference(model):
+    """Of a potential energy that counts from adsorbate and slab apart."""
+    spec = TargetSpec("energy", readout="tags", interaction=True)
+    potential = FLTModel(model.encoder, [spec]).double()
+    potential.readouts.load_state_dict(model.readouts.state_dict())
+    graph = slab()
+    forces = potential.energy_and_forces(graph, "energy").forces
+    for atom in (len(graph.z) - 1, 9):
+        ends = []
+        for step in (-1e-4, 1e-4):
+            moved = graph.clone()
+            moved.pos[atom, 2] += step
+            ends.append(potential(moved)["energy"])
+        slope = (ends[1] - ends[0]) / 2e-4
+        torch.testing.assert_close(-slope, forces[atom, 2:], rtol=1e-5, atol=1e-7)
+
+
+def test_checkpoints_keep_it(model, tmp_path):
+    path = tmp_path / "a.ckpt"
+    checkpoint.save_model(model, path)
+    loaded = checkpoint.load(path).double()
+    assert loaded.targets == (SPEC,)
+    torch.testing.assert_close(loaded(slab())["energy"], model(slab())["energy"])
+
+
+def test_calculators_have_it(model):
+    atoms = fcc111("Cu", (2, 2, 3), vacuum=12)
+    add_adsorbate(atoms, molecule("OH"), 1.8, "fcc")
+    atoms.pbc = True
+    expected = model(atoms_to_graph(atoms, tags="ase"))["energy"].item()
+    with pytest.warns(UserWarning, match="no summary of its training set"):
+        atoms.calc = FLTCalculator(model)
+    assert atoms.get_potential_energy() == pytest.approx(expected)
+
+
+def test_only_sums_over_atoms_have_parts():
+    with pytest.raises(ValueError, match="is no sum over atoms"):
+        TargetSpec("gap", extensive=False, interaction=True)
+    gap = TargetSpec("gap", "eV", "property", extensive=False)
+    with pytest.raises(UsageError, match=r"interaction_energy: .*'gap' is no sum"):
+        chosen_targets([gap], None, interaction_energy=True)
+
+
+def test_nothing_is_learned_as_a_baseline():
+    graphs = [slab(), slab("NH3")]
+    for graph, energy in zip(graphs, [-1.0, -7.0], strict=True):
+        graph.energy = energy
+    found = fit_statistics(GraphList(graphs), SPEC)
+    assert (found.element_reference, found.mean) == ({}, 0.0)
+    assert found.std == pytest.approx(5.0)
+
+
+def test_labels_without_adsorbates_are_refused():
+    graph = atoms_to_graph(molecule("H2O"), tags="none")
+    graph.energy = 1.0
+    with pytest.raises(InputError, match="No structure has an atom with tag 2"):
+        fit_statistics(GraphList([graph]), SPEC)
