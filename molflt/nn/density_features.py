@@ -7,11 +7,11 @@ from ase.data import atomic_numbers
 from ase.symbols import string2symbols
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from molflt.host import fetched, segment_count
 from molflt.nn.angular import COMPONENTS
 from molflt.nn.cutoff import Cutoff
+from molflt.nn.density_stream import stream_features
 from molflt.nn.geometry import Geometry
 from molflt.nn.neighbour_density import NeighbourDensity
 from molflt.typing import NodeScalars, Species
@@ -125,16 +125,12 @@ class DensityFeatures(nn.Module):
         """
         assert geometry.pairs is not None
         row = self.rows(z)
-        single, density = self.density(row, geometry.pairs)
-        found = []
-        for number, counts in enumerate(self._counts(row)):
-            block = slice(number * BLOCK, (number + 1) * BLOCK)
-            part = row[block], counts, single[block], density[block]
-            if len(z) > BLOCK and density.requires_grad:  # numbers are made once more
-                found.append(checkpoint(self._features, *part, use_reentrant=False))
-            else:
-                found.append(self._features(*part))
-        return self.out(torch.cat(found))
+        counts = self._counts(row)
+        if len(z) > BLOCK:
+            return self.out(stream_features(self, row, counts, BLOCK, geometry.pairs))
+        return self.out(
+            self.features(row, counts[0], *self.density(row, geometry.pairs))
+        )
 
     def _counts(self, row: Int[Tensor, " n"]) -> list[list[int]]:
         """Return the atoms of each element, and of others, in each block of atoms."""
@@ -144,10 +140,17 @@ class DensityFeatures(nn.Module):
         ends = range(0, len(counts), kinds)
         return [[int(count) for count in counts[k : k + kinds]] for k in ends]
 
-    def _features(
+    def features(
         self, row: Tensor, counts: list[int], single: Tensor, density: Tensor
-    ) -> Tensor:
-        """Return silu(W_z b) of some atoms; 0 for elements that are not told apart."""
+    ) -> NodeScalars:
+        """Return silu(W_z b) of some atoms; 0 for elements that are not told apart.
+
+        Args:
+            row: Which of the elements each atom is.
+            counts: How many atoms there are of each element, and of others.
+            single: P of the atoms.
+            density: A of the atoms.
+        """
         projection, shift = self.get_buffer("projection"), self.get_buffer("shift")
         # Mixed precision would lose the components in what is common to all atoms.
         with torch.autocast(row.device.type, enabled=False):

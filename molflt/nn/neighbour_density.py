@@ -62,13 +62,47 @@ class NeighbourDensity(nn.Module):
             pairs: Neighbours.
         """
         delta = pairs.delta.contiguous()
+        return self.differentiable(row, pairs.rows(len(row)), delta)
+
+    def differentiable(self, row: Tensor, rows: Rows, delta: Tensor) -> Densities:
+        """Return what `forward` does, from rows and displacements of the pairs."""
+        if self.functions(delta) is None:
+            return self.by_torch(row, rows, delta)
+        single, triple = _Compiled(self, rows, row)(delta)
+        return single, triple
+
+    @torch.no_grad()
+    def of_rows(
+        self, row: Tensor, rows: Rows, delta: Tensor, begin: int, end: int
+    ) -> Densities:
+        """Return what `forward` does, of the atoms begin to end.
+
+        Args:
+            row: Which of the elements each atom is; their number for others.
+            rows: Neighbours of all atoms.
+            delta: Displacements of the pairs (p, 3).
+            begin: First atom.
+            end: The atom behind the last one.
+        """
         if self.functions(delta) is not None:
-            kind = row.int().contiguous()
-            sums = _Compiled(self, pairs.rows(len(row)), kind)(delta)
-            return sums[0], sums[1]
-        # Mixed precision would lose what tells one neighbourhood from another.
-        with torch.autocast(delta.device.type, enabled=False):
-            return self.by_torch(row, pairs.rows(len(row)), delta)
+            single, triple = _Compiled(self, rows, row).of_rows(delta, begin, end)
+            return single, triple
+        return self._block(row, rows, delta, begin, end)
+
+    def slopes(
+        self, row: Tensor, rows: Rows, delta: Tensor, grads: Sequence[Tensor]
+    ) -> Float[Tensor, "p 3"]:
+        """Return the gradient of the displacements, from those of P and A."""
+        if self.functions(delta) is not None:
+            return _Compiled(self, rows, row).slopes(delta, grads)
+        total = torch.zeros_like(delta)
+        for begin, end in _blocks(len(row)):
+            moving = delta.detach().requires_grad_()
+            with torch.enable_grad():
+                found = self._block(row, rows, moving, begin, end)
+            own = [grad[begin:end] for grad in grads]
+            total += torch.autograd.grad(found, moving, own)[0]
+        return total
 
     def functions(self, like: Tensor, *, is_dual: bool = False) -> Functions | None:
         """Return the compiled loops for such numbers; None without them."""
@@ -93,9 +127,7 @@ class NeighbourDensity(nn.Module):
 
     def by_torch(self, row: Tensor, rows: Rows, delta: Tensor) -> Densities:
         """Return what `forward` does, by torch's operations on blocks of atoms."""
-        blocks = [
-            (begin, min(begin + BLOCK, len(row))) for begin in range(0, len(row), BLOCK)
-        ]
+        blocks = _blocks(len(row))
         found = []
         for begin, end in blocks:
             args = row, rows, delta, begin, end
@@ -116,6 +148,13 @@ class NeighbourDensity(nn.Module):
         The neighbours of an atom are a row of a table, so that sums over them are
         products of matrices; atoms of a block have similar numbers of neighbours.
         """
+        # Mixed precision would lose what tells one neighbourhood from another.
+        with torch.autocast(delta.device.type, enabled=False):
+            return self._sums(row, rows, delta, begin, end)
+
+    def _sums(
+        self, row: Tensor, rows: Rows, delta: Tensor, begin: int, end: int
+    ) -> Densities:
         part = rows.part(begin, end)
         delta = delta[part.pair] * part.sign.unsqueeze(1)
         r = distance(delta)
@@ -145,14 +184,17 @@ class _Compiled(EdgeSums):
 
     is_compiled = True
 
-    def __init__(self, density: NeighbourDensity, rows: Rows, kind: Tensor) -> None:
-        self._of, self._rows, self._kind = density, rows, kind
+    def __init__(self, density: NeighbourDensity, rows: Rows, row: Tensor) -> None:
+        self._of, self._rows, self._kind = density, rows, row.int().contiguous()
 
     def sums(self, inputs: Inputs) -> tuple[Tensor, ...]:
-        return self._run(inputs[0])
+        return self.of_rows(inputs[0], 0, len(self._kind))
 
-    def _run(self, delta: Any, *, is_dual: bool = False) -> tuple[Tensor, ...]:
-        density, count = self._of, len(self._kind)
+    def of_rows(
+        self, delta: Any, begin: int, end: int, *, is_dual: bool = False
+    ) -> tuple[Tensor, ...]:
+        """Return P and A of the atoms begin to end."""
+        density, count = self._of, end - begin
         numbers = delta.shape[2:]  # of a dual number
         single = delta.new_empty(
             count, density.elements, density.single.num_components, *numbers
@@ -161,7 +203,17 @@ class _Compiled(EdgeSums):
         parts = (density.order + 1) ** 2
         triple = delta.new_empty(count, parts, channels, *numbers)
         run, fixed = self._function("density_sums", delta, is_dual=is_dual)
-        over_rows(lambda a, b: run(a, b, *fixed, single[a:b], triple[a:b]), 0, count)
+        over_rows(
+            lambda a, b: run(
+                a,
+                b,
+                *fixed,
+                single[a - begin : b - begin],
+                triple[a - begin : b - begin],
+            ),
+            begin,
+            end,
+        )
         return single, triple
 
     def _function(self, name: str, delta: Tensor, *, is_dual: bool) -> Any:
@@ -179,11 +231,12 @@ class _Compiled(EdgeSums):
     def gradients(
         self, inputs: Inputs, grads: Sequence[Tensor], wanted: Sequence[bool]
     ) -> list[Tensor | None]:
-        return [self._slopes(inputs[0], grads)]
+        return [self.slopes(inputs[0], grads)]
 
-    def _slopes(
+    def slopes(
         self, delta: Any, grads: Sequence[Tensor], *, is_dual: bool = False
     ) -> Tensor:
+        """Return the gradient of the displacements."""
         out = torch.zeros_like(delta)
         run, fixed = self._function("density_gradients", delta, is_dual=is_dual)
         given = [grad.contiguous() for grad in grads]
@@ -194,14 +247,18 @@ class _Compiled(EdgeSums):
         self, inputs: Inputs, along: Inputs, grads: Sequence[Tensor]
     ) -> tuple[list[Tensor | None], list[Tensor]]:
         delta = dual(inputs[0], along[0])
-        slopes = self._slopes(delta, [dual(grad) for grad in grads], is_dual=True)
-        sums = self._run(delta, is_dual=True)
+        slopes = self.slopes(delta, [dual(grad) for grad in grads], is_dual=True)
+        sums = self.of_rows(delta, 0, len(self._kind), is_dual=True)
         return [slopes[..., 1]], [part[..., 1].contiguous() for part in sums]
 
     def differentiable(self, inputs: Inputs) -> Sequence[Tensor]:
         (delta,) = inputs
         assert delta is not None
         return self._of.by_torch(self._kind.long(), self._rows, delta)
+
+
+def _blocks(count: int) -> list[tuple[int, int]]:
+    return [(begin, min(begin + BLOCK, count)) for begin in range(0, count, BLOCK)]
 
 
 def _gaussians(cutoff: Cutoff, spacing: float) -> RadialGaussians:

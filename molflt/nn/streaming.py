@@ -17,6 +17,7 @@ from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
 from molflt.nn.near_rows import NearRows, leaf
 from molflt.nn.near_sums import near_sums
+from molflt.nn.parameter_gradients import ParameterGradients, wants
 from molflt.nn.rows import Edges, Rows, TableGradient
 from molflt.typing import NodeScalars, NodeVectors
 
@@ -146,7 +147,7 @@ def _once(
     assert delta is not None
     assert table is not None
     near = NearRows(Edges(ctx.rows, delta, table, ctx.cutoff), layer.near.sizes)
-    learned = _Parameters(parameters)
+    learned = ParameterGradients(parameters)
     given = [x, vec, far_scalars, far_vectors]
     found = [None if t is None else torch.empty_like(t) for t in given]
     atoms, vectors = _send_all(layer, x, vec)
@@ -179,47 +180,6 @@ def _once(
     return [*found, moved, total, *learned.gradients]
 
 
-class _Parameters:
-    """Gradients of parameters, summed over blocks."""
-
-    def __init__(self, parameters: tuple[Tensor, ...]) -> None:
-        self._parameters = parameters
-        self.gradients: list[Tensor | None] = [None] * len(parameters)
-
-    def differentiate(
-        self, outputs: Any, grads: Any, leaves: list[Tensor | None]
-    ) -> list[Any]:
-        """Return gradients by the leaves; add those by the parameters."""
-        pairs = [
-            (out, grad)
-            for out, grad in zip(outputs, grads, strict=True)
-            if out is not None
-        ]
-        wanted: list[Any] = [t for t in [*leaves, *self._parameters] if _wants(t)]
-        found = iter(
-            torch.autograd.grad(
-                [out for out, _ in pairs],
-                wanted,
-                [grad for _, grad in pairs],
-                allow_unused=True,
-            )
-        )
-        slopes = [next(found) if _wants(t) else None for t in leaves]
-        for index, parameter in enumerate(self._parameters):
-            value = next(found) if _wants(parameter) else None
-            if value is not None:
-                known = self.gradients[index]
-                self.gradients[index] = value if known is None else known.add_(value)
-        return [
-            torch.zeros_like(leaf) if slope is None and leaf is not None else slope
-            for slope, leaf in zip(slopes, leaves, strict=True)
-        ]
-
-
-def _wants(tensor: Tensor | None) -> bool:
-    return tensor is not None and tensor.requires_grad
-
-
 def _twice(
     ctx: Any, saved: list[Tensor | None], grads: list[Tensor | None]
 ) -> list[Tensor | None]:
@@ -232,7 +192,7 @@ def _twice(
     whole = _Whole(ctx.layer, ctx.rows, ctx.cutoff)
     named = {n: known[id(p)] for n, p in whole.named_parameters() if id(p) in known}
     out = torch.func.functional_call(whole, named, tuple(own))
-    wanted: list[Any] = [t for t in [*own, *learned] if _wants(t)]
+    wanted: list[Any] = [t for t in [*own, *learned] if wants(t)]
     pairs = [(o, g) for o, g in zip(out, grads, strict=True) if o is not None]
     found = iter(
         torch.autograd.grad(
@@ -243,7 +203,7 @@ def _twice(
             materialize_grads=True,
         )
     )
-    return [next(found) if _wants(t) else None for t in [*own, *learned]]
+    return [next(found) if wants(t) else None for t in [*own, *learned]]
 
 
 class _Whole(nn.Module):

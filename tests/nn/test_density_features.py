@@ -124,7 +124,9 @@ def test_blocks_of_atoms_give_what_all_at_once_give(structures, monkeypatch):
     assert_same_gradients(whole, parts, inputs, 1e-8, 1e-10)
 
 
-def test_they_differentiate_twice(structures):
+@pytest.mark.parametrize("block", [4096, 4])
+def test_they_differentiate_twice(structures, block, monkeypatch):
+    monkeypatch.setattr(density_features, "BLOCK", block)
     module, z = make(order=2), species(structures)
     _, pos = make_geometry(structures, CUTOFF)
     weight = torch.randn(len(z), 8)
@@ -144,10 +146,10 @@ def test_mixed_precision_does_not_touch_them(structures, form):
     row = module.rows(z)
     single, density = module.density(row, geometry.pairs)
     (counts,) = module._counts(row)
-    plain = module._features(row, counts, single, density)
+    plain = module.features(row, counts, single, density)
     with torch.autocast("cpu", torch.bfloat16):
         again = module.density(row, geometry.pairs)
-        mixed = module._features(row, counts, *again)
+        mixed = module.features(row, counts, *again)
     assert torch.equal(again[0], single)
     assert torch.equal(again[1], density)
     assert torch.equal(mixed, plain)
