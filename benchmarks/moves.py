@@ -55,7 +55,7 @@ def with_term(
     if isinstance(model, FLTModel):
         features = model.features(batch)
         found = model.read(features)
-        x, vec, seen, *_ = features
+        x, vec, seen = features[:3]
     else:
         seen = model.seen(batch)
         found, x, vec = model.with_features(seen)

@@ -180,7 +180,7 @@ def _pass(
                 out.arrays[name] = _plain(value(name))
                 readout = model.readout(name)
                 if request.vectors and isinstance(readout, DipoleReadout):
-                    x, vec, seen, *_ = features
+                    x, vec, seen = features[:3]
                     vector = readout.vector(x, vec, sites_of(seen)).double()
                     out.arrays[f"{name}_vector"] = _plain(vector * readout.std)
             except Exception:  # of this target; the others are not to blame

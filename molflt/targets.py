@@ -74,8 +74,8 @@ class TargetSpec:
         is_sum = self.extensive and self.readout in ("atoms", "tags")
         if self.interaction and not is_sum:
             raise ValueError(
-                f"target {self.name!r} is no sum over atoms, so it cannot be what is "
-                "between adsorbate and slab"
+                f"target {self.name!r} is no sum over atoms, so it cannot be an "
+                "interaction energy"
             )
 
     def plain(self) -> dict[str, Any]:

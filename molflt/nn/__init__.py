@@ -10,7 +10,8 @@
 | gaussians, neighbour_density | densities of neighbours by element, compiled or not |
 | density_features | two- and three-body sums as first features |
 | displacements | D of all pairs as a linear map of positions and cell |
-| paths, streaming, density_stream | how near heads are evaluated; large systems in blocks |
+| paths | how near heads are evaluated |
+| streaming, density_stream | layers and first features of large systems, in blocks |
 | rows, near_rows, filter_rows | sums along rows of edges, compiled (`kernels`) or not |
 | edge_sums, near_sums | the same as functions for autograd, to any order |
 | table | radial functions as splines |

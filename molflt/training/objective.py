@@ -123,8 +123,7 @@ class Objective(nn.Module):
                     unit = unit_in_name(f"{spec.unit}/{per}")
                     errors[f"{spec.name}/{kind}_mae_{unit}"] = found[kind]
         if self.displacement is not None and progress is not None:
-            x, vec, seen, *_ = features
-            term, moves = self.displacement(x, vec, seen, progress)
+            term, moves = self.displacement(*features[:3], progress)
             loss = loss + term
             errors["displacement/mae_A"] = moves
         return Outcome(loss, errors)

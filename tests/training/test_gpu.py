@@ -44,7 +44,7 @@ class Waits(pl.Callback):
         self.gpu.waits.clear()
 
 
-def make_surface_task():
+def make_surface_task(interaction_energy):
     encoder = FLTEncoder(
         width=16,
         num_layers=1,
@@ -54,7 +54,8 @@ def make_surface_task():
         skip_subsurface=True,
     )
     options = {"displacement_weight": 1.0, "position_noise": 0.05}
-    return FLTTask(encoder, tag_weighted_readout=True, warmup_steps=2, **options)
+    options |= {"interaction_energy": interaction_energy, "warmup_steps": 2}
+    return FLTTask(encoder, tag_weighted_readout=True, **options)
 
 
 def train(task, steps, strategy=None, callbacks=()):
@@ -73,18 +74,19 @@ def train(task, steps, strategy=None, callbacks=()):
     trainer.fit(task, EMTIS2RE(batch_size=8))
 
 
-def test_a_step_waits_for_little_and_is_the_same(monkeypatch):
+@pytest.mark.parametrize("interaction_energy", [False, True])
+def test_a_step_waits_for_little_and_is_the_same(interaction_energy, monkeypatch):
     """Sub-surface atoms, sizes, places for the neighbour list, and elements."""
     steps = 4
     monkeypatch.setattr(progress_bar, "GPU_SECONDS", 1e6)
     torch.manual_seed(0)
-    plain = make_surface_task()
+    plain = make_surface_task(interaction_energy)
     train(plain, steps)
     expected = {k: v.clone() for k, v in plain.state_dict().items()}
     with PretendGPU() as gpu:
         waits = Waits(gpu)
         torch.manual_seed(0)
-        task = make_surface_task()
+        task = make_surface_task(interaction_energy)
         strategy = SingleDeviceStrategy(device=DEVICE, accelerator=Pretended())
         train(task, steps, strategy, [MetricsBar(), waits])
         found = {k: v.cpu() for k, v in task.state_dict().items()}

@@ -230,9 +230,10 @@ def test_another_architecture_is_not_resumed(make_task, make_trainer, tmp_path):
     make_trainer(max_epochs=1).fit(make_task(), datamodule=Clusters())
     with pytest.raises(InputError, match="width 16 instead of 8"):
         FLTTask(FLTEncoder(width=8)).resume_from(tmp_path / "a" / "last.ckpt")
-    task = make_task(tag_weighted_readout=True)
-    with pytest.raises(InputError, match="tag_weighted_readout False instead of True"):
-        task.resume_from(tmp_path / "a" / "last.ckpt")
+    for option in ("tag_weighted_readout", "interaction_energy"):
+        task = make_task(**{option: True})
+        with pytest.raises(InputError, match=f"{option} False instead of True"):
+            task.resume_from(tmp_path / "a" / "last.ckpt")
 
 
 def test_missing_label_names_the_record(make_task, make_trainer):
