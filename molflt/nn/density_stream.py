@@ -12,7 +12,10 @@ from torch import Tensor, nn
 
 from molflt.nn.near_rows import leaf
 from molflt.nn.pairs import Pairs
-from molflt.nn.parameter_gradients import ParameterGradients
+from molflt.nn.parameter_gradients import (
+    ParameterGradients,
+    differentiable_gradients,
+)
 from molflt.nn.rows import Rows
 from molflt.typing import NodeScalars
 
@@ -100,25 +103,8 @@ def _once(ctx: Any, delta: Tensor, grad: Tensor) -> list[Tensor | None]:
 
 def _twice(ctx: Any, delta: Tensor, grad: Tensor) -> list[Tensor | None]:
     """Return gradients that can be differentiated, of all atoms in one piece."""
-    features, row, blocks, rows = ctx.fixed
-    # Views: displacements and parameters may be functions of each other, and what is
-    # wanted are the derivatives of these features alone.
-    learned = [p.view_as(p) for p in ctx.parameters]
-    names = [f"features.first.{name}" for name, _ in features.first.named_parameters()]
-    own = delta.view_as(delta)
-    out = torch.func.functional_call(
-        _Whole(features, blocks),
-        dict(zip(names, learned, strict=True)),
-        (row, rows, own),
-    )
-    given = [own, *learned]
-    wanted = [t for t in given if t.requires_grad]
-    found = iter(
-        torch.autograd.grad(
-            out, wanted, grad, create_graph=True, materialize_grads=True
-        )
-    )
-    return [next(found) if t.requires_grad else None for t in given]
+    whole = _Whole(*ctx.fixed)
+    return differentiable_gradients(whole, [delta], ctx.parameters, [grad])
 
 
 class _Whole(nn.Module):
@@ -126,15 +112,19 @@ class _Whole(nn.Module):
 
     Args:
         features: The features.
+        row: Which of the elements each atom is.
         blocks: Atoms, and how many of each element, of each block.
+        rows: Neighbours.
     """
 
-    def __init__(self, features: "DensityFeatures", blocks: Blocks) -> None:
+    def __init__(
+        self, features: "DensityFeatures", row: Tensor, blocks: Blocks, rows: Rows
+    ) -> None:
         super().__init__()
-        self.features = features
+        self.features, self.row, self.rows = features, row, rows
         self.counts = [sum(own) for own in zip(*(c for _, c in blocks), strict=True)]
 
-    def forward(self, row: Tensor, rows: Rows, delta: Tensor) -> Tensor:
+    def forward(self, delta: Tensor) -> tuple[Tensor]:
         """Return the features (n, c)."""
-        sums = self.features.density.differentiable(row, rows, delta)
-        return self.features.features(row, self.counts, *sums)
+        sums = self.features.density.differentiable(self.row, self.rows, delta)
+        return (self.features.features(self.row, self.counts, *sums),)

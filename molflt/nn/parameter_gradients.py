@@ -1,9 +1,10 @@
-"""Gradients of parameters that act on one block of atoms after the other."""
+"""Gradients of what is evaluated one block of atoms after the other."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class ParameterGradients:
@@ -41,6 +42,42 @@ class ParameterGradients:
             torch.zeros_like(leaf) if slope is None and leaf is not None else slope
             for slope, leaf in zip(slopes, leaves, strict=True)
         ]
+
+
+def differentiable_gradients(
+    whole: nn.Module,
+    inputs: Sequence[Tensor | None],
+    parameters: Sequence[nn.Parameter],
+    grads: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Return gradients of inputs and parameters that can be differentiated themselves.
+
+    Args:
+        whole: All blocks in one piece, by operations that torch differentiates; returns
+            a tuple.
+        inputs: Its inputs.
+        parameters: Some of its parameters.
+        grads: Gradients of what it returns.
+    """
+    # Views: inputs may be functions of parameters or of each other, and what is wanted
+    # are the derivatives of this piece alone.
+    own = [None if t is None else t.view_as(t) for t in inputs]
+    learned = [p.view_as(p) for p in parameters]
+    known = {id(p): view for p, view in zip(parameters, learned, strict=True)}
+    named = {n: known[id(p)] for n, p in whole.named_parameters() if id(p) in known}
+    out = torch.func.functional_call(whole, named, tuple(own))
+    wanted: list[Any] = [t for t in [*own, *learned] if wants(t)]
+    pairs = [(o, g) for o, g in zip(out, grads, strict=True) if o is not None]
+    found = iter(
+        torch.autograd.grad(
+            [o for o, _ in pairs],
+            wanted,
+            [g for _, g in pairs],
+            create_graph=True,
+            materialize_grads=True,
+        )
+    )
+    return [next(found) if wants(t) else None for t in [*own, *learned]]
 
 
 def wants(tensor: Tensor | None) -> bool:

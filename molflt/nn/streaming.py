@@ -17,7 +17,10 @@ from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
 from molflt.nn.near_rows import NearRows, leaf
 from molflt.nn.near_sums import near_sums
-from molflt.nn.parameter_gradients import ParameterGradients, wants
+from molflt.nn.parameter_gradients import (
+    ParameterGradients,
+    differentiable_gradients,
+)
 from molflt.nn.rows import Edges, Rows, TableGradient
 from molflt.typing import NodeScalars, NodeVectors
 
@@ -184,26 +187,8 @@ def _twice(
     ctx: Any, saved: list[Tensor | None], grads: list[Tensor | None]
 ) -> list[Tensor | None]:
     """Return gradients that can be differentiated, of the layer in one piece."""
-    # Views: x is a function of displacements and parameters, too, but what is wanted
-    # here are derivatives of this layer alone.
-    own = [None if t is None else t.view_as(t) for t in saved]
-    learned = [p.view_as(p) for p in ctx.parameters]
-    known = {id(p): view for p, view in zip(ctx.parameters, learned, strict=True)}
     whole = _Whole(ctx.layer, ctx.rows, ctx.cutoff)
-    named = {n: known[id(p)] for n, p in whole.named_parameters() if id(p) in known}
-    out = torch.func.functional_call(whole, named, tuple(own))
-    wanted: list[Any] = [t for t in [*own, *learned] if wants(t)]
-    pairs = [(o, g) for o, g in zip(out, grads, strict=True) if o is not None]
-    found = iter(
-        torch.autograd.grad(
-            [o for o, _ in pairs],
-            wanted,
-            [g for _, g in pairs],
-            create_graph=True,
-            materialize_grads=True,
-        )
-    )
-    return [next(found) if wants(t) else None for t in [*own, *learned]]
+    return differentiable_gradients(whole, saved, ctx.parameters, grads)
 
 
 class _Whole(nn.Module):
