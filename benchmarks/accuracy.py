@@ -155,7 +155,7 @@ def without_term(run: Run, task: Task) -> Model:
     if run.model in PEERS:
         cutoff = EMT_CUTOFF if run.task == "emt" else None
         return build_peer(run.model, spec, statistics, cutoff)
-    if run.task == "emt":
+    if run.task == "emt" and not spec.interaction:
         spec = replace(spec, readout="tags")
     model = FLTModel(FLTEncoder(**FLT[run.model]), (spec,))
     begin = time.process_time()

@@ -147,8 +147,9 @@ def emt(read: Read) -> str | None:
         "(tag 0); models called displacements neither, and they have the displacements "
         "to the relaxed positions as a second task, "
         "with a weight that falls to 0; models called interaction have all this, and "
-        "their energy is that of the system less those of adsorbate and slab by "
-        f"themselves.{still_open(plan.adsorption({}), read)}"
+        "their energy counts from adsorbate and slab by themselves (FLT: over the "
+        "adsorbate's atoms, PaiNN: of whole, adsorbate and slab)."
+        f"{still_open(plan.adsorption({}), read)}"
     )
     return "\n".join([*lines, "", note])
 

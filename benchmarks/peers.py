@@ -23,7 +23,7 @@ from molflt.data.statistics import Statistics
 from molflt.model import sites_of
 from molflt.moments import squared_radii
 from molflt.nn.readout import Readout, Sites, fill_by_species
-from molflt.parts import with_parts
+from molflt.parts import ADSORBATE, behind, some_atoms
 from molflt.subsurface import part_of, seen_atoms
 from molflt.targets import TargetSpec
 
@@ -94,8 +94,7 @@ class PeerModel(nn.Module):
         seen = self.seen(data)
         if not spec.interaction:
             return {spec.name: self.network(find_pairs(seen, self.cutoff))}
-        whole, _ = with_parts(seen)
-        values = self.network(find_pairs(whole, self.cutoff))
+        values = self.network(find_pairs(with_parts(seen), self.cutoff))
         return {spec.name: between_parts(values)}
 
     def seen(self, data: Data) -> Data:
@@ -107,7 +106,7 @@ class PeerModel(nn.Module):
         """Return what `normalised` does, and scalars and vectors of `seen` atoms."""
         assert isinstance(self.network, PaiNN)
         (spec,) = self.targets
-        whole = with_parts(data)[0] if spec.interaction else data
+        whole = with_parts(data) if spec.interaction else data
         found, x, vec = self.network.with_features(find_pairs(whole, self.cutoff))
         if not spec.interaction:
             return {spec.name: found}, x, vec
@@ -130,6 +129,15 @@ class PeerModel(nn.Module):
             name: self.physical(name, value, data)
             for name, value in self.normalised(data).items()
         }
+
+
+def with_parts(data: Data) -> Data:
+    """Return systems, behind them their adsorbates, and behind these their slabs."""
+    is_adsorbate = data.tags == ADSORBATE
+    whole = data
+    for part in (is_adsorbate, ~is_adsorbate):
+        whole = behind(whole, some_atoms(data, part.nonzero().squeeze(1)))
+    return whole
 
 
 def between_parts(values: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from molflt.encoder import FLTEncoder
 from molflt.graph_index import graph_index
 from molflt.neighbors import NeighborPairs
 from molflt.nn.heads import Path
-from molflt.parts import with_parts
-from molflt.typing import NodeScalars, NodeVectors
+from molflt.parts import adsorbate_atoms, behind, some_atoms
+from molflt.typing import AtomIndex, NodeScalars, NodeVectors
 
 _OF_ATOMS = ("z", "pos", "tags")
 _OF_GRAPHS = ("cell", "pbc")
@@ -23,21 +23,31 @@ class Features(NamedTuple):
         x: Scalar features (n, c).
         vec: Vector features (n, 3, w), or None.
         data: The atoms they are of, `FLTEncoder.seen`.
-        apart: What it says of the same atoms when adsorbate and slab are by themselves;
-            None: nobody asked.
+        adsorbate: Which of them are those of adsorbates (m,); None: nobody asked.
+        alone: What the encoder says of these when they are by themselves, or None.
     """
 
     x: NodeScalars
     vec: NodeVectors | None
     data: Data
-    apart: "Features | None" = None
+    adsorbate: AtomIndex | None = None
+    alone: "Features | None" = None
+
+    def of_atoms(self, index: AtomIndex) -> "Features":
+        """Return the features of some atoms (m,), ascending, in the same graphs."""
+        vec = None if self.vec is None else self.vec[index]
+        return Features(self.x[index], vec, some_atoms(self.data, index))
 
     def of_graph(self, number: int) -> "Features":
         """Return the features of one graph."""
         rows = graph_index(self.data)[0] == number
         vec = None if self.vec is None else self.vec[rows]
-        apart = None if self.apart is None else self.apart.of_graph(number)
-        return Features(self.x[rows], vec, graph_of(self.data, number), apart)
+        own = Features(self.x[rows], vec, graph_of(self.data, number))
+        if self.adsorbate is None or self.alone is None:
+            return own
+        place = rows.cumsum(0) - 1  # of an atom among those of the graph
+        atoms = place[self.adsorbate[rows[self.adsorbate]]]
+        return own._replace(adsorbate=atoms, alone=self.alone.of_graph(number))
 
 
 def graph_of(data: Data, number: int) -> Data:
@@ -55,7 +65,7 @@ def features_of(
     data: Data,
     path: Path = "auto",
     *,
-    apart: bool = False,
+    alone: bool = False,
     pairs: Callable[[Data], NeighborPairs] | None = None,
 ) -> Features:
     """Return the features of a graph or batch of graphs, in one pass.
@@ -64,17 +74,20 @@ def features_of(
         encoder: The encoder.
         data: The graph or batch.
         path: How attention is evaluated.
-        apart: Those of adsorbate and slab by themselves are wanted, too.
+        alone: Those of adsorbates by themselves are wanted, too.
         pairs: Returns the pairs within the cutoff; None: they are searched.
     """
     seen = encoder.seen(data)
-    whole, place = with_parts(seen) if apart else (seen, None)
+    whole, index, part = seen, None, None
+    if alone:
+        index = adsorbate_atoms(seen)
+        part = some_atoms(seen, index)
+        whole = behind(seen, part)
     geometry = None if pairs is None else encoder.geometry(whole, pairs(whole))
     x, vec = encoder(whole, geometry=geometry, path=path)
-    if place is None:
+    if index is None or part is None:
         return Features(x, vec, seen)
-    n = len(place)
-    if vec is None:
-        return Features(x[:n], None, seen, Features(x[n:][place], None, seen))
-    behind = Features(x[n:][place], vec[n:][place], seen)
-    return Features(x[:n], vec[:n], seen, behind)
+    n = len(seen.z)
+    vectors = (None, None) if vec is None else (vec[:n], vec[n:])
+    own = Features(x[n:], vectors[1], part)
+    return Features(x[:n], vectors[0], seen, index, own)

@@ -35,10 +35,10 @@ class FLTModel(nn.Module):
     and others for dipole, spatial extent and polarisability: `molflt.nn.readout`. A
     target that is an `interaction` counts from adsorbate and slab by themselves,
 
-        y = std * sum_i (MLP(x_i) - MLP(x'_i)),
+        y = std * sum_(i of the adsorbate) (MLP(x_i) - MLP(x'_i)),
 
-    x'_i the features of atom i in its part alone: what the atoms of a part are to each
-    other cancels, and an adsorbate that is far from its slab has the energy 0.
+    x'_i the features of atom i in the adsorbate alone: what its atoms are to each other
+    cancels, and an adsorbate that is far from its slab has the energy 0.
 
     Args:
         encoder: The encoder.
@@ -123,8 +123,8 @@ class FLTModel(nn.Module):
             pairs: Returns the pairs of a graph or batch within the encoder's cutoff;
                 None: they are searched.
         """
-        apart = any(spec.interaction for spec in self.targets)
-        return features_of(self.encoder, data, path, apart=apart, pairs=pairs)
+        alone = any(spec.interaction for spec in self.targets)
+        return features_of(self.encoder, data, path, alone=alone, pairs=pairs)
 
     def read(self, features: Features, *, name: str | None = None) -> dict[str, Tensor]:
         """Return what `normalised` does, from `features`.
@@ -137,18 +137,27 @@ class FLTModel(nn.Module):
         return {target: self._read(target, features) for target in names}
 
     def _read(self, name: str, features: Features) -> Tensor:
-        x, vec, data, apart = features
-        value = self.readout(name)(x, vec, sites_of(data)).double()
-        if apart is None or not self.target_spec(name).interaction:
-            return value
-        return value - self._read(name, apart)
+        def value(of: Features) -> Tensor:
+            return self.readout(name)(of.x, of.vec, sites_of(of.data)).double()
+
+        if not self.target_spec(name).interaction:
+            return value(features)
+        assert features.adsorbate is not None
+        assert features.alone is not None
+        return value(features.of_atoms(features.adsorbate)) - value(features.alone)
 
     def _terms(self, name: str, features: Features) -> Tensor:
-        x, vec, data, apart = features
-        terms = self.readout(name).terms(x, vec, sites_of(data)).double()
-        if apart is None or not self.target_spec(name).interaction:
-            return terms
-        return terms - self._terms(name, apart)
+        def terms(of: Features) -> Tensor:
+            found = self.readout(name).terms(of.x, of.vec, sites_of(of.data))
+            return found.double()
+
+        if not self.target_spec(name).interaction:
+            return terms(features)
+        assert features.adsorbate is not None
+        assert features.alone is not None
+        own = terms(features.of_atoms(features.adsorbate)) - terms(features.alone)
+        share = own.new_zeros(len(features.x))
+        return share.index_copy(0, features.adsorbate, own)
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
         """Return labels less their offset, in units of std (g,), float64."""

@@ -41,9 +41,9 @@ class TargetSpec:
             ``"dipole"``: length of the dipole vector; ``"extent"``: electronic spatial
             extent <R^2>; ``"polarisability"``: isotropic. Formulas:
             `molflt.nn.readout` and its neighbours.
-        interaction: The sum over atoms of the system less those of its adsorbate (tag
-            2) and its slab, each evaluated by itself: for energies that count from
-            these, as E(slab+ads) - E(slab) - E(ads).
+        interaction: The sum over the atoms of the adsorbate (tag 2) of their terms in
+            the system less those in the adsorbate by itself: for energies that count
+            from adsorbate and slab, as E(slab+ads) - E(slab) - E(ads).
 
     Raises:
         ValueError: An unknown readout, or one that contradicts `extensive` or
@@ -71,10 +71,9 @@ class TargetSpec:
                 f"extensive={_EXTENSIVE[self.readout]}"
             )
 
-        is_sum = self.extensive and self.readout in ("atoms", "tags")
-        if self.interaction and not is_sum:
+        if self.interaction and not (self.extensive and self.readout == "atoms"):
             raise ValueError(
-                f"target {self.name!r} is no sum over atoms, so it cannot be an "
+                f"target {self.name!r} is no plain sum over atoms, so it cannot be an "
                 "interaction energy"
             )
 

@@ -23,6 +23,7 @@ from torch import Tensor
 Positions = Float[Tensor, "n 3"]
 Species = Int[Tensor, " n"]
 GraphIndex = Int[Tensor, " n"]
+AtomIndex = Int[Tensor, " m"]
 NodeScalars = Float[Tensor, "n c"]
 NodeVectors = Float[Tensor, "n 3 w"]
 Cells = Float[Tensor, "g 3 3"]

@@ -19,7 +19,7 @@ from molflt.targets import TargetSpec
 from molflt.testing import rotation_error
 from molflt.training.targets import chosen_targets
 
-SPEC = TargetSpec("energy", "eV", "relaxed", readout="tags", interaction=True)
+SPEC = TargetSpec("energy", "eV", "relaxed", interaction=True)
 STATISTICS = {"element_reference": {}, "mean": 0.0, "std": 0.7}
 
 
@@ -43,13 +43,12 @@ def model(request):
     )
     model = FLTModel(encoder, [SPEC]).double().eval()
     model.set_statistics("energy", STATISTICS)
-    torch.nn.init.normal_(model.readout("energy").tag_weight)
     return model
 
 
 def plain(model):
     """The same model without the option."""
-    spec = TargetSpec("energy", kind="relaxed", readout="tags")
+    spec = TargetSpec("energy", kind="relaxed")
     other = FLTModel(model.encoder, [spec]).double().eval()
     other.readouts.load_state_dict(model.readouts.state_dict())
     return other
@@ -68,15 +67,15 @@ def energies(model, *graphs):
     return model(collate(list(graphs)))["energy"]
 
 
-def test_it_is_what_the_parts_lack(model):
+def test_it_is_what_the_slab_adds_to_the_adsorbate(model):
     graphs = [slab(), slab("NH3"), slab("H2O", 2.5)]
-    whole, adsorbates, slabs = (
-        energies(plain(model), *(part(graph, *tags) for graph in graphs))
-        for tags in [(0, 1, 2), (2,), (0, 1)]
-    )
-    found = energies(model, *graphs)
-    torch.testing.assert_close(found, whole - adsorbates - slabs)
-    assert (found - whole).abs().min() > 1e-4
+    for graph, found in zip(graphs, energies(model, *graphs), strict=True):
+        whole, alone = (
+            plain(model).contributions(atoms)["energy"][atoms.tags == 2].sum()
+            for atoms in (graph, part(graph, 2))
+        )
+        torch.testing.assert_close(found, whole - alone)
+        assert (found - whole).abs() > 1e-4
 
 
 def test_parts_that_are_far_apart_have_no_energy(model):
@@ -135,7 +134,7 @@ def test_ways_of_evaluation_agree(model):
 
 def test_derivatives_are_those_of_the_difference(model):
     """Of a potential energy that counts from adsorbate and slab apart."""
-    spec = TargetSpec("energy", readout="tags", interaction=True)
+    spec = TargetSpec("energy", interaction=True)
     potential = FLTModel(model.encoder, [spec]).double()
     potential.readouts.load_state_dict(model.readouts.state_dict())
     graph = slab()
@@ -169,11 +168,15 @@ def test_calculators_have_it(model):
 
 
 def test_only_sums_over_atoms_have_parts():
-    with pytest.raises(ValueError, match="is no sum over atoms"):
+    with pytest.raises(ValueError, match="is no plain sum over atoms"):
         TargetSpec("gap", extensive=False, interaction=True)
     gap = TargetSpec("gap", "eV", "property", extensive=False)
-    with pytest.raises(UsageError, match=r"interaction_energy: .*'gap' is no sum"):
+    with pytest.raises(
+        UsageError, match=r"interaction_energy: .*'gap' is no plain sum"
+    ):
         chosen_targets([gap], None, interaction_energy=True)
+    with pytest.raises(UsageError, match="set tag_weighted_readout to false"):
+        chosen_targets([SPEC], None, tag_weighted=True, interaction_energy=True)
 
 
 def test_nothing_is_learned_as_a_baseline():

@@ -1,32 +1,29 @@
-"""Systems taken apart: every atom is in one part, and is found again."""
+"""Adsorbates by themselves, behind their systems."""
 
 import torch
 
 from molflt.data.batching import collate
-from molflt.parts import with_parts
+from molflt.parts import adsorbate_atoms, behind, some_atoms
 from tests.test_interaction import slab
 
 
-def test_every_atom_is_in_one_part():
-    graphs = [slab("NH3"), slab()]
-    batch = collate(graphs)
-    joint, place = with_parts(batch)
+def test_adsorbates_are_there_again():
+    graph = slab("NH3")
+    batch = collate([graph, slab(), graph])
+    index = adsorbate_atoms(batch)
+    assert torch.equal(index, (batch.tags == 2).nonzero().squeeze(1))
+    joint = behind(batch, some_atoms(batch, index))
     n = len(batch.z)
     assert joint.num_graphs == 6
-    assert joint.batch.diff().min() >= 0
-    assert sorted(place.tolist()) == list(range(n))
+    assert joint.batch[n:].tolist() == [3] * 4 + [4] * 2 + [5] * 4
     for key in ("z", "pos", "tags"):
-        assert torch.equal(joint[key][:n], batch[key])
-        assert torch.equal(joint[key][n:][place], batch[key])
-    part = joint.batch[n:][place]
-    assert torch.equal(part, batch.batch + torch.where(batch.tags == 2, 2, 4))
-    assert torch.equal(joint.cell, torch.cat([batch.cell] * 3))
+        assert torch.equal(joint[key], torch.cat([batch[key], batch[key][index]]))
+    assert torch.equal(joint.cell, torch.cat([batch.cell] * 2))
 
 
-def test_atoms_without_tags_are_slab():
+def test_atoms_without_tags_are_no_adsorbate():
     graph = slab()
-    n = len(graph.z)
+    graph.tags = torch.full_like(graph.tags, -1)
+    assert len(adsorbate_atoms(graph)) == 0
     del graph.tags
-    joint, place = with_parts(graph)
-    assert torch.equal(joint.batch, torch.tensor([0, 2]).repeat_interleave(n))
-    assert torch.equal(place, torch.arange(n))
+    assert len(adsorbate_atoms(graph)) == 0

@@ -33,7 +33,12 @@ def chosen_targets(
         )
     targets = [by_name[name] for name in wanted]
     if interaction_energy:
-        targets = [_between_parts(spec) for spec in targets]
+        if tag_weighted:
+            raise UsageError(
+                "model.interaction_energy sums over the adsorbate alone; set "
+                "tag_weighted_readout to false."
+            )
+        return [_between_parts(spec) for spec in targets]
     if not tag_weighted:
         return targets
     if not any(spec.readout == "atoms" for spec in targets):

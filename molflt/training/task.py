@@ -65,8 +65,9 @@ class FLTTask(LightningModule):
             in training; 0: none. Labels stay those of the structure without noise.
         tag_weighted_readout: Multiply each atom's share by a learned weight of its tag
             (sub-surface, surface, adsorbate); those of the slab start at 0.
-        interaction_energy: The energy is the system's less those of adsorbate and slab
-            by themselves, for adsorption energies that count from these.
+        interaction_energy: The energy is the sum over the adsorbate's atoms of what
+            the slab adds to their terms, for adsorption energies that count from
+            adsorbate and slab by themselves.
 
     Raises:
         UsageError: Options out of range, or that contradict each other.

@@ -54,8 +54,8 @@ def make_surface_task(interaction_energy):
         skip_subsurface=True,
     )
     options = {"displacement_weight": 1.0, "position_noise": 0.05}
-    options |= {"interaction_energy": interaction_energy, "warmup_steps": 2}
-    return FLTTask(encoder, tag_weighted_readout=True, **options)
+    name = "interaction_energy" if interaction_energy else "tag_weighted_readout"
+    return FLTTask(encoder, warmup_steps=2, **{name: True}, **options)
 
 
 def train(task, steps, strategy=None, callbacks=()):
@@ -76,7 +76,7 @@ def train(task, steps, strategy=None, callbacks=()):
 
 @pytest.mark.parametrize("interaction_energy", [False, True])
 def test_a_step_waits_for_little_and_is_the_same(interaction_energy, monkeypatch):
-    """Sub-surface atoms, sizes, places for the neighbour list, and elements."""
+    """Sub-surface atoms, sizes, places for the neighbour list, elements; adsorbates."""
     steps = 4
     monkeypatch.setattr(progress_bar, "GPU_SECONDS", 1e6)
     torch.manual_seed(0)
@@ -91,5 +91,5 @@ def test_a_step_waits_for_little_and_is_the_same(interaction_energy, monkeypatch
         train(task, steps, strategy, [MetricsBar(), waits])
         found = {k: v.cpu() for k, v in task.state_dict().items()}
     for step in waits.steps[1:]:  # the bar asks after the first
-        assert len(step) == 4, step
+        assert len(step) == 4 + interaction_energy, step
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
