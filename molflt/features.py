@@ -91,3 +91,10 @@ def features_of(
     vectors = (None, None) if vec is None else (vec[:n], vec[n:])
     own = Features(x[n:], vectors[1], part)
     return Features(x[:n], vectors[0], seen, index, own)
+
+
+def with_adsorbates_alone(encoder: FLTEncoder, features: Features) -> Features:
+    """Return features with those of adsorbates alone, from a pass of their own."""
+    index = adsorbate_atoms(features.data)
+    part = some_atoms(features.data, index)
+    return features._replace(adsorbate=index, alone=features_of(encoder, part))

@@ -28,7 +28,8 @@ ALLOWED = {
     | {"nn", "encoder", "features", "readouts", "gradients", "data", "structures"},
     "checkpoint": BASE | {"nn", "model"},
     "testing": BASE | {"nn", "model"},
-    "analysis": BASE | {"nn", "gradients", "model", "checkpoint", "data", "testing"},
+    "analysis": BASE
+    | {"nn", "features", "gradients", "model", "checkpoint", "data", "testing"},
     "training": BASE
     | {"nn", "density", "gradients", "model", "checkpoint", "data", "analysis"},
     "report": BASE | {"model", "checkpoint", "data", "structures", "analysis"},

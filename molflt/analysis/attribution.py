@@ -25,6 +25,7 @@ from molflt.analysis.attention import (
 )
 from molflt.analysis.attention_rows import additive_rows, far_message_rows
 from molflt.analysis.contributions import one_target
+from molflt.features import features_of, with_adsorbates_alone
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.attention import FLTAttention
@@ -71,7 +72,8 @@ def message_attribution(
     """Return the effect on the energy of each message to `atoms`, layer by layer.
 
     One pass forwards; one backwards for "total", one for each atom for "atom". Memory
-    is that of a training step and of m x n numbers a head and layer.
+    is that of a training step and of m x n numbers a head and layer. Messages are those
+    in the whole system, also where an energy counts from the adsorbate by itself.
 
     Args:
         model: The model.
@@ -99,11 +101,13 @@ def message_attribution(
         try:
             for tap in taps:
                 tap.open()
-            terms = model.contributions(graph, name=spec.name, references=False)
+            features = features_of(model.encoder, graph)
         finally:
             for tap in taps:
                 tap.close()
-        share = terms[spec.name]
+        if spec.interaction:
+            features = with_adsorbates_alone(model.encoder, features)
+        share = model.shares(spec.name, features, graph, references=False)
         effects = [
             np.zeros((len(head_names(tap.heads)), len(index), len(graph.z)))
             for tap in taps

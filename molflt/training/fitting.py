@@ -3,9 +3,10 @@
 import logging
 
 from molflt.data.dataset import GraphDataset
-from molflt.data.statistics import fit_statistics
+from molflt.data.statistics import Statistics, fit_statistics
 from molflt.density import fit_density
 from molflt.model import FLTModel
+from molflt.targets import TargetSpec
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,16 @@ def fit_to(model: FLTModel, dataset: GraphDataset) -> None:
             "%s: %d training structures, standard deviation around %s %.4g %s.",
             spec.name,
             statistics.num_structures,
-            "references" if statistics.element_reference else "the mean",
+            _zero(spec, statistics),
             statistics.std,
             spec.unit,
         )
         if sentence := statistics.undetermined:
             log.warning(sentence)
+
+
+def _zero(spec: TargetSpec, statistics: Statistics) -> str:
+    """Return what a target's spread is counted from."""
+    if spec.interaction:
+        return "zero"
+    return "references" if statistics.element_reference else "the mean"

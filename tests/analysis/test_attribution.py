@@ -117,3 +117,20 @@ def test_no_atoms_and_units():
         assert (none.unit, none.of) == ("meV", of)
     with pytest.raises(UsageError, match="one of gap"):
         message_attribution(model, graph, [0], "energy")
+
+
+@pytest.mark.parametrize("form", sorted(set(FORMS) - {"favor"}))  # it refuses slabs
+def test_effects_on_an_interaction_are_those_in_the_whole_system(form):
+    """What the adsorbate's atoms say to each other by themselves is another graph."""
+    spec = TargetSpec("energy", "eV", "relaxed", interaction=True)
+    between = build_model(targets=(spec,), **FORMS[form])
+    plain = build_model(**FORMS[form])
+    plain.load_state_dict(between.state_dict())
+    graph = slab_graph()
+    atoms = (graph.tags == 2).nonzero().squeeze(1).numpy()
+    expected = message_attribution(plain, graph, atoms, of="atom")
+    for found, wanted in zip(
+        message_attribution(between, graph, atoms, of="atom"), expected, strict=True
+    ):
+        assert np.abs(wanted.effects).max() > 1e-6
+        np.testing.assert_allclose(found.effects, wanted.effects, rtol=1e-6, atol=1e-9)
