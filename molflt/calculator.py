@@ -238,6 +238,7 @@ class FLTCalculator(Calculator):
             rule = self.domain.tag_rule(self.tags)
             graph = atoms_to_graph(atoms, tags=rule, where=where)
             self.domain.refuse_unknown(atoms.numbers, where)
+            self.domain.refuse_untagged(graph.tags.numpy(), where)
             if pattern := self.domain.unknown_periodicity(atoms.pbc):
                 seen = ", ".join(sorted(self.domain.periodic))
                 self._warn(

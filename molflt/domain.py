@@ -38,6 +38,8 @@ class Domain:
             )
         tags = [{int(tag) for tag in _entries(model, "tags_seen")} for model in models]
         self.tags = set.union(*tags) if all(tags) else set()
+        specs = [spec for model in models for spec in model.targets]
+        self._needs_tags = any(spec.interaction for spec in specs)
 
     def refuse_unknown(self, numbers: np.ndarray, where: str) -> None:
         """Refuse species (atomic numbers) that were not trained on.
@@ -52,6 +54,20 @@ class Domain:
             raise InputError(
                 f"{where} has {names}, which the model was not trained on; predictions "
                 "would be arbitrary."
+            )
+
+    def refuse_untagged(self, tags: np.ndarray, where: str) -> None:
+        """Refuse atoms without tags (-1) where an energy counts from an adsorbate's.
+
+        Without any there is no adsorbate, and such an energy would be 0.
+
+        Raises:
+            InputError: No atom has a tag.
+        """
+        if self._needs_tags and (tags == -1).all():
+            raise InputError(
+                f"{where} has no tags, and the model's energy is what is between an "
+                "adsorbate (tag 2) and its slab (1, below it 0)."
             )
 
     def tag_rule(self, rule: "TagRule") -> "TagRule":

@@ -96,6 +96,7 @@ def read_structures(
         if isinstance(item, Structure):
             try:
                 domain.refuse_unknown(item.atoms.numbers, item.where)
+                domain.refuse_untagged(item.system["tags"], item.where)
             except InputError as error:
                 item = error
         yield item

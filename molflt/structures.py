@@ -65,6 +65,7 @@ def predict_structures(
         refuse_charge_and_spin(atoms, where)
         graph = atoms_to_graph(atoms, tags=tags, where=where)
         domain.refuse_unknown(atoms.numbers, where)
+        domain.refuse_untagged(graph.tags.numpy(), where)
         if domain.lacks_tags(graph.tags.numpy()):
             untagged.append(index)
         graphs.append(graph)

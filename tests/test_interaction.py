@@ -1,5 +1,6 @@
 """Energies that count from adsorbate and slab apart: what cancels, and that it does."""
 
+import ase.io
 import numpy as np
 import pytest
 import torch
@@ -11,9 +12,11 @@ from molflt.data.batching import collate
 from molflt.data.dataset import GraphList
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.statistics import fit_statistics
+from molflt.domain import Domain
 from molflt.errors import InputError, UsageError
 from molflt.evaluation import Request, evaluate
 from molflt.model import FLTEncoder, FLTModel
+from molflt.read_structures import read_structures
 from molflt.skin import SkinList
 from molflt.targets import TargetSpec
 from molflt.testing import rotation_error
@@ -165,6 +168,22 @@ def test_calculators_have_it(model):
     with pytest.warns(UserWarning, match="no summary of its training set"):
         atoms.calc = FLTCalculator(model)
     assert atoms.get_potential_energy() == pytest.approx(expected)
+
+
+def test_structures_without_tags_are_refused(model, tmp_path):
+    """Their energy would be 0, whatever they are."""
+    atoms = fcc111("Cu", (2, 2, 3), vacuum=12)
+    bare = atoms.copy()
+    add_adsorbate(atoms, molecule("OH"), 1.8, "fcc")
+    assert model.predict([bare])["energy"] == 0
+    atoms.set_tags(0)
+    with pytest.raises(InputError, match="Structure 1 has no tags, and the model's"):
+        model.predict([bare, atoms])
+    path = tmp_path / "slabs.traj"
+    ase.io.write(path, [bare, atoms])
+    found = list(read_structures(path, [], Domain([model])))
+    assert "slabs.traj, frame 1 has no tags" in str(found[1])
+    assert found[0].system["tags"].max() == 1
 
 
 def test_only_sums_over_atoms_have_parts():
