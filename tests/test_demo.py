@@ -1,6 +1,7 @@
 import json
 
 import ase.io
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from tests.test_configs import slab
 # Small, but the file `molflt demo` reads.
 TINY = """
 model:
+  interaction_energy: true
   encoder:
     class_path: molflt.FLTEncoder
     init_args: {width: 16, num_layers: 1, num_near_heads: 2, num_far_heads: 1}
@@ -71,9 +73,13 @@ def test_demo_leaves_what_it_promises(root, tiny, tmp_path, capsys):
         assert row["structures"] == 3
         for method in demo.METHODS:
             assert f"{row[method]['mae_eV']:.3f} eV" in printed
-    # The table's numbers are those of the checkpoint.
     dataset = molflt.data.EMTIS2RE(root)
     dataset.setup()
+    mean = np.mean([float(graph.energy) for graph in dataset.train])
+    known = [float(graph.energy) for graph in dataset.val["val_id"]]
+    found = record["results"]["val_id"]["mean"]["mae_eV"]
+    assert found == pytest.approx(np.abs(known - mean).mean())
+    # The table's numbers are those of the checkpoint.
     split = dataset.val["val_id"]
     errors = [
         float(model(graph)["energy"].detach() - graph.energy)

@@ -225,7 +225,7 @@ def test_mistakes_are_refused_by_every_process(ranks):
         "structures": "different structures",
         "targets": "different targets",
         "additive": "form='additive'",
-        "dipole": "'mu' is no sum",
+        "dipole": "'mu' is no plain sum",
         "batch": "not those of a batch",
         "unnamed": "e0, mean",
     }
