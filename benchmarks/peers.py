@@ -23,7 +23,7 @@ from molflt.data.statistics import Statistics
 from molflt.model import sites_of
 from molflt.moments import squared_radii
 from molflt.nn.readout import Readout, Sites, fill_by_species
-from molflt.parts import ADSORBATE, behind, some_atoms
+from molflt.parts import ADSORBATE, behind
 from molflt.subsurface import part_of, seen_atoms
 from molflt.targets import TargetSpec
 
@@ -136,7 +136,7 @@ def with_parts(data: Data) -> Data:
     is_adsorbate = data.tags == ADSORBATE
     whole = data
     for part in (is_adsorbate, ~is_adsorbate):
-        whole = behind(whole, some_atoms(data, part.nonzero().squeeze(1)))
+        whole = behind(whole, part_of(data, part.nonzero().squeeze(1)))
     return whole
 
 

@@ -9,11 +9,9 @@ from molflt.encoder import FLTEncoder
 from molflt.graph_index import graph_index
 from molflt.neighbors import NeighborPairs
 from molflt.nn.heads import Path
-from molflt.parts import adsorbate_atoms, behind, some_atoms
+from molflt.parts import OF_ATOMS, OF_GRAPHS, adsorbate_atoms, behind
+from molflt.subsurface import part_of
 from molflt.typing import AtomIndex, NodeScalars, NodeVectors
-
-_OF_ATOMS = ("z", "pos", "tags")
-_OF_GRAPHS = ("cell", "pbc")
 
 
 class Features(NamedTuple):
@@ -36,7 +34,13 @@ class Features(NamedTuple):
     def of_atoms(self, index: AtomIndex) -> "Features":
         """Return the features of some atoms (m,), ascending, in the same graphs."""
         vec = None if self.vec is None else self.vec[index]
-        return Features(self.x[index], vec, some_atoms(self.data, index))
+        return Features(self.x[index], vec, part_of(self.data, index))
+
+    def of_adsorbates(self) -> tuple["Features", "Features"]:
+        """Return those of the adsorbates' atoms in the systems, and by themselves."""
+        assert self.adsorbate is not None
+        assert self.alone is not None
+        return self.of_atoms(self.adsorbate), self.alone
 
     def of_graph(self, number: int) -> "Features":
         """Return the features of one graph."""
@@ -53,8 +57,8 @@ class Features(NamedTuple):
 def graph_of(data: Data, number: int) -> Data:
     """Return what readouts need of one graph of a batch."""
     rows = graph_index(data)[0] == number
-    fields = {key: data[key][rows] for key in _OF_ATOMS if data.get(key) is not None}
-    for key in _OF_GRAPHS:
+    fields = {key: data[key][rows] for key in OF_ATOMS if data.get(key) is not None}
+    for key in OF_GRAPHS:
         if data.get(key) is not None:
             fields[key] = data[key][number : number + 1]
     return Data(**fields)
@@ -81,7 +85,7 @@ def features_of(
     whole, index, part = seen, None, None
     if alone:
         index = adsorbate_atoms(seen)
-        part = some_atoms(seen, index)
+        part = part_of(seen, index)
         whole = behind(seen, part)
     geometry = None if pairs is None else encoder.geometry(whole, pairs(whole))
     x, vec = encoder(whole, geometry=geometry, path=path)
@@ -96,5 +100,5 @@ def features_of(
 def with_adsorbates_alone(encoder: FLTEncoder, features: Features) -> Features:
     """Return features with those of adsorbates alone, from a pass of their own."""
     index = adsorbate_atoms(features.data)
-    part = some_atoms(features.data, index)
+    part = part_of(features.data, index)
     return features._replace(adsorbate=index, alone=features_of(encoder, part))

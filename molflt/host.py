@@ -73,3 +73,11 @@ def segment_count(index: Int[Tensor, " k"], num_segments: int) -> Int[Tensor, " 
     """
     count = index.new_zeros(num_segments)
     return count.index_add_(0, index, torch.ones_like(index))
+
+
+def indices_of(mask: Tensor, count: int) -> Tensor:
+    """Return the indices of the `count` entries that are true, ascending.
+
+    Stable, so they keep their order; and unlike `nonzero` nothing waits for it.
+    """
+    return (~mask).byte().argsort(stable=True)[:count]

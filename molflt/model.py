@@ -142,9 +142,8 @@ class FLTModel(nn.Module):
 
         if not self.target_spec(name).interaction:
             return value(features)
-        assert features.adsorbate is not None
-        assert features.alone is not None
-        return value(features.of_atoms(features.adsorbate)) - value(features.alone)
+        within, alone = features.of_adsorbates()
+        return value(within) - value(alone)
 
     def _terms(self, name: str, features: Features) -> Tensor:
         def terms(of: Features) -> Tensor:
@@ -153,11 +152,10 @@ class FLTModel(nn.Module):
 
         if not self.target_spec(name).interaction:
             return terms(features)
+        within, alone = features.of_adsorbates()
+        own = terms(within) - terms(alone)
         assert features.adsorbate is not None
-        assert features.alone is not None
-        own = terms(features.of_atoms(features.adsorbate)) - terms(features.alone)
-        share = own.new_zeros(len(features.x))
-        return share.index_copy(0, features.adsorbate, own)
+        return own.new_zeros(len(features.x)).index_copy(0, features.adsorbate, own)
 
     def normalise(self, name: str, value: Tensor, data: Data) -> Tensor:
         """Return labels less their offset, in units of std (g,), float64."""

@@ -5,7 +5,7 @@ from torch_geometric.data import Data
 
 from molflt.errors import InputError
 from molflt.graph_index import graph_index
-from molflt.host import fetched
+from molflt.host import fetched, indices_of
 
 SUBSURFACE = 0
 """OC20's tag of the atoms below a surface."""
@@ -39,16 +39,17 @@ def seen_atoms(data: Data) -> Tensor | None:
             f"Structure {named or bad} has sub-surface atoms alone (tag 0), which this "
             "model leaves out; tag its surface 1 and its adsorbate 2."
         )
-    # Stable, so atoms keep their order; and unlike `nonzero` nothing waits for it.
-    return (~keep).byte().argsort(stable=True)[: int(sum(kept))]
+    return indices_of(keep, int(sum(kept)))
 
 
 def part_of(data: Data, index: Tensor) -> Data:
-    """Return a graph or batch of graphs without sub-surface atoms.
+    """Return a graph or batch of graphs with some atoms, none of them sub-surface.
+
+    They keep their cell, so that what crosses a boundary is in one piece.
 
     Args:
         data: The graph or batch.
-        index: The other atoms (m,), ascending, at least one of each graph.
+        index: The atoms (m,), ascending; a graph may have none.
     """
     fields = {key: data[key][index] for key in _OF_ATOMS if data.get(key) is not None}
     fields["no_subsurface"] = True  # need not be looked at again

@@ -195,7 +195,7 @@ def test_only_sums_over_atoms_have_parts():
     ):
         chosen_targets([gap], None, interaction_energy=True)
     with pytest.raises(UsageError, match="set tag_weighted_readout to false"):
-        chosen_targets([SPEC], None, tag_weighted=True, interaction_energy=True)
+        chosen_targets([SPEC], None, tag_weighted_readout=True, interaction_energy=True)
 
 
 def test_nothing_is_learned_as_a_baseline():

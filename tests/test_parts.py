@@ -3,7 +3,8 @@
 import torch
 
 from molflt.data.batching import collate
-from molflt.parts import adsorbate_atoms, behind, some_atoms
+from molflt.parts import adsorbate_atoms, behind
+from molflt.subsurface import part_of
 from tests.test_interaction import slab
 
 
@@ -12,7 +13,7 @@ def test_adsorbates_are_there_again():
     batch = collate([graph, slab(), graph])
     index = adsorbate_atoms(batch)
     assert torch.equal(index, (batch.tags == 2).nonzero().squeeze(1))
-    joint = behind(batch, some_atoms(batch, index))
+    joint = behind(batch, part_of(batch, index))
     n = len(batch.z)
     assert joint.num_graphs == 6
     assert joint.batch[n:].tolist() == [3] * 4 + [4] * 2 + [5] * 4

@@ -11,8 +11,9 @@ from molflt.model import FLTModel
 def resumable_model(
     path: str | Path,
     config: dict[str, Any],
+    *,
     tag_weighted_readout: bool,
-    interaction_energy: bool = False,
+    interaction_energy: bool,
 ) -> FLTModel:
     """Return the model of a checkpoint if it is the one that is being trained.
 

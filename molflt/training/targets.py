@@ -10,7 +10,8 @@ from molflt.targets import TargetSpec
 def chosen_targets(
     known: Sequence[TargetSpec],
     names: Sequence[str] | None,
-    tag_weighted: bool = False,
+    *,
+    tag_weighted_readout: bool = False,
     interaction_energy: bool = False,
 ) -> list[TargetSpec]:
     """Return the targets to be learned.
@@ -18,7 +19,7 @@ def chosen_targets(
     Args:
         known: Targets of the data.
         names: Names of those wanted, in this order; None: all.
-        tag_weighted: Whether sums and means over atoms get a weight per tag.
+        tag_weighted_readout: Whether sums and means over atoms get a weight per tag.
         interaction_energy: Whether they count from adsorbate and slab by themselves.
 
     Raises:
@@ -33,13 +34,13 @@ def chosen_targets(
         )
     targets = [by_name[name] for name in wanted]
     if interaction_energy:
-        if tag_weighted:
+        if tag_weighted_readout:
             raise UsageError(
                 "model.interaction_energy sums over the adsorbate alone; set "
                 "tag_weighted_readout to false."
             )
         return [_between_parts(spec) for spec in targets]
-    if not tag_weighted:
+    if not tag_weighted_readout:
         return targets
     if not any(spec.readout == "atoms" for spec in targets):
         raise UsageError(

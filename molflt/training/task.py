@@ -65,9 +65,8 @@ class FLTTask(LightningModule):
             in training; 0: none. Labels stay those of the structure without noise.
         tag_weighted_readout: Multiply each atom's share by a learned weight of its tag
             (sub-surface, surface, adsorbate); those of the slab start at 0.
-        interaction_energy: The energy is the sum over the adsorbate's atoms of what
-            the slab adds to their terms, for adsorption energies that count from
-            adsorbate and slab by themselves.
+        interaction_energy: Sum over the adsorbate's atoms what the slab adds to their
+            terms: for energies that count from adsorbate and slab by themselves.
 
     Raises:
         UsageError: Options out of range, or that contradict each other.
@@ -121,7 +120,10 @@ class FLTTask(LightningModule):
         self._warmup_steps = warmup_steps
         self._schedule = SCHEDULES[schedule]
         self._noise = PositionNoise(position_noise)
-        self._readout = tag_weighted_readout, interaction_energy
+        self._readout = {
+            "tag_weighted_readout": tag_weighted_readout,
+            "interaction_energy": interaction_energy,
+        }
         self._total_steps = 1
         self.recent: dict[str, Tensor] = {}  # errors of the last training batch
         self._evaluation = Evaluation()
@@ -136,7 +138,7 @@ class FLTTask(LightningModule):
         Raises:
             InputError: Not a checkpoint, or one of another model.
         """
-        model = resumable_model(path, self._encoder[0].config, *self._readout)
+        model = resumable_model(path, self._encoder[0].config, **self._readout)
         self.model = model.train()
 
     def configure_model(self) -> None:
@@ -151,7 +153,9 @@ class FLTTask(LightningModule):
             raise UsageError(
                 "There is no trained model to evaluate; give a checkpoint."
             )
-        targets = chosen_targets(self._data.targets, self._target_names, *self._readout)
+        targets = chosen_targets(
+            self._data.targets, self._target_names, **self._readout
+        )
         if self.objective.derivatives.active:
             potential_target(targets)
         encoder = self._encoder[0]

@@ -133,7 +133,7 @@ def test_tag_weights_are_an_option(make_task, make_trainer, tmp_path):
         chosen_targets(
             [TargetSpec("mu", "D", "property", "", False, readout="dipole")],
             None,
-            tag_weighted=True,
+            tag_weighted_readout=True,
         )
 
 
