@@ -54,6 +54,11 @@ def main(argv: list[str] | None = None) -> None:
     one_thread()
     if arguments.time:
         runs = [run for run in (*first_runs(), *plan(read)) if wanted(run, arguments)]
+        if arguments.time == "new":
+            runs = [run for run in runs if steps_of(run) is None]
+        if not runs:
+            print("All are timed; `--time all` times them again.")
+            return
         measure(runs, lambda run: start(run, roots))
         return
     if arguments.trial:
@@ -209,7 +214,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="show the runs, make none")
     parser.add_argument(
-        "--time", action="store_true", help="time steps: once, on an idle machine"
+        "--time",
+        nargs="?",
+        const="new",
+        choices=["new", "all"],
+        help="time steps, on an idle machine, of models without a time (default) or all",
     )
     parser.add_argument(
         "--trial", type=int, metavar="STEPS", help="so many steps, and write nothing"

@@ -28,7 +28,7 @@ SINGLE_EPS = 1e-5  # sums in float32 on grids of 100^3 reach little further
 SMALL_GRID, SMALL_GRID_EPS = 1.25, 1e-8
 
 SLOW_LENGTHS = {
-    torch.float32: (18, 30, 60, 96, 160, 192),
+    torch.float32: (18, 30, 60, 96, 192),
     torch.float64: (18, 48),
 }
 """Points an axis of fine grids that take about twice the time of the next length or

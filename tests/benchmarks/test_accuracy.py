@@ -92,6 +92,22 @@ def test_runs_wait_until_their_steps_are_timed(small, results, monkeypatch, caps
     assert list(results.iterdir()) == []
 
 
+def test_only_models_without_a_time_are_timed(small, monkeypatch, capsys):
+    timed = []
+    monkeypatch.setattr(accuracy, "first_runs", list)
+    monkeypatch.setattr(accuracy, "measure", lambda runs, start: timed.extend(runs))
+    accuracy.main(["--time"])
+    assert timed == []
+    assert "--time all" in capsys.readouterr().out
+    accuracy.main(["--time", "all"])
+    assert timed == small
+    timed.clear()
+    steps = {"qm9": 10, "emt": None}
+    monkeypatch.setattr(accuracy, "steps_of", lambda run: steps[run.task])
+    accuracy.main(["--time"])
+    assert timed == small[1:]
+
+
 def test_trial_writes_nothing(small, results):
     accuracy.main(["--trial", "1", "--task", "qm9"])
     assert list(results.iterdir()) == []
