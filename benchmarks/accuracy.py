@@ -218,7 +218,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         nargs="?",
         const="new",
         choices=["new", "all"],
-        help="time steps, on an idle machine, of models without a time (default) or all",
+        help="time steps on an idle machine, of models without a time (new) or of all",
     )
     parser.add_argument(
         "--trial", type=int, metavar="STEPS", help="so many steps, and write nothing"

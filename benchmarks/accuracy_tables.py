@@ -33,19 +33,21 @@ def qm9(read: Read) -> str | None:
     if chosen is None:
         return None
     lines = header(["target", "unit", *FAMILIES])
-    seeds, some = {1}, None
+    seeds: set[int] = set()
+    shown: list[Result] = []
     for target in plan.QM9_TARGETS:
         row = [over_seeds(replace(run, target=target), read) for run in chosen.values()]
         done = [results for results in row if results]
         if not done:
             continue
-        some = done[0][0]
+        shown += [result for results in done for result in results]
         seeds |= {len(results) for results in done}
-        unit, factor = UNITS.get(some["unit"], (some["unit"], 1.0))
+        unit, factor = UNITS.get(done[0][0]["unit"], (done[0][0]["unit"], 1.0))
         values = [[factor * r["test"]["test_mae"] for r in results] for results in row]
         lines.append(line([NAMES.get(target, target), unit, *marked(values)]))
-    if some is None:
+    if not shown:
         return None
+    some = shown[0]
     fluorine = ", without fluorine" if some["data"]["without_fluorine"] else ""
     several = (
         "U0: mean and standard deviation of up to three seeds; others: one seed."
@@ -58,8 +60,8 @@ def qm9(read: Read) -> str | None:
             "",
             f"Test MAE of {QM9_TEST:,} molecules of QM9{fluorine}; "
             f"{some['train']:,} training molecules, {minutes(some)} CPU-minutes of "
-            f"training on one thread ({some['machine']['processor']}) for every "
-            f"number. {several} {settings(chosen)}{dashes(lines)}",
+            f"training on one thread for every number ({processors(shown)}). "
+            f"{several} {settings(chosen)}{dashes(lines)}",
         ]
     )
 
@@ -71,10 +73,12 @@ def u0(read: Read) -> str | None:
         return None
     minute = f"{plan.SHORT // 60} CPU-minutes", f"{plan.LONG // 60} CPU-minutes"
     lines = header(["model", "parameters", "molecules/s", *minute])
-    seeds = set()
+    seeds: set[int] = set()
+    shown: list[Result] = []
     for family, run in chosen.items():
         short, long = over_seeds(run, read), read(replace(run, seconds=plan.LONG))
         seeds.add(len(short))
+        shown += short if long is None else [*short, long]
         speed = mean(result["molecules_per_second"] for result in short)
         lines.append(
             line(
@@ -93,7 +97,8 @@ def u0(read: Read) -> str | None:
             f"{' or '.join(map(str, sorted(seeds)))} seeds of the short training (mean "
             "and standard deviation), one of the long."
         )
-    return "\n".join([*lines, "", f"QM9 U0, test MAE. {several}{dashes(lines)}"])
+    note = f"QM9 U0, test MAE, one thread ({processors(shown)}). {several}"
+    return "\n".join([*lines, "", note + dashes(lines)])
 
 
 def grid(read: Read) -> str | None:
@@ -142,7 +147,8 @@ def emt(read: Read) -> str | None:
     note = (
         "MAE (mean and standard deviation of the seeds) and EwT; "
         f"{some['train']:,} training systems, {minutes(some)} CPU-minutes on one "
-        "thread, the same neighbour lists (5 Å) for all; batch size (16 or 32) by MAE "
+        f"thread ({processors([r for results in found for r in results])}), the same "
+        "neighbour lists (5 Å) for all; batch size (16 or 32) by MAE "
         "on `val_id`. Models called surface are given neither of the layers below it "
         "(tag 0); models called displacements neither, and they have the displacements "
         "to the relaxed positions as a second task, "
@@ -177,9 +183,10 @@ def rmd17(read: Read) -> str | None:
     note = (
         f"Test MAE of {data['test']:,} geometries; {shown[0]['train']} for "
         f"training and {data['val']} for validation, {minutes(shown[0])} "
-        "CPU-minutes on one thread, the same loss of energies and forces for all, one "
-        "seed; learning rate (0.001 or 0.003), and whether FLT tells nitrogen apart, "
-        f"by the forces of the validation set.{still_open(plan.forces({}), read)}"
+        f"CPU-minutes on one thread ({processors(shown)}), the same loss of energies "
+        "and forces for all, one seed; learning rate (0.001 or 0.003), and whether FLT "
+        "tells nitrogen apart, by the forces of the validation set."
+        f"{still_open(plan.forces({}), read)}"
     )
     return "\n".join([*lines, "", note])
 
@@ -273,11 +280,6 @@ def title(family: str, run: Run) -> str:
     return family if run.model == family else f"{family} ({run.model})"
 
 
-def title_of(run: Run) -> str:
-    """Return the name of a run's family."""
-    return next(family for family, models in FAMILIES.items() if run.model in models)
-
-
 def settings(chosen: dict[str, Run]) -> str:
     """Return what the grid decided."""
     parts = [
@@ -285,6 +287,11 @@ def settings(chosen: dict[str, Run]) -> str:
         for family, run in chosen.items()
     ]
     return f"Batch size and learning rate: {'; '.join(parts)}."
+
+
+def processors(results: list[Result]) -> str:
+    """Return the processors on which runs were made."""
+    return ", ".join(sorted({result["machine"]["processor"] for result in results}))
 
 
 def minutes(result: Result) -> int:

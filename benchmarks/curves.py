@@ -5,7 +5,7 @@ python benchmarks/curves.py        writes results/learning_curves.svg
 
 import numpy as np
 import plan
-from accuracy_tables import runs_of, title_of
+from accuracy_tables import runs_of
 from finished import read
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, ScalarFormatter
@@ -37,7 +37,10 @@ def curves(read: plan.Read) -> Points:
         result = read(run)
         if result is not None:
             error = 1000 * result["test"]["test_mae"]
-            found.setdefault(title_of(run), []).append((run.train, error))
+            family = next(
+                f for f, models in plan.FAMILIES.items() if run.model in models
+            )
+            found.setdefault(family, []).append((run.train, error))
     complete = {n: sorted(p) for n, p in found.items() if len(p) == len(plan.CURVE)}
     return {
         name: (np.array(pairs)[:, 0], np.array(pairs)[:, 1])
