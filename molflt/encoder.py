@@ -22,6 +22,7 @@ from molflt.nn.paths import near_path
 from molflt.nn.shells import RadialShells
 from molflt.subsurface import part_of, seen_atoms
 from molflt.typing import (
+    AtomIndex,
     Cells,
     GraphIndex,
     NodeScalars,
@@ -165,15 +166,19 @@ class FLTEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
-    def seen(self, data: Data) -> Data:
-        """Return a graph or batch of graphs with the atoms that the encoder looks at.
+    def seen_index(self, data: Data) -> AtomIndex | None:
+        """Return which atoms of a graph or batch of graphs the encoder looks at (m,).
 
-        These are all atoms, unless sub-surface ones are left out.
+        None: all of them, as none are sub-surface, or these are not left out.
 
         Raises:
-            InputError: A graph has no other atoms.
+            InputError: Sub-surface atoms are left out, and a graph has no others.
         """
-        index = seen_atoms(data) if self.skip_subsurface else None
+        return seen_atoms(data) if self.skip_subsurface else None
+
+    def seen(self, data: Data) -> Data:
+        """Return a graph or batch of graphs with the atoms of `seen_index` alone."""
+        index = self.seen_index(data)
         return data if index is None else part_of(data, index)
 
     def geometry(self, data: Data, pairs: NeighborPairs | None = None) -> Geometry:
@@ -232,7 +237,7 @@ class FLTEncoder(nn.Module):
         data = self.seen(data)
         if geometry is None:
             geometry = self.geometry(data)
-        geometry.forget()
+        geometry = geometry.in_pass()
         z, tags = data.z, data.get("tags")
         if tags is None:
             tags = torch.full_like(z, -1)

@@ -20,7 +20,6 @@ from molflt.nn.heads import Path
 from molflt.nn.readout import Readout, Sites
 from molflt.nn.readout_dipole import DipoleReadout
 from molflt.readouts import readout_of
-from molflt.subsurface import seen_atoms
 from molflt.targets import TargetSpec
 
 __all__ = ["FLTEncoder", "FLTModel"]
@@ -220,7 +219,7 @@ class FLTModel(nn.Module):
         """
         readout, sites = self.readout(name), sites_of(data)
         share = self._terms(name, features) * readout.std
-        index = seen_atoms(data)
+        index = self.encoder.seen_index(data)
         if features.data is not data and index is not None:
             share = share.new_zeros(len(data.z)).index_copy(0, index, share)
         if references:

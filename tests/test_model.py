@@ -244,6 +244,14 @@ def test_contributions_sum_to_the_energy(extensive):
         torch.testing.assert_close(total, model(batch)["energy"], rtol=0, atol=1e-5)
 
 
+def test_contributions_need_no_other_tags_than_the_energy():
+    """Tag 0 alone is refused by encoders that leave such atoms out, and by no other."""
+    graph, model = slab(), build({})
+    graph.tags = torch.zeros_like(graph.tags)
+    total = model.contributions(graph)["energy"].sum()
+    torch.testing.assert_close(total, model(graph)["energy"][0], rtol=0, atol=1e-5)
+
+
 def test_encoder_takes_tensors_or_a_batch():
     encoder = build({}).encoder
     batch = Batch.from_data_list([slab(), crystal()])

@@ -18,7 +18,6 @@ from molflt.nn.attention import FLTAttention
 from molflt.nn.block import FLTLayer
 from molflt.nn.geometry import Geometry
 from molflt.nn.masked import MaskedAttention
-from molflt.subsurface import seen_atoms
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ class SeenAtoms:
     """
 
     def __init__(self, model: FLTModel, graph: Data) -> None:
-        index = seen_atoms(graph) if model.encoder.skip_subsurface else None
+        index = model.encoder.seen_index(graph)
         self._seen = torch.arange(len(graph.z)) if index is None else index.cpu()
         self._place = torch.full((len(graph.z),), -1)
         self._place[self._seen] = torch.arange(len(self._seen))

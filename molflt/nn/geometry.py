@@ -16,6 +16,7 @@ from molflt.nn.displacements import PairIndex, displacements
 from molflt.nn.exchange import Ranks
 from molflt.nn.lattice import Lattice, Modes
 from molflt.nn.nufft import wrapped
+from molflt.nn.once import Once
 from molflt.nn.pairs import AllPairs, Pairs
 from molflt.nn.segment import segment_mean
 from molflt.nn.shells import RadialShells
@@ -84,8 +85,7 @@ class Geometry:
         self.pairs: Pairs | None = None
         self._pair_slot: Tensor | None = None  # rows of `pairs`
         self._all_pairs: AllPairs | None = None
-        self._lattices: dict[tuple[RadialShells, float], Lattice] = {}
-        self._modes: dict[tuple[RadialShells, float], Modes] = {}
+        self.once = Once()
 
     def set_pairs(self, first: Tensor, second: Tensor, shift: Tensor) -> None:
         """Hold the neighbour pairs (i, j, shift), each unordered pair once.
@@ -99,6 +99,17 @@ class Geometry:
         index = PairIndex(first, second, None if cell is None else shift, self.batch)
         delta = displacements(self.centred, cell, index, self.dtype)
         self.pairs, self._pair_slot = Pairs(first, second, delta), None
+
+    def in_pass(self) -> "Geometry":
+        """Return the same systems for one pass through layers.
+
+        What the layers share, functions of distances and waves, is then computed once.
+        It ends with the pass: the next one may have other parameters.
+        """
+        own = copy.copy(self)
+        own.once, own._all_pairs = Once(keeps=True), None
+        own.pairs = None if self.pairs is None else self.pairs.in_pass()
+        return own
 
     def in_slots(self) -> "Geometry":
         """Return the same systems with a row for each slot, padding included.
@@ -114,8 +125,8 @@ class Geometry:
         padded.centred = self.pad(self.centred).flatten(0, 1)
         if self.pairs is not None:
             padded.pairs = self.pairs.in_slots(self.slot, PAIR_MULTIPLE)
-        padded._pair_slot, padded._all_pairs, padded._lattices = None, None, {}
-        # Modes hold padded arrays already: they are the same, and shared.
+        padded._pair_slot, padded._all_pairs = None, None
+        padded.once = Once(keeps=self.once.keeps)
         return padded
 
     def pad(self, rows: Float[Tensor, " n *f"]) -> Float[Tensor, "g a *f"]:
@@ -153,16 +164,8 @@ class Geometry:
             delta = (padded[:, :, None] - padded[:, None]).to(self.dtype)
             apart = ~torch.eye(self.size, dtype=torch.bool, device=mask.device)
             valid = mask[:, :, None] & mask[:, None, :] & apart
-            self._all_pairs = AllPairs(delta, valid)
+            self._all_pairs = AllPairs(delta, valid, Once(keeps=self.once.keeps))
         return self._all_pairs
-
-    def forget(self) -> None:
-        """Drop functions of distances and frequencies: parameters may have changed."""
-        self._lattices.clear()
-        self._modes.clear()
-        for distances in (self.pairs, self._all_pairs):
-            if distances is not None:
-                distances.forget()
 
     def lattice(self, shells: RadialShells, tolerance: float) -> Lattice:
         """Return each graph's box and the frequencies that the shells need in it.
@@ -171,30 +174,31 @@ class Geometry:
             shells: Shells of the kernel.
             tolerance: Error of the kernel, `RadialShells.support`.
         """
-        if (shells, tolerance) not in self._lattices:
+
+        def make() -> Lattice:
             band, reach = shells.support(tolerance)
             box = boxes(*self.inside, self.cell, self.layout.directions, reach)
-            self._lattices[shells, tolerance] = Lattice(
-                self.centred, self.batch, box, band, self.ranks
-            )
-        return self._lattices[shells, tolerance]
+            return Lattice(self.centred, self.batch, box, band, self.ranks)
+
+        return self.once.of(("lattice", shells, tolerance), make)
 
     def modes(self, shells: RadialShells, tolerance: float) -> Modes:
         """Return the waves of `lattice` at all atoms: atoms x modes of memory."""
-        lattice = self.lattice(shells, tolerance)
-        key = shells, tolerance
-        if key not in self._modes:
+
+        def make() -> Modes:
+            lattice = self.lattice(shells, tolerance)
             steps, vectors, weights = lattice.half()
             # Fractional coordinates first: an atom far out keeps its digits.
             fraction = self.pad(lattice.fraction)
             phase = torch.einsum("gaj,gkj->gak", fraction, steps.double())
-            self._modes[key] = Modes(
+            return Modes(
                 vectors.to(self.dtype),
                 weights.to(self.dtype),
                 wrapped(phase).to(self.dtype),
                 self.mask.to(self.dtype),
             )
-        return self._modes[key]
+
+        return self.once.of(("modes", shells, tolerance), make)
 
     def refreshed(
         self, x: NodeScalars, vec: NodeVectors | None

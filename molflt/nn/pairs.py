@@ -1,5 +1,6 @@
 """Pairs of atoms: those within a cutoff, and all of each graph."""
 
+import copy
 from collections.abc import Callable
 from functools import cached_property
 
@@ -8,10 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molflt.nn.cutoff import Cutoff
+from molflt.nn.once import Once
 from molflt.nn.rows import Edges, Rows, sorted_rows
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import distance
-from molflt.nn.table import Table, shell_table
+from molflt.nn.table import shell_table
 
 BEYOND = 1e3  # Å; farther than any cutoff
 
@@ -20,10 +22,14 @@ _Radial = tuple[RadialShells, type[Cutoff], float]
 
 
 class Distances:
-    """Distances r, and functions of them that several layers share."""
+    """Distances r, and functions of them that several layers share.
 
-    def __init__(self) -> None:
-        self._cache: list[tuple[Callable[[Tensor], Tensor], Tensor]] = []
+    Args:
+        once: What keeps these functions; None: nothing does.
+    """
+
+    def __init__(self, once: Once | None = None) -> None:
+        self.once = once or Once()
 
     @cached_property
     def r(self) -> Float[Tensor, " p"]:
@@ -38,16 +44,7 @@ class Distances:
 
         Layers share their shells, so phi_t(r) is evaluated once for all of them.
         """
-        for known, value in self._cache:
-            if known == function:  # bound methods are equal, never identical
-                return value
-        value = function(self.r)
-        self._cache.append((function, value))
-        return value
-
-    def forget(self) -> None:
-        """Drop what was computed: parameters may have changed since."""
-        self._cache.clear()
+        return self.once.of(function, lambda: function(self.r))
 
 
 class AllPairs(Distances):
@@ -56,12 +53,16 @@ class AllPairs(Distances):
     Args:
         delta: Displacements r_i - r_j (g, a, a, 3) [Å].
         valid: True for pairs of two different atoms (g, a, a).
+        once: What keeps functions of the distances; None: nothing does.
     """
 
     def __init__(
-        self, delta: Float[Tensor, "g a a 3"], valid: Bool[Tensor, "g a a"]
+        self,
+        delta: Float[Tensor, "g a a 3"],
+        valid: Bool[Tensor, "g a a"],
+        once: Once | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(once)
         self.delta = delta
         self.valid = valid.to(delta.dtype)
 
@@ -80,6 +81,7 @@ class Pairs(Distances):
         second: Atom j of each pair (p,).
         delta: Displacement D = r_i - r_j - shift @ cell (p, 3) [Å].
         num_real: Number of pairs, those apart that only fill up; None: all.
+        once: What keeps functions of the distances; None: nothing does.
     """
 
     def __init__(
@@ -88,15 +90,13 @@ class Pairs(Distances):
         second: Int[Tensor, " p"],
         delta: Float[Tensor, "p 3"],
         num_real: int | None = None,
+        once: Once | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(once)
         self.first, self.second = first, second
         self.delta = delta
         self.num_real = len(first) if num_real is None else num_real
         self._rows: Rows | None = None
-        self._tables: dict[_Radial, Table] = {}
-        self._windowed: dict[_Radial, Tensor] = {}
-        self._falloff: dict[int, Tensor] = {}
 
     def _lengths(self) -> Tensor:
         return torch.linalg.vector_norm(self.delta, dim=1)
@@ -119,18 +119,19 @@ class Pairs(Distances):
 
     def windowed(self, shells: RadialShells, cutoff: Cutoff) -> Float[Tensor, "t p"]:
         """Return c(r) phi_t(r), computed once within one pass through the layers."""
-        key = _radial(shells, cutoff)
-        if key not in self._windowed:
-            self._windowed[key] = self.cached(shells) * cutoff(self.r)
-        return self._windowed[key]
+        return self.once.of(
+            ("windowed", *_radial(shells, cutoff)),
+            lambda: self.cached(shells) * cutoff(self.r),
+        )
 
     def falloff(self, order: int) -> Float[Tensor, "l p"]:
         """Return 1 / sqrt(r^2 + 1)^l of l = 0 to `order`, computed once."""
-        if order not in self._falloff:
+
+        def powers() -> Tensor:
             scale = (self.r.square() + 1).rsqrt()
-            powers = [scale**power for power in range(order + 1)]
-            self._falloff[order] = torch.stack(powers)
-        return self._falloff[order]
+            return torch.stack([scale**power for power in range(order + 1)])
+
+        return self.once.of(("falloff", order), powers)
 
     def edges(
         self,
@@ -147,19 +148,19 @@ class Pairs(Distances):
             cutoff: c.
             weights: Weights of the shells in each function.
         """
-        key = _radial(shells, cutoff)
-        if key not in self._tables:
-            self._tables[key] = shell_table(shells, cutoff, self.delta.dtype)
-        table = (self._tables[key] @ weights.double().T).to(self.delta.dtype)
+        of_shells = self.once.of(
+            ("table", *_radial(shells, cutoff)),
+            lambda: shell_table(shells, cutoff, self.delta.dtype),
+        )
+        table = (of_shells @ weights.double().T).to(self.delta.dtype)
         delta = self.delta.contiguous()
         return Edges(self.rows(num_atoms), delta, table.contiguous(), cutoff.cutoff)
 
-    def forget(self) -> None:
-        """Drop what was computed: parameters may have changed since."""
-        super().forget()
-        self._tables.clear()
-        self._windowed.clear()
-        self._falloff.clear()
+    def in_pass(self) -> "Pairs":
+        """Return the same pairs, which keep functions of distances."""
+        kept = copy.copy(self)
+        kept.once = Once(keeps=True)
+        return kept
 
     def in_slots(self, slot: Int[Tensor, " n"], multiple: int) -> "Pairs":
         """Return the same pairs of other numbers, filled up to a multiple.
@@ -180,6 +181,7 @@ class Pairs(Distances):
             pad(second, (0, missing)),
             delta,
             len(self.first),
+            Once(keeps=self.once.keeps),
         )
 
 

@@ -267,7 +267,6 @@ def test_a_box_smaller_than_the_reach_aliases(monkeypatch):
     x = features(len(pos))
     exact = module(x, geometry, "dense")[0]
     monkeypatch.setattr(RadialShells, "support", lambda self, tolerance: (1.0, 1.0))
-    geometry.forget()
     aliased = module(x, geometry, "linear")[0]
     assert (aliased - exact).abs().max() > 1e-2 * exact.abs().max()
 
@@ -281,7 +280,6 @@ def test_a_lower_band_or_reach_breaks_the_tolerance(monkeypatch):
     assert max(relative_errors(module, x, geometry, exact)) < 1e-8
     for less in ((0.8 * band, reach), (band, 0.8 * reach)):
         monkeypatch.setattr(RadialShells, "support", lambda *_, less=less: less)
-        geometry.forget()
         assert max(relative_errors(module, x, geometry, exact)) > 1e-8
 
 
@@ -294,7 +292,6 @@ def test_float32_reaches_the_default_tolerance():
     module.tolerance = 1e-4
     scalars, vectors = norms(module, x, geometry)
     geometry.dtype = torch.float32
-    geometry.forget()
     got = module.float()(x.float(), geometry, "linear")
     for one, two, norm in zip(got, exact, (scalars, vectors[:, None]), strict=True):
         assert one.dtype == torch.float32

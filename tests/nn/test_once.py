@@ -1,0 +1,59 @@
+"""What layers share is computed once in a pass, and anew in the next."""
+
+import pytest
+import torch
+
+from molflt.encoder import FLTEncoder
+from molflt.nn.attention import FLTAttention
+from molflt.nn.block import FLTLayer
+from molflt.nn.shells import RadialShells
+
+from .conftest import make_geometry, open_structures, periodic_structures
+
+CUTOFF = 4.0
+
+
+@pytest.fixture(params=["masked", "additive"])
+def layer(request):
+    shells = RadialShells(4, 1.0, 0.02), RadialShells(4, 0.8, 0.12)
+    attention = FLTAttention(
+        *(8, request.param, 3, 1, CUTOFF, 4 * (request.param == "masked"), *shells)
+    )
+    return FLTLayer(8, attention, 1.0)
+
+
+def run(layer, geometry, path, x, vec):
+    return layer(x, vec if layer.attention.vector_width else None, geometry, path)[0]
+
+
+@pytest.mark.parametrize("path", ["dense", "linear"])
+def test_a_layer_by_itself_sees_that_its_parameters_have_changed(layer, path):
+    geometry, pos = make_geometry(open_structures())
+    x, vec = torch.randn(len(pos), 8), torch.randn(len(pos), 3, 4)
+    optimiser = torch.optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(2):  # with one graph of derivatives a pass
+        before = run(layer, geometry, path, x, vec)
+        optimiser.zero_grad()
+        before.square().sum().backward()
+        optimiser.step()
+    after = run(layer, geometry, path, x, vec)
+    assert not torch.allclose(after, before, rtol=1e-3)
+    fresh, _ = make_geometry(open_structures())
+    torch.testing.assert_close(after, run(layer, fresh, path, x, vec))
+
+
+def test_layers_of_a_pass_share_what_depends_on_distances_alone():
+    encoder = FLTEncoder(
+        *(8, 3), num_near_heads=2, num_far_heads=1, cutoff=CUTOFF, vector_width=4
+    )
+    calls = []
+    for shells in (encoder.near_shells, encoder.far_shells):
+        shells.register_forward_hook(lambda module, *_: calls.append(module))
+    geometry, pos = make_geometry(periodic_structures(), CUTOFF)
+    z = torch.ones(len(pos), dtype=torch.int64)
+    first = encoder(z, pos, geometry.batch, geometry=geometry, path="linear")[0]
+    once = len(calls)
+    assert calls.count(encoder.near_shells) == 1
+    second = encoder(z, pos, geometry.batch, geometry=geometry, path="linear")[0]
+    assert len(calls) == 2 * once
+    torch.testing.assert_close(first, second)
