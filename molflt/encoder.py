@@ -1,5 +1,6 @@
 """FLTEncoder: from atoms to features, embedding and layers."""
 
+import inspect
 from typing import Any, Literal
 
 import torch
@@ -33,6 +34,9 @@ from molflt.typing import (
 )
 
 MAX_PADDING = 1.3  # slots over atoms
+
+OF_ADDITIVE = ("estimator", "spectrum", "num_frequencies", "num_features", "sampling")
+"""Options that the masked form has no use for."""
 
 
 class FLTEncoder(nn.Module):
@@ -76,6 +80,10 @@ class FLTEncoder(nn.Module):
         far_tolerance: Error of the far heads of `masked` where they are not evaluated
             pair by pair, relative to the sum of absolute values.
         skip_subsurface: Leave out atoms with tag 0, as if they were not there: `seen`.
+
+    Options marked `masked` have no effect on the additive form, so that `form` alone
+    can be changed in a configuration. Those marked `additive` are refused with the
+    masked form, which is the default: to set one means that the form was forgotten.
 
     Raises:
         ValueError: Options that contradict each other.
@@ -121,6 +129,7 @@ class FLTEncoder(nn.Module):
             for name, value in locals().items()
             if name not in ("self", "__class__")
         }
+        _refuse_options_of_additive(self.config)
         self.width, self.cutoff, self.form = width, cutoff, form
         self.vector_width = vector_width if form == "masked" else 0
         self.skip_subsurface = skip_subsurface
@@ -142,23 +151,23 @@ class FLTEncoder(nn.Module):
                 FLTAttention(
                     width,
                     form,
-                    num_near_heads,
-                    num_far_heads,
-                    cutoff,
-                    self.vector_width,
-                    self.near_shells,
-                    self.far_shells,
-                    head_width,
-                    vector_head_width,
-                    matrix_head_width,
-                    far_head_width,
-                    estimator,
-                    spectrum,
-                    num_frequencies,
-                    num_features,
-                    sampling,
-                    seed + 2 * index,
-                    far_tolerance,
+                    num_near_heads=num_near_heads,
+                    num_far_heads=num_far_heads,
+                    cutoff=cutoff,
+                    vector_width=self.vector_width,
+                    near_shells=self.near_shells,
+                    far_shells=self.far_shells,
+                    head_width=head_width,
+                    vector_head_width=vector_head_width,
+                    matrix_head_width=matrix_head_width,
+                    far_head_width=far_head_width,
+                    estimator=estimator,
+                    spectrum=spectrum,
+                    num_frequencies=num_frequencies,
+                    num_features=num_features,
+                    sampling=sampling,
+                    seed=seed + 2 * index,
+                    far_tolerance=far_tolerance,
                 ),
                 expansion,
             )
@@ -264,3 +273,15 @@ class FLTEncoder(nn.Module):
         if near_path(path, geometry) != "dense":
             return False
         return geometry.num_graphs * geometry.size <= MAX_PADDING * len(geometry.batch)
+
+
+def _refuse_options_of_additive(config: dict[str, Any]) -> None:
+    if config["form"] != "masked":
+        return
+    defaults = inspect.signature(FLTEncoder).parameters
+    for name in OF_ADDITIVE:
+        if config[name] != defaults[name].default:
+            raise ValueError(
+                f"{name}: {config[name]} is an option of form 'additive'; set form to "
+                "additive, or leave it out."
+            )

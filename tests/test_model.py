@@ -276,11 +276,19 @@ def test_encoder_takes_tensors_or_a_batch():
         ({"num_near_heads": 0, "num_far_heads": 0}, "at least one"),
         ({"far_min_width": 0.2}, "min_width"),
         ({"cutoff": -1.0}, "cutoff"),
+        ({"spectrum": "free"}, "spectrum: free is an option of form 'additive'"),
+        ({"num_features": 32}, "num_features"),
     ],
 )
 def test_contradictory_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         energy_of(build(options))(molecules()[1])
+
+
+@pytest.mark.parametrize("option", ["spectrum", "estimator", "sampling"])
+def test_unknown_choices_are_refused(option):
+    with pytest.raises((ValueError, TypeError), match=option):
+        build({"form": "additive", option: "nonsense"})
 
 
 def test_coincident_atoms_have_finite_gradients():

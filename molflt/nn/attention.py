@@ -93,16 +93,16 @@ class FLTAttention(nn.Module):
             self.heads = MaskedAttention(
                 width,
                 vector_width,
-                num_near_heads,
-                num_far_heads,
-                near_shells or RadialShells(32, band=3.0, min_width=NEAR_MIN_WIDTH),
-                far_shells,
-                cutoff,
-                head_width,
-                vector_head_width,
-                matrix_head_width,
-                far_head_width,
-                far_tolerance,
+                num_near_heads=num_near_heads,
+                num_far_heads=num_far_heads,
+                near_shells=near_shells or RadialShells(32, 3.0, NEAR_MIN_WIDTH),
+                far_shells=far_shells,
+                cutoff=cutoff,
+                head_width=head_width,
+                vector_head_width=vector_head_width,
+                matrix_head_width=matrix_head_width,
+                far_head_width=far_head_width,
+                far_tolerance=far_tolerance,
             )
             if vector_width:
                 self.num_contractions = num_near_heads * matrix_head_width
@@ -114,8 +114,10 @@ class FLTAttention(nn.Module):
         if spectrum == "free":
             components = far_shells.num_components
             density = GaussianMixture(num_heads, components, max_width=proposal_width)
-        else:
+        elif spectrum == "radial":
             density = RadialGaussianMixture(num_heads, far_shells)
+        else:
+            raise ValueError(f"spectrum must be radial or free, received {spectrum!r}")
         rpe = FourierRPE(density, num_frequencies, proposal_width, sampling, seed)
         self.heads = AdditiveAttention(width, rpe, estimator, num_features, seed + 1)
 

@@ -4,25 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from molflt.nn.orthogonal import orthogonal_rows
 from molflt.nn.segment import segment_max
 from molflt.typing import GraphIndex
-
-
-def orthogonal_projection(
-    num_heads: int, num_features: int, size: int, generator: torch.Generator
-) -> Float[Tensor, "h m e"]:
-    """Draw rows w ~ N(0, I), orthogonal within blocks of `size` rows.
-
-    Source: arXiv 2009.14794, Sec. 2.4; rows rescaled to the norms of Gaussian vectors.
-    """
-    blocks = -(-num_features // size)
-    shape = (num_heads, blocks, size, size)
-    random = torch.randn(shape, generator=generator, dtype=torch.float64)
-    q, upper = torch.linalg.qr(random)
-    q = q * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-    lengths = torch.randn(shape, generator=generator, dtype=torch.float64).norm(dim=-1)
-    rows = q.transpose(-1, -2) * lengths.unsqueeze(-1)
-    return rows.flatten(1, 2)[:, :num_features].to(torch.get_default_dtype())
 
 
 class PositiveFeatures(nn.Module):
@@ -57,8 +41,8 @@ class PositiveFeatures(nn.Module):
         self.num_features = num_features
         self.eps = eps
         generator = torch.Generator().manual_seed(seed)
-        projection = orthogonal_projection(num_heads, num_features, size, generator)
-        self.register_buffer("projection", projection)
+        rows = orthogonal_rows(num_heads, num_features, size, generator)
+        self.register_buffer("projection", rows.to(torch.get_default_dtype()))
 
     projection: Tensor
 

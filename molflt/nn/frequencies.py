@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from molflt.nn.orthogonal import orthogonal_rows
+
 Sampling = Literal["independent", "orthogonal", "sobol"]
 
 
@@ -47,7 +49,7 @@ def draw_frequencies(
     if sampling == "independent":
         unit = torch.randn(shape, generator=generator, dtype=torch.float64)
     elif sampling == "orthogonal":
-        unit = _orthogonal(num_heads, num_frequencies, generator)
+        unit = orthogonal_rows(num_heads, num_frequencies, 3, generator)
     elif sampling == "sobol":
         unit = torch.stack(
             [_sobol(num_frequencies, generator) for _ in range(num_heads)]
@@ -57,20 +59,6 @@ def draw_frequencies(
             f"sampling must be independent, orthogonal or sobol, received {sampling!r}"
         )
     return width * unit
-
-
-def _orthogonal(
-    num_heads: int, num_frequencies: int, generator: torch.Generator
-) -> Float[Tensor, "h s 3"]:
-    blocks = -(-num_frequencies // 3)
-    shape = (num_heads, blocks, 3, 3)
-    random = torch.randn(shape, generator=generator, dtype=torch.float64)
-    q, upper = torch.linalg.qr(random)
-    # Signs make the law of q uniform (Haar) over all orthogonal matrices.
-    q = q * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)
-    lengths = torch.randn(shape, generator=generator, dtype=torch.float64).norm(dim=-1)
-    rows = q.transpose(-1, -2) * lengths.unsqueeze(-1)
-    return rows.flatten(1, 2)[:, :num_frequencies]
 
 
 def _sobol(num_frequencies: int, generator: torch.Generator) -> Float[Tensor, "s 3"]:

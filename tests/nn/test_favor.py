@@ -1,6 +1,7 @@
 import torch
 
-from molflt.nn.favor import PositiveFeatures, orthogonal_projection
+from molflt.nn.favor import PositiveFeatures
+from molflt.nn.orthogonal import orthogonal_rows
 from molflt.testing import log_slope
 
 
@@ -29,7 +30,7 @@ def test_stabilised_features_keep_ratios():
 
 
 def test_projection_rows_are_orthogonal_within_blocks():
-    rows = orthogonal_projection(2, 10, 4, torch.Generator().manual_seed(0))
+    rows = orthogonal_rows(2, 10, 4, torch.Generator().manual_seed(0))
     for block in (rows[:, :4], rows[:, 4:8]):
         gram = block @ block.transpose(-1, -2)
         off = gram - torch.diag_embed(gram.diagonal(dim1=-2, dim2=-1))
@@ -37,7 +38,7 @@ def test_projection_rows_are_orthogonal_within_blocks():
 
 
 def test_projection_rows_have_the_law_of_gaussian_rows():
-    rows = orthogonal_projection(500, 8, 4, torch.Generator().manual_seed(0))
+    rows = orthogonal_rows(500, 8, 4, torch.Generator().manual_seed(0))
     flat = rows.reshape(-1, 4)
     torch.testing.assert_close(
         flat.T @ flat / len(flat), torch.eye(4), rtol=0.1, atol=0.06
