@@ -1,8 +1,9 @@
-"""The wheel holds the whole package and nothing else, for every Python it names."""
+"""What is published holds the whole package and nothing else."""
 
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email.parser import Parser
 from importlib.metadata import PackageNotFoundError, version
@@ -20,8 +21,11 @@ def _setuptools() -> Version:
         return Version("0")
 
 
+PUBLISHED = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md")
+
+
 @pytest.fixture(scope="module")
-def wheel(repository, tmp_path_factory):
+def distributions(repository, tmp_path_factory):
     """Build from what the repository has, in a folder of its own, without a network."""
     if _setuptools() < Version("77"):
         pytest.skip("needs setuptools 77 or newer")
@@ -29,18 +33,37 @@ def wheel(repository, tmp_path_factory):
     source = folder / "source"
     junk = shutil.ignore_patterns("__pycache__", "*.so", ".mypy_cache")
     shutil.copytree(repository / "molflt", source / "molflt", ignore=junk)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in (*PUBLISHED, "CITATION.cff", "constraints.txt"):
         shutil.copy(repository / name, source)
     (source / "tests").mkdir()  # what lies beside the package stays there
     (source / "tests" / "__init__.py").touch()
-    program = "import sys; from setuptools import build_meta as b; b.build_wheel('..')"
+    (source / "tests" / "test_nothing.py").touch()
+    program = (
+        "from setuptools import build_meta as b; b.build_wheel('..'); "
+        "b.build_sdist('..')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=source, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    (path,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions):
+    (path,) = distributions.glob("*.whl")
     with zipfile.ZipFile(path) as archive:
         yield archive
+
+
+def test_the_source_distribution_builds_what_the_wheel_is(distributions, wheel):
+    (path,) = distributions.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        files = [member.name for member in archive if member.isfile()]
+    names = {name.split("/", 1)[1] for name in files}
+    assert {n for n in wheel.namelist() if ".dist-info/" not in n} < names
+    assert set(PUBLISHED) | {"CITATION.cff", "constraints.txt"} < names
+    assert not any(name.startswith("tests/") for name in names)
 
 
 def test_every_file_of_the_package_is_there_and_nothing_else(wheel, repository):
@@ -55,6 +78,7 @@ def test_every_file_of_the_package_is_there_and_nothing_else(wheel, repository):
     }
     assert names == package
     assert {"molflt/report/page.html", "molflt/nn/kernels/near.cpp"} < names
+    assert "molflt/py.typed" in names
 
 
 def test_the_configuration_of_the_demo_is_a_file_of_its_own(wheel, repository):
