@@ -1,7 +1,7 @@
 """What models were trained for, and structures outside of it."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -103,5 +103,5 @@ def flags(pattern: Sequence[bool]) -> str:
     return " ".join("FT"[bool(flag)] for flag in pattern)
 
 
-def _entries(model: "FLTModel", name: str) -> list:  # type: ignore[type-arg]
+def _entries(model: "FLTModel", name: str) -> list[Any]:
     return [e for s in model.statistics.values() for e in s.get(name, [])]

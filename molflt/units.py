@@ -14,9 +14,6 @@ SPEED_OF_LIGHT: Final = 299_792_458.0  # m/s, exact
 HARTREE: Final = 27.211386245988
 """One hartree in eV."""
 
-RYDBERG: Final = HARTREE / 2
-"""One rydberg in eV."""
-
 BOHR: Final = 0.529177210903
 """One bohr in Å."""
 

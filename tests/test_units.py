@@ -8,7 +8,6 @@ from molflt import units
     ("ours", "theirs"),
     [
         (units.HARTREE, ase.units.Hartree),
-        (units.RYDBERG, ase.units.Rydberg),
         (units.BOHR, ase.units.Bohr),
         (units.KCAL_PER_MOL, ase.units.kcal / ase.units.mol),
         (units.KJ_PER_MOL, ase.units.kJ / ase.units.mol),

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from molflt.analysis.kernels import HeadKernels
 from molflt.analysis.style import COLOURS, DOUBLE, panels, styled
+from molflt.targets import ENERGY_THRESHOLD
 
-WITHIN = 0.02  # eV, the tolerance of OC20's "energy within threshold"
 SHORTEST = 0.7  # Å; atoms do not come closer (H2: 0.74 Å)
 
 
@@ -47,7 +47,7 @@ def parity(
     error = np.abs(predictions - labels)
     text = f"MAE {error.mean():.3f} {unit}"
     if unit == "eV":
-        text += f"\nEwT {100 * (error < WITHIN).mean():.1f} %"
+        text += f"\nEwT {100 * (error < ENERGY_THRESHOLD).mean():.1f} %"
     both = np.concatenate([labels, predictions])
     margin = 0.04 * (np.ptp(both) or 1.0)
     limits = both.min() - margin, both.max() + margin

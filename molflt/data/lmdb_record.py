@@ -18,7 +18,7 @@ from molflt.data.molecule import (
     check_target_name,
     target_names,
 )
-from molflt.data.system import MAX_Z
+from molflt.elements import MAX_Z
 from molflt.errors import InputError
 
 MAX_BYTES = 1 << 30  # after decompression; a million atoms need a tenth of it

@@ -12,13 +12,13 @@ from torch_geometric.data import Data
 
 from molflt.data.dataset import GraphDataset
 from molflt.data.progress import track
+from molflt.elements import NUM_SPECIES
 from molflt.errors import InputError
 from molflt.moments import squared_radii
 from molflt.parts import ADSORBATE
 from molflt.targets import TargetSpec
 
 _BATCH = 2048
-_ELEMENTS = 119  # columns by atomic number, 0 unused
 WORTH = 0.5
 """Part of the mean's spread that references of relaxed energies may leave."""
 
@@ -136,7 +136,7 @@ def fit_statistics(
     graphs = (dataset[index] for index in bar)
     # Upper triangle of the QR factorisation of the rows [terms of the baseline, label].
     triangle: np.ndarray | None = None
-    present = np.zeros(_ELEMENTS, dtype=bool)
+    present = np.zeros(NUM_SPECIES, dtype=bool)
     sizes: set[int] = set()
     patterns: set[tuple[bool, ...]] = set()
     tags: set[int] = set()
@@ -144,7 +144,7 @@ def fit_statistics(
     while batch := list(islice(graphs, _BATCH)):
         labels = _labels(batch, spec)
         terms = _terms(batch, spec)
-        present |= terms[:, :_ELEMENTS].any(axis=0)
+        present |= terms[:, :NUM_SPECIES].any(axis=0)
         sizes |= {len(graph.z) for graph in batch}
         patterns |= {tuple(graph.pbc[0].tolist()) for graph in batch}
         tags |= set(torch.cat([graph.tags for graph in batch]).unique().tolist())
@@ -163,7 +163,7 @@ def fit_statistics(
     elements = np.flatnonzero(present)
     fit, rest = _baseline(triangle, elements, spec)
     rmse = rest / float(np.sqrt(count))
-    by_element = _by_element(fit[:_ELEMENTS], elements)
+    by_element = _by_element(fit[:NUM_SPECIES], elements)
     rank = np.linalg.matrix_rank(triangle[:, elements]) if by_element else 0
     negligible = rmse <= 1e-9 * max(1.0, abs(lowest), abs(highest))
     return Statistics(
@@ -180,7 +180,7 @@ def fit_statistics(
         target_min=float(lowest),
         target_max=float(highest),
         pbc_seen=[list(pattern) for pattern in sorted(patterns)],
-        moment_reference=_by_element(fit[_ELEMENTS:-1], elements),
+        moment_reference=_by_element(fit[NUM_SPECIES:-1], elements),
         tags_seen=sorted(tags),
         determined=not by_element or int(rank) == len(elements),
     )
@@ -205,8 +205,8 @@ def _terms(graphs: list[Data], spec: TargetSpec) -> np.ndarray:
     z = torch.cat([graph.z for graph in graphs])
     sizes = torch.tensor([len(graph.z) for graph in graphs])
     batch = torch.repeat_interleave(torch.arange(len(graphs)), sizes)
-    shape = (len(graphs), _ELEMENTS)
-    column = (batch * _ELEMENTS + z).numpy()
+    shape = (len(graphs), NUM_SPECIES)
+    column = (batch * NUM_SPECIES + z).numpy()
     counts = np.bincount(column, minlength=np.prod(shape)).reshape(shape)
     if spec.readout != "extent":
         return np.column_stack([counts, np.ones(len(graphs))])
@@ -230,7 +230,7 @@ def _baseline(
         case "dipole":
             return _solve(triangle, mean[:0])
         case "extent":
-            return _solve(triangle, np.concatenate([elements, elements + _ELEMENTS]))
+            return _solve(triangle, np.concatenate([elements, elements + NUM_SPECIES]))
     by_mean = _solve(triangle, mean)
     if not spec.extensive:
         return by_mean

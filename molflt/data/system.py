@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from molflt.data.coincidence import MIN_DISTANCE, refuse_coincident
+from molflt.elements import MAX_Z
 from molflt.errors import InputError
-
-MAX_Z = 118
 
 
 def system_arrays(

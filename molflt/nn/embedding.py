@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from molflt.elements import NUM_SPECIES
 from molflt.host import fetched, segment_count
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.density_features import DensityFeatures
@@ -14,7 +15,6 @@ from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.typing import NodeScalars, Species
 
-NUM_SPECIES = 119  # atomic numbers 1 to 118; row 0 is unused
 NUM_TAGS = 4  # -1 (no tag), 0, 1, 2
 
 

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from molflt.elements import NUM_SPECIES
 from molflt.errors import InputError
-from molflt.nn.embedding import NUM_SPECIES
 from molflt.nn.segment import segment_mean, segment_sum
 from molflt.typing import (
     GraphIndex,

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from molflt.elements import NUM_SPECIES
 from molflt.moments import MASSES, squared_radii
-from molflt.nn.embedding import NUM_SPECIES
 from molflt.nn.equivariant_head import EquivariantHead
 from molflt.nn.readout import Readout, Sites, fill_by_species
 from molflt.typing import NodeScalars, NodeVectors

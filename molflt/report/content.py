@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from molflt.analysis.bonds import bonds
 from molflt.analysis.contributions import Contributions, energy_contributions
 from molflt.analysis.kernels import head_densities, head_kernels
+from molflt.analysis.plots import SHORTEST
 from molflt.data.molecule import graph_to_atoms
 from molflt.model import FLTModel
 from molflt.pretrained import checkpoint_path
@@ -21,7 +22,6 @@ from molflt.report.rows import BUDGET, KeptRows, encoded, keep_rows
 
 FORCE_LIMIT = 1500  # atoms; forces take the memory of a training step
 BOND_LIMIT = 1500  # atoms; with more, bonds would slow the picture down
-SHORTEST = 0.7  # Å; atoms do not come closer, so no kernel is scaled there
 POINTS = 160  # of a curve
 
 

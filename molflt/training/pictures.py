@@ -12,11 +12,12 @@ import torch
 from matplotlib.figure import Figure
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
-from torch_geometric.loader import DataLoader
+from torch.utils.data import DataLoader
 
 from molflt.analysis.metrics_file import read_metrics
 from molflt.analysis.plots import learning_curve, parity
 from molflt.analysis.style import DOUBLE, panels, save
+from molflt.data.batching import collate
 from molflt.data.datamodule import GraphDataModule
 from molflt.data.dataset import GraphSubset
 from molflt.errors import MolfltError
@@ -111,7 +112,7 @@ class RunPictures(Callback):
             count = min(self.most, seen)
             chosen = np.linspace(0, seen - 1, count).round().astype(int)
             part = GraphSubset(dataset, np.unique(chosen))
-            for batch in DataLoader(part, batch_size=data.eval_batch_size):
+            for batch in DataLoader(part, data.eval_batch_size, collate_fn=collate):
                 predicted = model(batch.to(device))
                 for spec in model.targets:
                     if spec.name not in batch:

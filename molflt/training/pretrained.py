@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 
 from molflt.checkpoint import load
+from molflt.data.batching import collate
 from molflt.data.dataset import GraphDataset
 from molflt.data.progress import track
 from molflt.data.statistics import fit_statistics
@@ -197,7 +198,7 @@ def _predictions(dataset: GraphDataset, model: FLTModel, name: str) -> torch.Ten
     starts = range(0, len(dataset), _AT_ONCE)
     for start in track(starts, "predicting with the model to start from"):
         rows = range(start, min(start + _AT_ONCE, len(dataset)))
-        batch = Batch.from_data_list([dataset[row] for row in rows])
+        batch = collate([dataset[row] for row in rows])
         normalised = model.normalised(batch, name=name)[name]
         parts.append(model.physical(name, normalised, batch))
     model.train()

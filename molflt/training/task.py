@@ -97,10 +97,8 @@ class FLTTask(LightningModule):
             )
         if lr <= 0:
             raise UsageError(f"lr must be above 0, not {lr:g}.")
-        for name, value in (
-            ("weight_decay", weight_decay),
-            ("warmup_steps", warmup_steps),
-        ):
+        limits = {"weight_decay": weight_decay, "warmup_steps": warmup_steps}
+        for name, value in limits.items():
             if value < 0:
                 raise UsageError(f"{name} must not be negative, not {value:g}.")
         self.model: FLTModel | None = None
@@ -108,12 +106,8 @@ class FLTTask(LightningModule):
         self._encoder = (encoder,)
         self._target_names = targets
         self.objective = Objective(
-            encoder,
-            loss,
-            force_weight,
-            stress_weight,
-            displacement_weight,
-            displacement_decay,
+            *(encoder, loss, force_weight, stress_weight),
+            *(displacement_weight, displacement_decay),
         )
         self._lr = lr
         self._weight_decay = weight_decay
@@ -229,6 +223,13 @@ class FLTTask(LightningModule):
         """Add a batch to the metrics of its split."""
         self._evaluate(batch, self._data.test_names[dataloader_idx])
 
+    def predict_step(
+        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> dict[str, Tensor]:
+        """Return each target of each graph (g,) in its unit, float64."""
+        assert self.model is not None
+        return dict(self.model(batch))
+
     def _evaluate(self, batch: Batch, split: str) -> None:
         assert self.model is not None
         errors = self.objective(self.model, batch).errors
@@ -254,11 +255,10 @@ class FLTTask(LightningModule):
         """
         assert self.model is not None
         record = model_record(self.model)
-        prefix = "model."
         record["state"] = {
-            name.removeprefix(prefix): value
+            name.removeprefix("model."): value
             for name, value in checkpoint["state_dict"].items()
-            if name.startswith(prefix)
+            if name.startswith("model.")
         }
         checkpoint["molflt"] = record
         steps = self.trainer.global_step

@@ -106,6 +106,17 @@ def test_two_targets_in_their_units(make_task, make_trainer):
     }
 
 
+def test_lightning_predicts(make_task, make_trainer):
+    task, data = make_task(), Clusters()
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(task, data)
+    parts = trainer.predict(task, data)
+    predicted = torch.cat([part["energy"] for part in parts])
+    expected = [task.model(batch)["energy"] for batch in data.test_dataloader()[0]]
+    assert len(predicted) == len(data.test["test_near"]) > 0
+    torch.testing.assert_close(predicted, torch.cat(expected))
+
+
 def test_a_subset_of_targets(make_task, make_trainer):
     task = make_task(targets=["spread"])
     make_trainer(max_epochs=1).fit(task, datamodule=Clusters(num_targets=2))
