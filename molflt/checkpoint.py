@@ -157,9 +157,10 @@ def read_record(path: str | Path) -> dict[str, Any]:
             "than tensors and plain values, which molflt does not load."
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError, LookupError) as error:
-        raise InputError(
-            f"{path} is not a molflt checkpoint ({_first_line(error)})."
-        ) from error
+        # An unpickler's LookupError has but the byte at which it stopped.
+        no_torch = isinstance(error, LookupError)
+        reason = "it is no torch file" if no_torch else _first_line(error)
+        raise InputError(f"{path} is not a molflt checkpoint ({reason}).") from error
     record = content.get("molflt") if isinstance(content, dict) else None
     if not isinstance(record, dict):
         raise InputError(

@@ -67,7 +67,8 @@ class Domain:
         if self._needs_tags and (tags == -1).all():
             raise InputError(
                 f"{where} has no tags, and the model's energy is what is between an "
-                "adsorbate (tag 2) and its slab (1, below it 0)."
+                "adsorbate (tag 2) and its slab (1, below it 0); set them "
+                "(atoms.set_tags) and write extxyz, which keeps them."
             )
 
     def tag_rule(self, rule: "TagRule") -> "TagRule":

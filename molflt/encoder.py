@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from molflt.encoder_options import check_options
 from molflt.graph_index import graph_index
 from molflt.neighbors import NeighborPairs, neighbor_pairs
 from molflt.nn.additive import Estimator
@@ -34,9 +35,6 @@ from molflt.typing import (
 )
 
 MAX_PADDING = 1.3  # slots over atoms
-
-OF_ADDITIVE = ("estimator", "spectrum", "num_frequencies", "num_features", "sampling")
-"""Options that the masked form has no use for."""
 
 
 class FLTEncoder(nn.Module):
@@ -86,7 +84,7 @@ class FLTEncoder(nn.Module):
     masked form, which is the default: to set one means that the form was forgotten.
 
     Raises:
-        ValueError: Options that contradict each other.
+        ValueError: A size out of range, or options that contradict each other.
 
     Source: arXiv 2302.01925 (FLT); arXiv 2107.07999 (masked form).
     """
@@ -129,7 +127,8 @@ class FLTEncoder(nn.Module):
             for name, value in locals().items()
             if name not in ("self", "__class__")
         }
-        _refuse_options_of_additive(self.config)
+        parameters = inspect.signature(FLTEncoder).parameters
+        check_options(self.config, {k: p.default for k, p in parameters.items()})
         self.width, self.cutoff, self.form = width, cutoff, form
         self.vector_width = vector_width if form == "masked" else 0
         self.skip_subsurface = skip_subsurface
@@ -273,15 +272,3 @@ class FLTEncoder(nn.Module):
         if near_path(path, geometry) != "dense":
             return False
         return geometry.num_graphs * geometry.size <= MAX_PADDING * len(geometry.batch)
-
-
-def _refuse_options_of_additive(config: dict[str, Any]) -> None:
-    if config["form"] != "masked":
-        return
-    defaults = inspect.signature(FLTEncoder).parameters
-    for name in OF_ADDITIVE:
-        if config[name] != defaults[name].default:
-            raise ValueError(
-                f"{name}: {config[name]} is an option of form 'additive'; set form to "
-                "additive, or leave it out."
-            )

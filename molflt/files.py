@@ -34,7 +34,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix of `path`, so that writers which look at the
     suffix (ASE, matplotlib) choose the right format. After an exception (a full disk,
-    Ctrl-C) the temporary file is removed and an older file at `path` is untouched.
+    Ctrl-C) the temporary file is removed and an older file at `path` is untouched. A
+    link stays one: the file that it points to is written.
 
     Args:
         path: The file to be written.
@@ -42,7 +43,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises:
         InputError: The folder does not exist or cannot be written, or the disk is full.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     with writing(path):
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent

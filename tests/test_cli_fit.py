@@ -164,10 +164,31 @@ def test_two_processes_count_every_structure_once(folder, molflt_process):
 def test_a_run_without_a_validation_says_so(folder, capsys):
     words = ["fit", "--config=config.yaml", "--trainer.max_steps=1"]
     assert main(words) == 0
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
     assert "There was no validation" in printed
     assert "split" not in printed  # no empty table
-    assert list(Path("runs").rglob("last.ckpt"))
+    (last,) = Path("runs").rglob("last.ckpt")
+    assert f"its last state is {last.resolve()}" in told or str(last) in told
+    assert "Validation comes every" in told
+
+
+def test_a_run_at_its_end_does_not_go_on(folder, capsys):
+    words = ["fit", "--config=config.yaml", "--trainer.max_epochs=1"]
+    assert main(words) == 0
+    last = "runs/clusters/version_0/checkpoints/last.ckpt"
+    capsys.readouterr()
+    assert main([*words, "--ckpt_path", last]) == 2
+    assert "is at the end of its training; raise" in capsys.readouterr().err
+
+
+def test_labels_of_another_kind_are_no_measure(folder, capsys):
+    """Total energies of EMT say nothing of a model of relaxed energies."""
+    for command in ("test", "validate"):
+        words = [command, "--config", "config.yaml", "--ckpt_path", "emt-is2re"]
+        assert main(words) == 2
+        told = capsys.readouterr().err
+        assert "emt-is2re cannot be evaluated on these data: kind of 'energy'" in told
+        assert "relaxed in the checkpoint and potential in the data" in told
 
 
 def test_a_monitor_that_does_not_exist_is_refused_before_training(folder, capsys):

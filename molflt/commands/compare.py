@@ -57,6 +57,9 @@ def main(words: list[str]) -> int:
     )
     add("-o", "--out", type=Path, default=Path("compare.png"), help="the plot")
     options = parser.parse_args(words)
+    if not options.out.parent.is_dir():
+        folder = options.out.parent
+        raise InputError(f"Cannot write {options.out}: there is no folder {folder}.")
     if options.out.suffix not in PLOTS:
         raise UsageError(f"-o must end in {', '.join(PLOTS)}, not {options.out}.")
     return compare(options.runs, options.out, options.metric)
@@ -131,7 +134,10 @@ def find_run(path: Path) -> Path:
         if each.parent.name.removeprefix("version_").isdigit()
     }
     if not versions:
-        raise InputError(f"{path} has no metrics.csv; give a folder of molflt fit.")
+        raise InputError(
+            f"{path} has no metrics.csv; give a folder of molflt fit, of a run that "
+            "came to a validation."
+        )
     return versions[max(versions)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser
-from molflt.commands.predict import CHECKPOINT_HELP
+from molflt.commands.predict import CHECKPOINT_HELP, refuse_overwriting
 from molflt.errors import InputError, UsageError
 from molflt.files import atomic_path
 from molflt.version import __version__
@@ -65,13 +65,9 @@ def inspect(
 ) -> int:
     """Write the page; 0 on success."""
     started = time.perf_counter()
-    for path in map(Path, (checkpoint, structure)):
-        if out.exists() and path.exists() and path.samefile(out):
-            raise UsageError(f"-o {out} is the input {path}; name another file.")
+    refuse_overwriting(out, [checkpoint, structure])
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"-o must end in .html, not {out}.")
-    if not out.parent.is_dir():
-        raise InputError(f"Cannot write {out}: there is no folder {out.parent}.")
     from molflt.checkpoint import model_from_record, read_record
     from molflt.device import choose_device
     from molflt.report.content import provenance_rows, report_content

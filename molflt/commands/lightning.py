@@ -25,6 +25,7 @@ from molflt.training.checkpoint_io import AtomicCheckpointIO, LastCheckpoint
 from molflt.training.memory import keep_freed_memory
 from molflt.training.pictures import RunPictures
 from molflt.training.progress_bar import MetricsBar
+from molflt.training.targets import refuse_other_meaning
 from molflt.training.task import FLTTask
 
 log = logging.getLogger(__name__)
@@ -159,7 +160,18 @@ class FLTCLI(LightningCLI):
         if self.trainer.world_size == 1:
             datamodule.setup("fit")
         train(self, ckpt_path=ckpt_path, **options)
-        self._show_metrics("last epoch")
+        if ckpt_path is not None and not model.recent:
+            raise UsageError(
+                f"{ckpt_path} is at the end of its training; raise trainer.max_epochs "
+                "or max_steps to go on."
+            )
+        last = Path(self.last.dirpath or "") / "last.ckpt"
+        if not self._show_metrics("last epoch") and last.is_file():
+            log.info(
+                "Validation comes every %s steps, and this run ended before; its last "
+                "state is %s.",
+                *(f"{self.trainer.val_check_batch:,.0f}", last),
+            )
         best = self.trainer.checkpoint_callback
         if isinstance(best, ModelCheckpoint) and best.best_model_path:
             log.info("Best by %s: %s", best.monitor, best.best_model_path)
@@ -180,21 +192,24 @@ class FLTCLI(LightningCLI):
         model.model = load(ckpt_path)
         data: GraphDataModule = options["datamodule"]
         data.setup()
+        for spec in data.targets:
+            what = f"{ckpt_path} cannot be evaluated on these data"
+            refuse_other_meaning(model.model.targets, spec, what)
         if self.subcommand == "test" and not data.test:
             raise UsageError("This data set has no test split; see molflt validate.")
         run(model, ckpt_path=None, **options | {"verbose": False})
         self._show_metrics(ckpt_path)
 
-    def _show_metrics(self, head: str) -> None:
-        if not self.trainer.is_global_zero:
-            return
+    def _show_metrics(self, head: str) -> bool:
+        """Print the errors of all splits; return whether there are any."""
         metrics = self.trainer.callback_metrics
         table = metrics_table({name: float(v) for name, v in metrics.items()})
-        if table.row_count:
+        if table.row_count and self.trainer.is_global_zero:
             print(head)
             show(table)
-        else:
+        elif self.trainer.is_global_zero:
             print("There was no validation, so no errors to show.")
+        return bool(table.row_count)
 
 
 def train(cli: FLTCLI, **options: Any) -> None:

@@ -145,12 +145,17 @@ def describe(ensemble: "Ensemble") -> None:
 
 
 def refuse_overwriting(out: Path | None, inputs: Sequence[str | Path]) -> None:
-    """Refuse an output that is an input, also by way of a link.
+    """Refuse an output that is an input, also by way of a link, or has no folder.
 
     Raises:
-        UsageError: It is.
+        UsageError: It is an input.
+        InputError: There is no such folder.
     """
-    if out is None or not out.exists():
+    if out is None:
+        return
+    if not out.parent.is_dir():
+        raise InputError(f"Cannot write {out}: there is no folder {out.parent}.")
+    if not out.exists():
         return
     for path in map(Path, inputs):
         if path.exists() and path.samefile(out):

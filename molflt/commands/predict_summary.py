@@ -53,6 +53,12 @@ class Summary:
 
     def __init__(self, ensemble: Ensemble) -> None:
         self._units = {spec.name: spec.unit for spec in ensemble.targets}
+        # A file does not say what its energy is; a calculator's is of this geometry.
+        self._meanings = {
+            spec.name: f", taken for relaxed energies, zero: {spec.reference}"
+            for spec in ensemble.targets
+            if spec.kind == "relaxed"
+        }
         self._domain = Domain(ensemble.models)
         self._differences = {name: Differences() for name in [*self._units, "forces"]}
         self._readings: Counter[tuple[str, bool, tuple[bool, ...]]] = Counter()
@@ -92,7 +98,7 @@ class Summary:
             if differences.count:
                 unit = self._units.get(name, "eV/Å")
                 words = differences.words(unit, threshold=unit == "eV")
-                _say(f"{name}: {words}")
+                _say(f"{name}: {words}{self._meanings.get(name, '')}")
         self.failures.report("structures, files or targets", out)
 
 

@@ -56,7 +56,7 @@ class EMTIS2RE(GraphDataModule):
         super().__init__(
             batch_size, eval_batch_size, num_workers, seed, max_train, in_memory
         )
-        self.root = find_root(root)
+        self.root = find_root(root, frames=frames)
         self.frames = frames
         self._targets = self._open("train").targets
 
@@ -91,7 +91,7 @@ class EMTIS2RE(GraphDataModule):
         return LMDBDataset(path)
 
 
-def find_root(root: str | Path | None = None) -> Path:
+def find_root(root: str | Path | None = None, *, frames: bool = False) -> Path:
     """Return `root`, or the folder of the shipped sample.
 
     Raises:
@@ -105,8 +105,10 @@ def find_root(root: str | Path | None = None) -> Path:
                 "folder as root."
             )
         return SAMPLE
+    option = " --frames" if frames else ""
     if not Path(root).is_dir():
         raise InputError(
-            f"No such folder: {root}; `molflt data emt {root}` generates the data."
+            f"No such folder: {root}; `molflt data emt {root}{option}` generates the "
+            "data."
         )
     return Path(root)

@@ -133,7 +133,9 @@ def split_file(root: Path, split: str, subset: Subset = "all") -> Path | None:
         InputError: No such folder.
     """
     if not root.is_dir():
-        raise InputError(f"No such folder: {root}.")
+        raise InputError(
+            f"No such folder: {root}; `molflt data oc20 {root}` fetches the data."
+        )
     for path in (
         root / "is2re" / subset / split / "data.lmdb",
         root / subset / split / "data.lmdb",

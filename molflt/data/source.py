@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ase import Atoms
 from torch_geometric.data import Data
 
 from molflt.data.ase_frames import frame_graph, iterate_atoms
@@ -16,7 +17,7 @@ from molflt.data.lmdb import LMDBDataset, is_molflt_lmdb
 from molflt.data.lmdb_record import Precision
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset, read_ocp_batch
 from molflt.data.tags import TagRule
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 from molflt.targets import TargetKind, TargetSpec
 
 ASE_FORMAT = "structures read by ASE"
@@ -74,13 +75,15 @@ def open_source(
         energy_key: Name of the energy in ASE's files, see `read_labels`.
         forces_key: Name of the forces in ASE's files.
         tags: How to read tags of ASE's files.
-        kind: What the energy of ASE's files means.
+        kind: What the energy of ASE's files means; one that is no potential energy has
+            no forces, whatever the file says.
         reference: What zero energy of ASE's files means.
         need_energy: A record without energy is an error when it is read.
         stress: Read the stress of ASE's files; a record without it is an error.
 
     Raises:
         InputError: The file is missing or broken.
+        UsageError: Forces or stress of an energy that is no potential energy.
     """
     path = Path(path)
     if path.suffix in (".lmdb", ".mdb"):
@@ -100,14 +103,26 @@ def open_source(
         targets = (ADSORPTION_ENERGY,)
         return Source(*(path, "batch of OCP", targets, records, len(graphs), "float32"))
 
+    if kind != "potential" and (forces_key or stress):
+        raise UsageError(
+            f"Forces and stress are derivatives of a potential energy; an energy of "
+            f"kind {kind} has none."
+        )
+
+    def read(where: str, atoms: Atoms) -> Data:
+        graph = frame_graph(
+            where, atoms, energy_key, forces_key, tags, need_energy, stress
+        )
+        if kind != "potential" and "forces" in graph:
+            del graph["forces"]  # of this geometry, as the energy is not
+        return graph
+
     def frames() -> Iterator[Record]:
         for where, atoms in iterate_atoms(path):
             if isinstance(atoms, InputError):
                 yield _raising(atoms)
                 continue
-            yield lambda where=where, atoms=atoms: frame_graph(  # type: ignore[misc]
-                where, atoms, energy_key, forces_key, tags, need_energy, stress
-            )
+            yield lambda where=where, atoms=atoms: read(where, atoms)  # type: ignore[misc]
 
     spec = TargetSpec("energy", kind=kind, reference=reference)
     return Source(path, ASE_FORMAT, (spec,), frames())

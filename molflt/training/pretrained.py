@@ -20,6 +20,7 @@ from molflt.data.statistics import fit_statistics
 from molflt.errors import UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
+from molflt.training.targets import refuse_other_meaning
 
 References = Literal["shift", "fit", "keep"]
 
@@ -120,14 +121,8 @@ class Pretrained(FLTEncoder):
                 f"{', '.join(known)}; choose with model.targets."
             )
         old = known[spec.name]
-        for what in ("kind", "unit", "extensive"):
-            ours, theirs = getattr(spec, what), getattr(old, what)
-            if ours != theirs:
-                raise UsageError(
-                    f"{self.checkpoint} cannot be fine-tuned to these data: {what} of "
-                    f"{spec.name!r} is {theirs} in the checkpoint and {ours} in the "
-                    "data."
-                )
+        what = f"{self.checkpoint} cannot be fine-tuned to these data"
+        refuse_other_meaning([old], spec, what)
         return replace(spec, readout=old.readout, interaction=old.interaction)
 
     def _statistics(

@@ -6,6 +6,32 @@ from dataclasses import replace
 from molflt.errors import UsageError
 from molflt.targets import TargetSpec
 
+MEANING = ("kind", "unit", "extensive")
+"""Fields of a target without which a label and a prediction are not comparable."""
+
+
+def refuse_other_meaning(
+    known: Sequence[TargetSpec], spec: TargetSpec, what: str
+) -> None:
+    """Refuse a target of the data that means something else in a checkpoint.
+
+    Args:
+        known: Targets of the checkpoint; those of other names do not matter.
+        spec: The target of the data.
+        what: What cannot be done, such as "a.ckpt cannot be evaluated on these data".
+
+    Raises:
+        UsageError: Their kinds, units or extents differ.
+    """
+    for old in known:
+        for field in MEANING if old.name == spec.name else ():
+            ours, theirs = getattr(spec, field), getattr(old, field)
+            if ours != theirs:
+                raise UsageError(
+                    f"{what}: {field} of {spec.name!r} is {theirs} in the checkpoint "
+                    f"and {ours} in the data."
+                )
+
 
 def chosen_targets(
     known: Sequence[TargetSpec],

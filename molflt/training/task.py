@@ -90,11 +90,6 @@ class FLTTask(LightningModule):
         interaction_energy: bool = False,
     ) -> None:
         super().__init__()
-        if position_noise and (force_weight or stress_weight):
-            raise UsageError(
-                "position_noise moves atoms away from where their forces were "
-                "computed; set it or force_weight and stress_weight to 0."
-            )
         if lr <= 0:
             raise UsageError(f"lr must be above 0, not {lr:g}.")
         limits = {"weight_decay": weight_decay, "warmup_steps": warmup_steps}
@@ -109,6 +104,11 @@ class FLTTask(LightningModule):
             *(encoder, loss, force_weight, stress_weight),
             *(displacement_weight, displacement_decay),
         )
+        if position_noise and (force_weight or stress_weight):
+            raise UsageError(
+                "position_noise moves atoms away from where their forces were "
+                "computed; set it or force_weight and stress_weight to 0."
+            )
         self._lr = lr
         self._weight_decay = weight_decay
         self._warmup_steps = warmup_steps

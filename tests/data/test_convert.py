@@ -46,6 +46,29 @@ def test_structures_of_several_files_keep_order_and_labels(tmp_path):
         np.testing.assert_allclose(graph.forces, 0.1 * index, atol=1e-7)
 
 
+def test_relaxed_energies_have_no_forces(tmp_path):
+    write_frames(tmp_path / "a.extxyz", 2)
+    out = tmp_path / "out.lmdb"
+    convert([tmp_path / "a.extxyz"], out, kind="relaxed")
+    graph = LMDBDataset(out)[1]
+    assert graph.energy.item() == 1
+    assert "forces" not in graph
+    for options in ({"forces_key": "forces"}, {"stress": True}):
+        with pytest.raises(UsageError, match="kind relaxed has none"):
+            convert([tmp_path / "a.extxyz"], out, kind="relaxed", **options)
+
+
+def test_a_link_stays_one(tmp_path):
+    write_frames(tmp_path / "a.extxyz", 2)
+    link, scratch = tmp_path / "out.lmdb", tmp_path / "scratch"
+    scratch.mkdir()
+    link.symlink_to(scratch / "data.lmdb")
+    convert([tmp_path / "a.extxyz"], link)
+    assert link.is_symlink()
+    assert [path.name for path in scratch.iterdir()] == ["data.lmdb"]
+    assert len(LMDBDataset(link)) == 2
+
+
 @pytest.mark.parametrize("layout", [pyg1, pyg2])
 def test_ocp_files_become_molflt_files(tmp_path, layout):
     source, out = tmp_path / "ocp.lmdb", tmp_path / "out.lmdb"
