@@ -1,7 +1,7 @@
 """Tables of the README made from the runs in results/accuracy.
 
-Each function returns its table, or None while a run that it shows is open. Two show
-what there is: that of QM9 has dashes for open runs, that of EMT counts them. Families
+Each function returns its table, or None while a run that it shows is open. Three show
+what there is: that of QM9 has dashes for open runs, the others count them. Families
 of models (`plan.FAMILIES`) are there by their choice from the grid.
 """
 
@@ -195,25 +195,22 @@ def ablations(read: Read) -> str | None:
     """Return U0 with one part of our model changed at a time."""
     runs = runs_of(plan.ablations, read)
     base = choose("FLT", read)
-    if base is None or not runs or any(read(run) is None for run in runs):
+    if base is None or not any(read(run) for run in runs):
         return None
     lines = header(["part", "model", "parameters", "molecules/s", "test MAE"])
     parts = {name: part for part, names in ABLATIONS.items() for name in names}
     for run in (base, *runs):
         result = read(run)
-        assert result is not None
-        lines.append(
-            line(
-                [
-                    parts.get(run.model, ""),
-                    run.model,
-                    f"{result['parameters']:,}",
-                    f"{result['molecules_per_second']:.0f}",
-                    f"{1000 * result['test']['test_mae']:.1f} meV",
-                ]
-            )
-        )
-    note = f"QM9 U0, {runs[0].seconds // 60} CPU-minutes, one seed each."
+        if result is None:
+            continue
+        cells = [parts.get(run.model, ""), run.model, f"{result['parameters']:,}"]
+        cells.append(f"{result['molecules_per_second']:.0f}")
+        cells.append(f"{1000 * result['test']['test_mae']:.1f} meV")
+        lines.append(line(cells))
+    note = (
+        f"QM9 U0, {runs[0].seconds // 60} CPU-minutes, one seed each."
+        f"{still_open(runs, read)}"
+    )
     return "\n".join([*lines, "", note])
 
 
@@ -265,7 +262,7 @@ def runs_of(stage: Callable[[dict[str, Run]], Iterable[Run]], read: Read) -> lis
 def still_open(runs: Iterable[Run], read: Read) -> str:
     """Return a sentence about the runs of a grid that are not made; "": all are."""
     count = sum(read(run) is None for run in runs)
-    return f" {count} runs of the grid are open." if count else ""
+    return f" {count} runs of the plan are open." if count else ""
 
 
 def over_seeds(run: Run, read: Read) -> list[Result]:

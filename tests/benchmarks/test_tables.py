@@ -4,6 +4,7 @@ import numpy as np
 import plan as planning
 import pytest
 from plan import FAMILIES, SHORT, options_of
+from variants import ABLATIONS
 
 from molflt.analysis.style import panels
 
@@ -49,6 +50,7 @@ def test_tables_have_equal_rows(name):
 
 
 PARTIAL = {"accuracy_qm9", "accuracy_u0", "accuracy_emt", "accuracy_rmd17"}
+PARTIAL |= {"accuracy_ablations"}
 
 
 @pytest.mark.parametrize("name", sorted(set(accuracy_tables.TABLES) - PARTIAL))
@@ -107,9 +109,27 @@ def test_adsorption_tells_how_many_runs_are_open():
     text = accuracy_tables.emt(
         lambda run: None if run.model == "SchNet surface" else measured(run)
     )
-    assert "2 runs of the grid are open." in text
+    assert "2 runs of the plan are open." in text
     assert "SchNet surface" not in {row[0] for row in rows(text)}
     assert accuracy_tables.emt(lambda run: None) is None
+
+
+def test_ablations_tell_how_many_runs_are_open():
+    assert "are open" not in accuracy_tables.ablations(measured)
+    text = accuracy_tables.ablations(
+        lambda run: None if run.model in ("FLT 0+8", "FLT additive") else measured(run)
+    )
+    assert "2 runs of the plan are open." in text
+    assert {row[1] for row in rows(text)} >= {"FLT", "FLT 6+2"}
+    assert not {row[1] for row in rows(text)} & {"FLT 0+8", "FLT additive"}
+    assert accuracy_tables.ablations(lambda run: None) is None
+    names = {name for part in ABLATIONS.values() for name in part}
+    assert (
+        accuracy_tables.ablations(
+            lambda run: None if run.model in names else measured(run)
+        )
+        is None
+    )
 
 
 def test_the_better_configuration_is_named():
