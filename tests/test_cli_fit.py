@@ -172,6 +172,14 @@ def test_a_run_without_a_validation_says_so(folder, capsys):
     assert "Validation comes every" in told
 
 
+@pytest.mark.parametrize("name", ["", "../elsewhere", "/tmp/elsewhere"])
+def test_a_name_is_one_below_the_folder_of_runs(folder, capsys, name):
+    assert main(["fit", "--config=config.yaml", f"--name={name}"]) == 2
+    assert "is no name of a folder in runs" in capsys.readouterr().err
+    assert not (folder.parent / "elsewhere").exists()
+    assert not list(folder.rglob("*.ckpt"))
+
+
 def test_a_run_at_its_end_does_not_go_on(folder, capsys):
     words = ["fit", "--config=config.yaml", "--trainer.max_epochs=1"]
     assert main(words) == 0

@@ -126,6 +126,11 @@ class FLTCLI(LightningCLI):
             config["callbacks"] = [*given, MetricsBar()]
         if config["logger"] is None and not config["fast_dev_run"]:
             folder, name = (self._get(self.config, key) for key in ("runs", "name"))
+            if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+                raise UsageError(
+                    f"--name {name!r} is no name of a folder in {folder}; --runs says "
+                    "where results go."
+                )
             csv = CSVLogger(folder, name)
             board = TensorBoardLogger(folder, name, version=f"version_{csv.version}")
             options["logger"] = [csv, board]
