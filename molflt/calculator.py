@@ -209,7 +209,8 @@ class FLTCalculator(Calculator):
         large = len(graph.z) >= MIN_ATOMS or graph.pos.is_cuda
         found = self.ensemble.evaluate(graph, request, keep_pairs=large)
         for name, errors in found.failures.items():
-            found.arrays.pop(name)
+            for array in (name, f"{name}_std"):
+                found.arrays.pop(array, None)
             if name in wanted or ("dipole" in wanted and self._is_dipole(name)):
                 raise next(iter(errors.values()))
         self.results = self._in_ase_units(found.arrays)

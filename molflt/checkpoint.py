@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from molflt.device import choose_device
+from molflt.encoder_options import effective
 from molflt.errors import InputError
 from molflt.files import atomic_path
 from molflt.model import FLTEncoder, FLTModel
@@ -60,7 +61,7 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
         )
     try:
         targets = [TargetSpec.from_plain(fields) for fields in record["targets"]]
-        model = FLTModel(FLTEncoder(**record["encoder"]), targets)
+        model = FLTModel(FLTEncoder(**effective(record["encoder"])), targets)
         for name, statistics in record["statistics"].items():
             model.set_statistics(name, statistics)
         model.to(record["state"]["encoder.norm.weight"].dtype)

@@ -19,6 +19,15 @@ OF_ADDITIVE = ("estimator", "spectrum", "num_frequencies", "num_features", "samp
 """Options that the masked form has no use for."""
 
 
+def effective(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without those that have no effect: what checkpoints hold besides.
+
+    These were not refused by every version, and defaults may change.
+    """
+    unused = OF_ADDITIVE if config.get("form", "masked") == "masked" else ()
+    return {name: value for name, value in config.items() if name not in unused}
+
+
 def check_options(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Refuse sizes out of range, and options of a form that was not chosen.
 
@@ -44,6 +53,12 @@ def check_options(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> Non
             raise ValueError(f"{name} must be above 0, received {config[name]:g}")
     if config["form"] != "masked":
         return
+    far = config["num_far_heads"] and not config["matrix_head_width"]
+    if config["vector_width"] and not (config["vector_head_width"] or far):
+        raise ValueError(
+            "vector_head_width must be at least 1 with vector_width "
+            f"{config['vector_width']}; set that to 0 for a model without vectors"
+        )
     for name in OF_ADDITIVE:
         if config[name] != defaults[name]:
             raise ValueError(

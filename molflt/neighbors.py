@@ -81,6 +81,27 @@ def usable_box(box: np.ndarray, directions: list[bool], cutoff: float) -> np.nda
     return np.asarray(complete_cell(np.where(good[:, None], box, 0.0)))
 
 
+def _refuse_far_out(
+    points: np.ndarray, box: np.ndarray, directions: list[bool], cutoff: float
+) -> None:
+    """Refuse atoms far out along an open direction, to which a cell list would reach.
+
+    Raises:
+        InputError: They are hundreds of cutoffs apart.
+    """
+    if all(directions) or not len(points):
+        return
+    # Across the periodic directions alone: along them, atoms need not be wrapped.
+    along, _ = np.linalg.qr(box[np.asarray(directions)].T)
+    across = points - points @ along @ along.T
+    extent = np.linalg.norm(np.ptp(across, axis=0))
+    if extent > 500 * cutoff:
+        raise InputError(
+            f"Atoms of a periodic system are {extent:g} Å apart along an open "
+            f"direction; {500 * cutoff:g} Å is the most."
+        )
+
+
 def _open_pairs(
     pos: Tensor, batch: Tensor, sizes: list[int], cutoff: float
 ) -> NeighborPairs:
@@ -117,6 +138,7 @@ def _listed_pairs(
         directions = layout.directions[index]
         if any(directions):
             box = usable_box(boxes[index], directions, cutoff)
+            _refuse_far_out(part, box, directions, cutoff)
         # Views of vesin's memory, copied once: lists of large systems are gigabytes.
         found, moved = finder.compute(
             part, box, directions, quantities="PS", copy=False

@@ -384,6 +384,21 @@ def test_ensembles_give_means_and_deviations(tmp_path):
         alone[0].get_property("energy_std", atoms)
 
 
+def test_a_target_that_fails_leaves_an_ensemble_its_energy():
+    """A dipole moment once asked for is not defined for a crystal that comes next."""
+    dipole = TargetSpec("mu", "D", "property", extensive=False, readout="dipole")
+    models = [make_model("potential", seed=s, targets=[dipole]) for s in (0, 1)]
+    calculator = molflt.FLTCalculator(models, target="e0")
+    water = molecule("H2O")
+    water.calc = calculator
+    assert np.isfinite(water.get_dipole_moment()).all()
+    crystal = water.copy()
+    crystal.cell, crystal.pbc, crystal.calc = [8, 8, 8], True, calculator
+    assert np.isfinite(crystal.get_potential_energy())
+    with pytest.raises(InputError):
+        crystal.get_dipole_moment()
+
+
 def test_ensembles_of_different_targets_are_refused():
     with pytest.raises(UsageError, match=r"targets; a model \(e0 eV relaxed\)"):
         molflt.FLTCalculator([make_model("potential"), make_model("relaxed")])

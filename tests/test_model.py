@@ -284,6 +284,8 @@ def test_encoder_takes_tensors_or_a_batch():
         ({"head_width": 0}, "head_width"),
         ({"vector_width": -1}, "vector_width"),
         ({"expansion": 0.0}, "expansion"),
+        ({"vector_head_width": 0, "matrix_head_width": 2}, "vector_head_width"),
+        ({"vector_head_width": 0, "num_far_heads": 0}, "vector_head_width"),
         ({"spectrum": "free"}, "spectrum: free is an option of form 'additive'"),
         ({"num_features": 32}, "num_features"),
     ],

@@ -105,3 +105,18 @@ def test_a_huge_vector_of_an_open_direction_does_no_harm():
         torch.zeros(1, 3).double(), torch.zeros(1).long(), 1, 4.5, cell, pbc
     )
     assert len(pairs.first) == 2  # the images along the two periodic directions
+
+
+def test_an_atom_that_has_flown_off_a_slab_is_refused():
+    """A cell list as long as the way would take minutes; periodic ways are wrapped."""
+    slab = fcc111("Cu", (2, 2, 2), vacuum=6.0)
+    expected = len(pairs_of([slab], 5.0)[3][0])
+    across, along = slab.copy(), slab.copy()
+    across.positions[0, 2] += 1e5
+    with pytest.raises(InputError, match="apart along an open direction"):
+        pairs_of([across], 5.0)
+    along.positions[0] += 1e4 * along.cell[0]
+    assert len(pairs_of([along], 5.0)[3][0]) == expected
+    molecules = molecule("H2O")
+    molecules.positions[0] += 1e5
+    assert len(pairs_of([molecules, slab], 5.0)[3][0]) == expected + 1

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import molflt
-from molflt.checkpoint import FORMAT, model_record
+from molflt.checkpoint import FORMAT, model_from_record, model_record
 from molflt.errors import InputError
 from molflt.training.checkpoint_io import AtomicCheckpointIO
 from tests.checkpoints.make import predictions
@@ -73,6 +73,14 @@ def test_there_is_a_file_of_this_format():
     formats = {torch.load(p, weights_only=True)["molflt"]["format"] for p in FILES}
     assert FORMAT in formats
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 250_000
+
+
+def test_options_without_effect_that_were_accepted_once_do_no_harm():
+    record = torch.load(FOLDER / "masked_1.ckpt", weights_only=True)["molflt"]
+    expected = model_from_record(record)
+    record["encoder"] |= {"num_frequencies": 64, "spectrum": "free"}
+    state = model_from_record(record).state_dict()
+    assert state.keys() == expected.state_dict().keys()
 
 
 def test_a_newer_format_is_refused_with_what_helps(tmp_path):

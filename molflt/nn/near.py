@@ -45,6 +45,9 @@ class NearAttention(nn.Module):
         shells: Radial shells of the kernels.
         cutoff: Cutoff function of the kernels.
 
+    Raises:
+        ValueError: Matrices without vectors.
+
     Source: the `masked` form of topological masking, arXiv 2107.07999, Alg. 1, with
     f from the local RPEs of arXiv 2302.01925, Sec. 4; contractions of moments as in
     moment tensor potentials (arXiv 1512.06054).
@@ -62,6 +65,11 @@ class NearAttention(nn.Module):
         cutoff: Cutoff,
     ) -> None:
         super().__init__()
+        if matrix_head_width and not vector_head_width:
+            raise ValueError(
+                "matrix_head_width needs vector_head_width, received "
+                f"{matrix_head_width} and 0"
+            )
         self.num_heads, self.vector_head_width = num_heads, vector_head_width
         widths = [head_width, vector_head_width, matrix_head_width]
         self.sizes = HeadSizes(num_heads, query_width, *widths)

@@ -14,6 +14,8 @@
 
 #include "splines.h"
 
+static_assert(VECTORS > 0 || MATRICES == 0, "matrices are sent beside vectors");
+
 constexpr int ORDER = (VECTORS > 0) + (MATRICES > 0);
 constexpr int K = HEADS * (1 + ORDER);
 constexpr int HQ = HEADS * QUERY, HS = HEADS * SCALARS, HV = HEADS * VECTORS,
