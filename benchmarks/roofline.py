@@ -176,7 +176,7 @@ def features(encoder: FLTEncoder, geometry: Geometry) -> tuple[Tensor, Tensor]:
 
 def dense(encoder: FLTEncoder, layer: FLTLayer, count: int, size: int) -> Any:
     """Return times of a layer on the dense path, and of its products alone."""
-    geometry = encoder.geometry(graphs(count, size))
+    geometry = encoder.geometry(graphs(count, size)).in_pass()
     x, vec = features(encoder, geometry)
     with Products() as products:
         layer(x, vec, geometry, "dense")
@@ -205,7 +205,7 @@ def dense(encoder: FLTEncoder, layer: FLTLayer, count: int, size: int) -> Any:
 
 def linear(encoder: FLTEncoder, layer: FLTLayer, size: int) -> dict[str, Any]:
     """Return times of a layer on the streamed path, and what it has to do."""
-    geometry = encoder.geometry(graphs(1, size))
+    geometry = encoder.geometry(graphs(1, size)).in_pass()
     assert geometry.pairs is not None
     edges = 2 * geometry.pairs.num_real
     x, vec = features(encoder, geometry)

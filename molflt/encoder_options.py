@@ -13,7 +13,7 @@ COUNTS = {
 }
 """Options that count something, with the least there can be."""
 
-LONGEST = 100.0  # Å; beyond, a search for neighbours would not come to an end
+LONGEST = 1e4  # Å; farther than any search for neighbours comes to an end
 
 OF_ADDITIVE = ("estimator", "spectrum", "num_frequencies", "num_features", "sampling")
 """Options that the masked form has no use for."""

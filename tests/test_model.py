@@ -276,7 +276,7 @@ def test_encoder_takes_tensors_or_a_batch():
         ({"num_near_heads": 0, "num_far_heads": 0}, "at least one"),
         ({"far_min_width": 0.2}, "min_width"),
         ({"cutoff": -1.0}, "cutoff"),
-        ({"cutoff": 1e9}, "at most 100 Å"),
+        ({"cutoff": 1e9}, "at most 10000 Å"),
         ({"cutoff": float("nan")}, "cutoff"),
         ({"width": 0}, "width must be at least 1, received 0"),
         ({"num_layers": 0}, "num_layers"),
