@@ -260,7 +260,7 @@ def runs_of(stage: Callable[[dict[str, Run]], Iterable[Run]], read: Read) -> lis
 
 
 def still_open(runs: Iterable[Run], read: Read) -> str:
-    """Return a sentence about the runs of a grid that are not made; "": all are."""
+    """Return a sentence about runs of the plan that are not made; "": all are."""
     count = sum(read(run) is None for run in runs)
     return f" {count} runs of the plan are open." if count else ""
 

@@ -168,11 +168,11 @@ def test_a_run_without_a_validation_says_so(folder, capsys):
     assert "There was no validation" in printed
     assert "split" not in printed  # no empty table
     (last,) = Path("runs").rglob("last.ckpt")
-    assert f"its last state is {last.resolve()}" in told or str(last) in told
-    assert "Validation comes every" in told
+    assert "Validation comes every 5 steps" in told
+    assert f"its last state is {last}." in told
 
 
-@pytest.mark.parametrize("name", ["", "../elsewhere", "/tmp/elsewhere"])
+@pytest.mark.parametrize("name", ["", "../elsewhere", "/elsewhere"])
 def test_a_name_is_one_below_the_folder_of_runs(folder, capsys, name):
     assert main(["fit", "--config=config.yaml", f"--name={name}"]) == 2
     assert "is no name of a folder in runs" in capsys.readouterr().err

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molflt.commands.parser import Parser
+from molflt.commands.predict import refuse_overwriting
 from molflt.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ def main(words: list[str]) -> int:
     )
     add("-o", "--out", type=Path, default=Path("compare.png"), help="the plot")
     options = parser.parse_args(words)
-    if not options.out.parent.is_dir():
-        folder = options.out.parent
-        raise InputError(f"Cannot write {options.out}: there is no folder {folder}.")
+    refuse_overwriting(options.out, [])  # the runs are folders
     if options.out.suffix not in PLOTS:
         raise UsageError(f"-o must end in {', '.join(PLOTS)}, not {options.out}.")
     return compare(options.runs, options.out, options.metric)

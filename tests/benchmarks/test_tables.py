@@ -149,7 +149,8 @@ def test_time_and_seeds_of_u0_that_are_open():
     cells = {row[0]: row[3:] for row in rows(text)[2:]}
     assert cells["FLT"] == ["50.0 meV", "6.7 meV"]
     assert cells["ET"] == ["150 meV", "–"]
-    assert "One seed. –: not run yet." in text
+    expected = "QM9 U0, test MAE, one thread (a processor). One seed. –: not run yet."
+    assert expected in text
     assert "3 seeds of the short training" in accuracy_tables.u0(measured)
 
 
