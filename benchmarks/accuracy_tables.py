@@ -1,30 +1,34 @@
 """Tables of the README made from the runs in results/accuracy.
 
-Each function returns its table, or None while a run that it shows is open. Three show
-what there is: that of QM9 has dashes for open runs, the others count them. Families
-of models (`plan.FAMILIES`) are there by their choice from the grid.
+Each function returns its table, or None while a run that it shows is open. Those of
+many runs show what there is: that of QM9 has dashes for open runs, the others count
+them. Families of models (`plan.FAMILIES`) are there by their choice from the grid.
+Tables of our model alone are in `ablation_tables.py`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from statistics import mean
-from typing import Any
 
+import ablation_tables
 import plan
-from plan import FAMILIES, Read, Run, choose
+from plan import FAMILIES, Read
+from table_runs import (
+    Result,
+    choices,
+    minutes,
+    over_seeds,
+    processors,
+    settings,
+    still_open,
+    target_name,
+    title,
+    unit_of,
+)
 from table_text import dashes, header, line, marked, spread
 from tasks import QM9_TEST
-from variants import ABLATIONS
 
-Result = dict[str, Any]
 Table = Callable[[Read], str | None]
-
-UNITS = {"eV": ("meV", 1000.0)}
-NAMES = {
-    **{"u0": "U0", "u": "U", "h": "H", "g": "G", "cv": "Cv", "r2": "⟨R²⟩"},
-    **{"homo": "HOMO", "lumo": "LUMO", "zpve": "ZPVE", "mu": "μ", "alpha": "α"},
-}
-SEEDS = range(3)
 
 
 def qm9(read: Read) -> str | None:
@@ -42,9 +46,9 @@ def qm9(read: Read) -> str | None:
             continue
         shown += [result for results in done for result in results]
         seeds |= {len(results) for results in done}
-        unit, factor = UNITS.get(done[0][0]["unit"], (done[0][0]["unit"], 1.0))
+        unit, factor = unit_of(done[0][0])
         values = [[factor * r["test"]["test_mae"] for r in results] for results in row]
-        lines.append(line([NAMES.get(target, target), unit, *marked(values)]))
+        lines.append(line([target_name(target), unit, *marked(values)]))
     if not shown:
         return None
     some = shown[0]
@@ -191,106 +195,13 @@ def rmd17(read: Read) -> str | None:
     return "\n".join([*lines, "", note])
 
 
-def ablations(read: Read) -> str | None:
-    """Return U0 with one part of our model changed at a time."""
-    runs = runs_of(plan.ablations, read)
-    base = choose("FLT", read)
-    if base is None or not any(read(run) for run in runs):
-        return None
-    lines = header(["part", "model", "parameters", "molecules/s", "test MAE"])
-    parts = {name: part for part, names in ABLATIONS.items() for name in names}
-    for run in (base, *runs):
-        result = read(run)
-        if result is None:
-            continue
-        cells = [parts.get(run.model, ""), run.model, f"{result['parameters']:,}"]
-        cells.append(f"{result['molecules_per_second']:.0f}")
-        cells.append(f"{1000 * result['test']['test_mae']:.1f} meV")
-        lines.append(line(cells))
-    note = (
-        f"QM9 U0, {runs[0].seconds // 60} CPU-minutes, one seed each."
-        f"{still_open(runs, read)}"
-    )
-    return "\n".join([*lines, "", note])
-
-
-def curves(read: Read) -> str | None:
-    """Return U0 by the number of training molecules."""
-    runs = runs_of(plan.curves, read)
-    if not runs or any(read(run) is None for run in runs):
-        return None
-    lines = header(["model", *(f"{count:,}" for count in plan.CURVE)])
-    for model in dict.fromkeys(run.model for run in runs):
-        cells = []
-        for run in runs:
-            result = read(run)
-            assert result is not None
-            if run.model == model:
-                cells.append(f"{1000 * result['test']['test_mae']:.1f}")
-        lines.append(line([model, *cells]))
-    note = (
-        f"QM9 U0, test MAE, meV, by the number of training molecules; "
-        f"{runs[0].seconds // 60} CPU-minutes each, one seed."
-    )
-    return "\n".join([*lines, "", note])
-
-
 TABLES: dict[str, Table] = {
     "accuracy_qm9": qm9,
     "accuracy_u0": u0,
     "accuracy_grid": grid,
     "accuracy_emt": emt,
     "accuracy_rmd17": rmd17,
-    "accuracy_curves": curves,
-    "accuracy_ablations": ablations,
+    "accuracy_curves": ablation_tables.curves,
+    "accuracy_ablations": ablation_tables.ablations,
+    "accuracy_vectors": ablation_tables.vectors,
 }
-
-
-def choices(read: Read) -> dict[str, Run] | None:
-    """Return the choice of every family; None: a grid is not complete."""
-    found = {family: choose(family, read) for family in FAMILIES}
-    complete = {family: run for family, run in found.items() if run is not None}
-    return complete if len(complete) == len(FAMILIES) else None
-
-
-def runs_of(stage: Callable[[dict[str, Run]], Iterable[Run]], read: Read) -> list[Run]:
-    """Return the runs of one part of the plan; empty: a grid is not complete."""
-    chosen = choices(read)
-    return [] if chosen is None else list(stage(chosen))
-
-
-def still_open(runs: Iterable[Run], read: Read) -> str:
-    """Return a sentence about runs of the plan that are not made; "": all are."""
-    count = sum(read(run) is None for run in runs)
-    return f" {count} runs of the plan are open." if count else ""
-
-
-def over_seeds(run: Run, read: Read) -> list[Result]:
-    """Return the finished runs of the seeds of U0 and EMT, of one seed of others."""
-    seeds = SEEDS if run.target in ("u0", "energy") else range(1)
-    found = [read(replace(run, seed=seed)) for seed in seeds]
-    return [result for result in found if result is not None]
-
-
-def title(family: str, run: Run) -> str:
-    """Return the name of a family's model."""
-    return family if run.model == family else f"{family} ({run.model})"
-
-
-def settings(chosen: dict[str, Run]) -> str:
-    """Return what the grid decided."""
-    parts = [
-        f"{title(family, run)} {run.batch_size}, {run.lr:g}"
-        for family, run in chosen.items()
-    ]
-    return f"Batch size and learning rate: {'; '.join(parts)}."
-
-
-def processors(results: list[Result]) -> str:
-    """Return the processors on which runs were made."""
-    return ", ".join(sorted({result["machine"]["processor"] for result in results}))
-
-
-def minutes(result: Result) -> int:
-    """Return the budget in minutes."""
-    return round(result["seconds"] / 60)

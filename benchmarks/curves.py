@@ -5,12 +5,12 @@ python benchmarks/curves.py        writes results/learning_curves.svg
 
 import numpy as np
 import plan
-from accuracy_tables import runs_of
 from finished import read
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, ScalarFormatter
 from numpy.typing import NDArray
 from record import RESULTS
+from table_runs import runs_of
 
 from molflt.analysis.style import COLOURS, panels, save, styled
 

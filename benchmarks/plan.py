@@ -48,6 +48,8 @@ FORCE_MODELS = {
 """Models of energies and forces by family."""
 MOLECULES = ("ethanol", "aspirin")
 RMD17_TRAIN = 950
+SCALARS = "FLT no vectors"
+"""The ablation that is run on all targets."""
 Read = Callable[["Run"], dict[str, Any] | None]
 
 
@@ -175,7 +177,7 @@ def plan(read: Read) -> list[Run]:
     chosen = {family: choose(family, read) for family in FAMILIES}
     known = {family: run for family, run in chosen.items() if run is not None}
     main = targets, seeds, adsorption, long, forces, adsorption_seeds
-    for stage in (*main, curves, ablations):
+    for stage in (*main, curves, ablations, scalars):
         runs.extend(stage(known))
     return list(dict.fromkeys(runs))
 
@@ -284,3 +286,12 @@ def ablations(chosen: dict[str, Run]) -> Iterator[Run]:
         for names in ABLATIONS.values():
             for name in names:
                 yield replace(chosen["FLT"], model=name)
+
+
+def scalars(chosen: dict[str, Run]) -> Iterator[Run]:
+    """Yield our model without vectors on U0 with more time, then on other targets."""
+    if "FLT" in chosen:
+        run = replace(chosen["FLT"], model=SCALARS)
+        yield replace(run, seconds=LONG)
+        for target in QM9_TARGETS[1:]:
+            yield replace(run, target=target)

@@ -1,3 +1,4 @@
+import ablation_tables
 import accuracy_tables
 import curves
 import numpy as np
@@ -50,7 +51,7 @@ def test_tables_have_equal_rows(name):
 
 
 PARTIAL = {"accuracy_qm9", "accuracy_u0", "accuracy_emt", "accuracy_rmd17"}
-PARTIAL |= {"accuracy_ablations"}
+PARTIAL |= {"accuracy_ablations", "accuracy_vectors"}
 
 
 @pytest.mark.parametrize("name", sorted(set(accuracy_tables.TABLES) - PARTIAL))
@@ -115,21 +116,38 @@ def test_adsorption_tells_how_many_runs_are_open():
 
 
 def test_ablations_tell_how_many_runs_are_open():
-    assert "are open" not in accuracy_tables.ablations(measured)
-    text = accuracy_tables.ablations(
+    assert "are open" not in ablation_tables.ablations(measured)
+    text = ablation_tables.ablations(
         lambda run: None if run.model in ("FLT 0+8", "FLT additive") else measured(run)
     )
     assert "2 runs of the plan are open." in text
     assert {row[1] for row in rows(text)} >= {"FLT", "FLT 6+2"}
     assert not {row[1] for row in rows(text)} & {"FLT 0+8", "FLT additive"}
-    assert accuracy_tables.ablations(lambda run: None) is None
+    assert ablation_tables.ablations(lambda run: None) is None
     names = {name for part in ABLATIONS.values() for name in part}
     assert (
-        accuracy_tables.ablations(
+        ablation_tables.ablations(
             lambda run: None if run.model in names else measured(run)
         )
         is None
     )
+
+
+def test_vectors_are_compared_where_both_runs_are_made():
+    def read(run):
+        open_ = run.model == planning.SCALARS and run.target not in ("u0", "mu")
+        return None if open_ else measured(run)
+
+    text = ablation_tables.vectors(read)
+    assert [row[:3] for row in rows(text)[2:]] == [
+        ["U0", "meV", "8"],
+        ["U0", "meV", "60"],
+        ["μ", "D", "8"],
+    ]
+    assert "10 runs of the plan are open." in text
+    assert rows(text)[2][3:] == ["**50.0**", "250"]
+    assert len(rows(ablation_tables.vectors(measured))) == 2 + 13
+    assert ablation_tables.vectors(lambda run: None) is None
 
 
 def test_the_better_configuration_is_named():
