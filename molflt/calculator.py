@@ -16,9 +16,10 @@ from ase.calculators.calculator import (
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch_geometric.data import Data
 
+from molflt.admission import admit
 from molflt.ase_units import ase_unit
-from molflt.data.electrons import refuse_charge_and_spin, stated
-from molflt.data.molecule import atoms_to_graph
+from molflt.data.electrons import stated
+from molflt.data.molecule import atoms_to_graph, system_graph
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.energy_target import energy_target
@@ -233,20 +234,11 @@ class FLTCalculator(Calculator):
     def _graph_of(self, atoms: Atoms, changes: set[str]) -> Data:
         """Return the graph of the atoms, reusing what cannot have changed."""
         graph, self._graph = self._graph, None  # gone, should anything below fail
-        where = "The structure"
         if graph is None or changes - {"positions", "cell"}:
-            refuse_charge_and_spin(atoms, where)
-            rule = self.domain.tag_rule(self.tags)
-            graph = atoms_to_graph(atoms, tags=rule, where=where)
-            self.domain.refuse_unknown(atoms.numbers, where)
-            self.domain.refuse_untagged(graph.tags.numpy(), where)
-            if pattern := self.domain.unknown_periodicity(atoms.pbc):
-                seen = ", ".join(sorted(self.domain.periodic))
-                self._warn(
-                    f"The structure has pbc {pattern}, the training set only {seen}."
-                )
-            if self.domain.lacks_tags(graph.tags.numpy()):
-                self._warn("The structure has no tags, all of the training set had.")
+            system, _ = admit(atoms, self.domain, self.tags, "The structure")
+            for remark in self.domain.remarks(system):
+                self._warn(f"The structure has {remark}.")
+            graph = system_graph(system)
             graph = graph.to(self.ensemble.device)
         else:
             self._move(graph, atoms, changes)

@@ -1,6 +1,6 @@
 """What models were trained for, and structures outside of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,10 @@ from molflt.errors import InputError
 if TYPE_CHECKING:
     from molflt.data.tags import TagRule
     from molflt.model import FLTModel
+
+
+Arrays = Mapping[str, np.ndarray]
+"""Arrays of a structure by name, see `molflt.data.system.system_arrays`."""
 
 
 class Domain:
@@ -41,35 +45,40 @@ class Domain:
         specs = [spec for model in models for spec in model.targets]
         self._needs_tags = any(spec.interaction for spec in specs)
 
-    def refuse_unknown(self, numbers: np.ndarray, where: str) -> None:
-        """Refuse species (atomic numbers) that were not trained on.
+    def refuse_unknown(self, system: Arrays, where: str) -> None:
+        """Refuse structures about which predictions would be arbitrary.
+
+        Args:
+            system: ``z`` and ``tags`` of its atoms.
+            where: Its name, for the error.
 
         Raises:
-            InputError: Names them.
+            InputError: It has species that were not trained on; or no atom has a tag
+                where an energy counts from an adsorbate: such an energy would be 0.
         """
-        if self.elements is None:
-            return
-        if unknown := sorted(set(numbers.tolist()) - self.elements):
-            names = ", ".join(chemical_symbols[z] for z in unknown)
+        unknown = set(system["z"].tolist()) - (self.elements or set())
+        if self.elements is not None and unknown:
+            names = ", ".join(chemical_symbols[z] for z in sorted(unknown))
             raise InputError(
                 f"{where} has {names}, which the model was not trained on; predictions "
                 "would be arbitrary."
             )
-
-    def refuse_untagged(self, tags: np.ndarray, where: str) -> None:
-        """Refuse atoms without tags (-1) where an energy counts from an adsorbate's.
-
-        Without any there is no adsorbate, and such an energy would be 0.
-
-        Raises:
-            InputError: No atom has a tag.
-        """
-        if self._needs_tags and (tags == -1).all():
+        if self._needs_tags and (system["tags"] == -1).all():
             raise InputError(
                 f"{where} has no tags, and the model's energy is what is between an "
                 "adsorbate (tag 2) and its slab (1, below it 0); set them "
                 "(atoms.set_tags) and write extxyz, which keeps them."
             )
+
+    def remarks(self, system: Arrays) -> list[str]:
+        """Return what a structure has and the training set has not, for warnings."""
+        found = []
+        if self.lacks_tags(system["tags"]):
+            found.append("no tags, unlike all of the training set")
+        if pattern := self.unknown_periodicity(system["pbc"][0].tolist()):
+            seen = ", ".join(sorted(self.periodic))
+            found.append(f"pbc {pattern}, the training set only {seen}")
+        return found
 
     def tag_rule(self, rule: "TagRule") -> "TagRule":
         """Return how tags are read: not at all by default, if no training atom had one.

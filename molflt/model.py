@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -271,7 +270,6 @@ class FLTModel(nn.Module):
             self, data, name, stress=stress, create_graph=create_graph, path=path
         )
 
-    @torch.no_grad()
     def predict(
         self, structures: Sequence[Any], batch_size: int = 32, tags: TagRule = "auto"
     ) -> dict[str, np.ndarray]:

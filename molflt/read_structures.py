@@ -8,10 +8,9 @@ import numpy as np
 from ase import Atoms
 from torch_geometric.data import Data
 
+from molflt.admission import admit
 from molflt.data.ase_frames import iterate_atoms, read_labels
-from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.molecule import (
-    atoms_arrays,
     graph_arrays,
     graph_to_atoms,
     system_graph,
@@ -20,7 +19,7 @@ from molflt.data.molecule import (
 from molflt.data.sdf import iterate_sdf
 from molflt.data.smiles import iterate_smiles
 from molflt.data.source import open_source
-from molflt.data.tags import TagRule, map_tags
+from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, MolfltError
 
@@ -82,9 +81,10 @@ def read_structures(
         tags: How to read the tags of files ASE reads, see `molflt.data.tags`.
     """
     suffix = Path(path).suffix.lower()
-    records = suffix in (".lmdb", ".mdb", ".pt")
-    rule = domain.tag_rule(tags)
-    items = _records(path) if records else _frames(path, names, rule)
+    if suffix in (".lmdb", ".mdb", ".pt"):
+        items = _records(path, domain)
+    else:
+        items = _frames(path, names, domain, tags)
     while True:
         try:
             item = next(items, None)
@@ -93,12 +93,6 @@ def read_structures(
             return
         if item is None:
             return
-        if isinstance(item, Structure):
-            try:
-                domain.refuse_unknown(item.atoms.numbers, item.where)
-                domain.refuse_untagged(item.system["tags"], item.where)
-            except InputError as error:
-                item = error
         yield item
 
 
@@ -111,13 +105,15 @@ def as_input_error(error: Exception, where: str) -> InputError:
     return InputError(reason if named else f"{where}: {reason}")
 
 
-def _records(path: str | Path) -> Iterator[Structure | InputError]:
+def _records(path: str | Path, domain: Domain) -> Iterator[Structure | InputError]:
     """Read LMDB files and OCP's saved batches, whose records have OC20's tags."""
     for frame, record in enumerate(open_source(path, need_energy=False).records):
+        where = f"{path}, record {frame}"
         try:
             item = _structure(path, frame, record())
+            domain.refuse_unknown(item.system, where)
         except Exception as error:
-            yield as_input_error(error, f"{path}, record {frame}")
+            yield as_input_error(error, where)
             continue
         yield item
 
@@ -132,7 +128,7 @@ def _structure(path: str | Path, frame: int, graph: Data) -> Structure:
 
 
 def _frames(
-    path: str | Path, names: Sequence[str], tags: TagRule
+    path: str | Path, names: Sequence[str], domain: Domain, tags: TagRule
 ) -> Iterator[Structure | InputError]:
     """Read frames of ASE's files, molecules of SDF files, conformers of SMILES."""
     readers = {".smi": iterate_smiles, ".sdf": iterate_sdf, ".mol": iterate_sdf}
@@ -142,9 +138,7 @@ def _frames(
             yield atoms
             continue
         try:
-            refuse_charge_and_spin(atoms, where)
-            mapped, note = map_tags(atoms, tags, where)
-            system = atoms_arrays(atoms, mapped, where)
+            system, note = admit(atoms, domain, tags, where)
             labels, forces = _labels(atoms, names, where)
         except Exception as error:
             yield as_input_error(error, where)

@@ -9,8 +9,8 @@ import torch
 from ase import Atoms
 from torch_geometric.data import Batch, Data
 
-from molflt.data.electrons import refuse_charge_and_spin
-from molflt.data.molecule import atoms_to_graph
+from molflt.admission import admit
+from molflt.data.molecule import system_graph
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, UsageError
@@ -51,10 +51,10 @@ def predict_structures(
     model: "FLTModel", structures: Sequence[Atoms], batch_size: int, tags: TagRule
 ) -> dict[str, np.ndarray]:
     """Return every target of ASE structures; see `FLTModel.predict`."""
-    graphs, domain, untagged = [], Domain([model]), []
-    tags = domain.tag_rule(tags)
     if isinstance(structures, Atoms):
         raise UsageError("predict takes a list of structures; write predict([atoms]).")
+    graphs, domain = [], Domain([model])
+    remarked: dict[str, list[int]] = {}
     for index, atoms in enumerate(structures):
         where = f"Structure {index}"
         if not isinstance(atoms, Atoms):
@@ -62,17 +62,13 @@ def predict_structures(
                 f"{where} is no ase.Atoms but {type(atoms).__name__}; ase.io.read "
                 "reads files."
             )
-        refuse_charge_and_spin(atoms, where)
-        graph = atoms_to_graph(atoms, tags=tags, where=where)
-        domain.refuse_unknown(atoms.numbers, where)
-        domain.refuse_untagged(graph.tags.numpy(), where)
-        if domain.lacks_tags(graph.tags.numpy()):
-            untagged.append(index)
-        graphs.append(graph)
-    if untagged:
+        system, _ = admit(atoms, domain, tags, where)
+        for remark in domain.remarks(system):
+            remarked.setdefault(remark, []).append(index)
+        graphs.append(system_graph(system, str(atoms.info.get("sid", ""))))
+    for remark, found in remarked.items():
         warnings.warn(
-            f"{len(untagged)} structures, such as number {untagged[0]}, have no tags; "
-            "all structures of the training set had.",
+            f"{len(found)} structures, such as number {found[0]}, have {remark}.",
             UserWarning,
             stacklevel=3,
         )

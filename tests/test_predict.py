@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import add_adsorbate, fcc111, molecule
+from ase.build import add_adsorbate, bulk, fcc111, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from rdkit import Chem
@@ -33,7 +33,8 @@ def make_model(*targets, elements=(1, 6, 7, 8, 29)) -> FLTModel:
     for spec in model.targets:
         reference = {z: -0.1 * z for z in elements}
         statistics = {"element_reference": reference, "mean": 0.0, "std": 2.0}
-        statistics |= {"elements": list(elements), "pbc_seen": [[True, True, False]]}
+        seen = [[True, True, False], [False] * 3]
+        statistics |= {"elements": list(elements), "pbc_seen": seen}
         if not spec.extensive:
             statistics["element_reference"] = {}
         model.set_statistics(spec.name, statistics)
@@ -109,8 +110,16 @@ def test_outputs_hold_energies_units_and_references(suffix, folder, capsys):
     printed = capsys.readouterr().err
     assert reference in printed
     assert "ase.build layers" in printed
-    assert "pbc T T F" in printed
-    assert "pbc F F F, which the training set has not" in printed
+    assert "pbc T T F\n" in printed
+    assert "pbc F F F\n" in printed
+
+
+def test_boundary_conditions_that_training_had_not_are_told_of_files(folder, capsys):
+    ase.io.write("crystal.traj", [bulk("Cu"), slab()])
+    assert main(["predict", "model.ckpt", "crystal.traj", "-o", "out.csv"]) == 0
+    printed = capsys.readouterr().err
+    assert "pbc T T T, which the training set has not\n" in printed
+    assert "pbc T T F\n" in printed
 
 
 def test_bad_structures_do_not_stop_the_others(folder, capsys):
@@ -279,13 +288,28 @@ def test_missing_tags_are_told_to_users_of_a_model_that_was_shown_all(folder, ca
     with pytest.warns(UserWarning, match="1 structures, such as number 1, have no tag"):
         model.predict([slab(), bare])
     bare.calc = molflt.FLTCalculator(model)
-    with pytest.warns(UserWarning, match="no tags, all of the training set had"):
+    with pytest.warns(UserWarning, match="has no tags, unlike all of the tr"):
         bare.get_potential_energy()
     assert main(["predict", "tagged.ckpt", "bare.traj", "-o", "x.csv"]) == 0
     lines = capsys.readouterr().err.splitlines()
     told = [line for line in lines if "unlike all of the training set" in line]
     assert len(told) == 1
     assert told[0].startswith("1 structures: no tags")
+
+
+def test_boundary_conditions_that_training_had_not_are_told():
+    crystal = bulk("Cu")
+    told = "2 structures, such as number 1, have pbc T T T, the training set only F F F"
+    with pytest.warns(UserWarning, match=told) as found:
+        make_model().predict([slab(), crystal, crystal])
+    assert found[0].filename == __file__  # the line to look at is the caller's
+
+
+def test_a_record_outside_of_the_training_set_is_named_once(folder):
+    gold = atoms_to_graph(Atoms("Au"), sid="a", targets={"energy": 1.0})
+    write_lmdb("gold.lmdb", [gold], targets=[ADSORPTION_ENERGY])
+    (error,) = predict_files(molflt.load("model.ckpt"), ["gold.lmdb"])
+    assert str(error).startswith("gold.lmdb, record 0 has Au, which the model was not")
 
 
 def test_labels_in_the_input_are_compared(folder, capsys):
