@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from molflt.commands.provenance import provenance
 from molflt.files import atomic_path
+from molflt.provenance import provenance
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # Taken at the start: the checkout may have moved on when a long run ends.

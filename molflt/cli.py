@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "evaluate a checkpoint on the test splits of a data set",
     "predict": "predict for structure files with a checkpoint",
     "relax": "relax structures with the forces of a checkpoint",
+    "info": "print what a checkpoint says of itself",
     "inspect": "write one HTML page on what a model makes of a structure",
     "compare": "print and draw the errors of several training runs",
     "data": "make, convert, check or describe a data set",

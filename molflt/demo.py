@@ -21,13 +21,13 @@ from molflt.checkpoint import save_model
 from molflt.commands.demo_plan import make_plan, planned
 from molflt.commands.lightning import train
 from molflt.commands.predict import predict
-from molflt.commands.provenance import provenance
 from molflt.commands.tables import show
 from molflt.data.datamodule import GraphDataModule
 from molflt.data.dataset import GraphDataset
 from molflt.data.statistics import fit_statistics
 from molflt.files import atomic_path
 from molflt.model import FLTModel
+from molflt.provenance import provenance
 from molflt.structures import predict_graphs
 from molflt.training.metrics import AbsoluteErrors
 

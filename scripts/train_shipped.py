@@ -25,10 +25,10 @@ from pytorch_lightning import Trainer
 
 from molflt.checkpoint import load, save_model
 from molflt.commands.lightning import FLTCLI, train
-from molflt.commands.provenance import provenance
 from molflt.data.datamodule import GraphDataModule
 from molflt.model import FLTModel
 from molflt.pretrained import FOLDER, NAMES
+from molflt.provenance import provenance
 from molflt.training.task import FLTTask
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 BASE = {"errors", "files", "units", "typing", "targets", "neighbors", "moments"}
 BASE |= {"version", "device", "pretrained", "subsurface", "parts", "host"}
-BASE |= {"graph_index", "elements", "encoder_options"}
+BASE |= {"graph_index", "elements", "encoder_options", "provenance"}
 # What each part may import besides itself. Parts that are not named here are at the top
 # (commands, the calculator, the demo): they may import everything, nobody imports them.
 ALLOWED = {

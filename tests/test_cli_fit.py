@@ -85,7 +85,9 @@ def test_fit_test_and_predict_from_the_checkpoint_alone(folder, capsys):
     assert main(["test", "--config", "config.yaml", "--ckpt_path", best]) == 0
     assert "test_near" in capsys.readouterr().out
     assert main(["predict", best, "water.xyz"]) == 0
-    assert "H2O" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "H2O" in printed.out
+    assert f"{run.parent.name}, trained on " in printed.err
     # A model without the state of its training cannot be trained on.
     molflt.save_model(molflt.load(best), "bare.ckpt")
     words = ["fit", "--config", "config.yaml", "--ckpt_path", "bare.ckpt"]

@@ -70,7 +70,8 @@ def inspect(
         raise UsageError(f"-o must end in .html, not {out}.")
     from molflt.checkpoint import model_from_record, read_record
     from molflt.device import choose_device
-    from molflt.report.content import provenance_rows, report_content
+    from molflt.report.content import report_content
+    from molflt.report.facts import checkpoint_facts
     from molflt.report.page import render
 
     record = read_record(checkpoint)
@@ -84,7 +85,12 @@ def inspect(
         tags=found.tags,
         say=lambda what: print(f"... {what}", file=sys.stderr),
     )
-    rows = provenance_rows(model, checkpoint, str(record.get("version", "?")))
+    facts = checkpoint_facts(model, checkpoint, str(record.get("version", "?")))
+    rows = [
+        (f"{heading}: {name}", text)
+        for heading, values in facts.items()
+        for name, text in values.items()
+    ]
     now = datetime.now(timezone.utc).isoformat(sep=" ", timespec="minutes")
     page = render(content, rows, f"Made {now} by molflt {__version__}.")
     with atomic_path(out) as temporary:

@@ -132,7 +132,7 @@ def predict(
 
 def describe(ensemble: "Ensemble") -> None:
     """Print what the numbers will mean and where the models are from, on stderr."""
-    from molflt.commands.provenance import origin_words
+    from molflt.provenance import origin_words
 
     for spec in ensemble.targets:
         meaning = f", zero: {spec.reference}" if spec.reference else ""

@@ -68,6 +68,11 @@ class GraphDataModule(pl.LightningDataModule):
     def targets(self) -> tuple[TargetSpec, ...]:
         """The labels of these data; known before `setup`."""
 
+    @property
+    def description(self) -> str:
+        """What checkpoints say of the data they were trained on."""
+        return type(self).__name__
+
     @abstractmethod
     def load_splits(self) -> Splits:
         """Open the files; return the training set and named validation and test sets.

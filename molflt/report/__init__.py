@@ -4,6 +4,7 @@
 |---|---|
 | rows | attention rows, few enough and rounded for a page |
 | content | everything the page shows, as plain values |
+| facts | what a checkpoint says of itself |
 | page | the page: template, style, scripts, content |
 | page.html, page.css, *.js | what a browser runs: no library, no network, no WebGL |
 """

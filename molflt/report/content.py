@@ -1,8 +1,6 @@
 """Everything a report shows, as plain values and sentences."""
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +15,6 @@ from molflt.analysis.kernels import head_densities, head_kernels
 from molflt.analysis.plots import SHORTEST
 from molflt.data.molecule import graph_to_atoms
 from molflt.model import FLTModel
-from molflt.pretrained import checkpoint_path
 from molflt.report.rows import BUDGET, KeptRows, encoded, keep_rows
 
 FORCE_LIMIT = 1500  # atoms; forces take the memory of a training step
@@ -204,54 +201,3 @@ def _notes(
         "closed forms."
     )
     return notes
-
-
-def provenance_rows(
-    model: FLTModel, checkpoint: str | Path, version: str
-) -> list[tuple[str, str]]:
-    """Return names and values of what is known of a checkpoint.
-
-    Args:
-        model: The model it holds.
-        checkpoint: The file.
-        version: Version of molflt that wrote it.
-    """
-    path = checkpoint_path(checkpoint)
-    content = path.read_bytes()
-    rows = [
-        ("Checkpoint", path.name),
-        ("SHA-256", hashlib.sha256(content).hexdigest()),
-        ("Size", f"{len(content) / 1e6:.2f} MB"),
-        ("Written by", f"molflt {version}"),
-        ("Parameters", f"{model.num_parameters:,}"),
-    ]
-    for spec in model.targets:
-        zero = f"; zero: {spec.reference}" if spec.reference else ""
-        rows.append((f"Target {spec.name}", f"{spec.unit}, {spec.kind}{zero}"))
-        for name, value in model.statistics.get(spec.name, {}).items():
-            rows.append((f"Training set: {name}", _plain(name, value)))
-    rows += [(f"Origin: {name}", str(v)) for name, v in flat(model.origin).items()]
-    rows += [(f"Encoder: {name}", str(v)) for name, v in model.encoder.config.items()]
-    return rows
-
-
-def _plain(name: str, value: Any) -> str:
-    if name == "elements":
-        return ", ".join(chemical_symbols[int(z)] for z in value)
-    if isinstance(value, dict):
-        return ", ".join(
-            f"{chemical_symbols[int(z)]} {float(number):.6g}"
-            for z, number in value.items()
-        )
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def flat(origin: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Return nested dictionaries as one, with names such as ``training, steps``."""
-    out: dict[str, Any] = {}
-    for name, value in origin.items():
-        if isinstance(value, dict):
-            out |= flat(value, f"{before}{name}, ")
-        else:
-            out[f"{before}{name}"] = value
-    return out

@@ -1,7 +1,11 @@
 """Which checkpoint an interrupted run can go on from, and in which epoch."""
 
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from pytorch_lightning import Trainer
 
 from molflt.checkpoint import load
 from molflt.errors import InputError
@@ -47,6 +51,32 @@ def resumable_model(
         listed = ", ".join(differing)
         raise InputError(f"{path} cannot be resumed: its model has {listed}.")
     return model
+
+
+def refuse_other_heads(before: Iterable[str], now: Iterable[str]) -> None:
+    """Refuse a run that has an auxiliary head which the other lacks, or not.
+
+    Args:
+        before: Names of the parameters saved.
+        now: Names of those that shall be trained.
+
+    Raises:
+        InputError: They differ in that.
+    """
+    had, has = (any(name.startswith("objective.") for name in n) for n in (before, now))
+    if had != has:
+        raise InputError(
+            f"The run cannot be resumed: it was {'' if had else 'not '}trained with "
+            "model.displacement_weight."
+        )
+
+
+def position_in_epoch(trainer: Trainer) -> dict[str, int]:
+    """Return the epoch, and how many of its batches were used."""
+    batches_a_step = trainer.accumulate_grad_batches
+    steps_an_epoch = math.ceil(trainer.num_training_batches / batches_a_step)
+    epoch, step = divmod(trainer.global_step, steps_an_epoch)
+    return {"epoch": epoch, "batch": step * batches_a_step}
 
 
 def place_in_epoch(checkpoint: dict[str, Any], *, max_steps: bool) -> None:

@@ -1,6 +1,5 @@
 """The training loop's view of a model: loss, metrics, optimiser."""
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from torch_geometric.data import Batch
 
 from molflt.checkpoint import model_record
 from molflt.data.datamodule import GraphDataModule
-from molflt.errors import InputError, MolfltError, UsageError
+from molflt.errors import MolfltError, UsageError
 from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
 from molflt.training.callbacks import check_monitors
@@ -25,8 +24,14 @@ from molflt.training.metrics import Evaluation
 from molflt.training.noise import PositionNoise
 from molflt.training.objective import Objective
 from molflt.training.optimizers import adamw
+from molflt.training.origin import RunOrigin
 from molflt.training.pretrained import Pretrained
-from molflt.training.resuming import place_in_epoch, resumable_model
+from molflt.training.resuming import (
+    place_in_epoch,
+    position_in_epoch,
+    refuse_other_heads,
+    resumable_model,
+)
 from molflt.training.schedules import constant_after_warmup, warmup_cosine
 from molflt.training.targets import chosen_targets
 
@@ -121,6 +126,7 @@ class FLTTask(LightningModule):
         self._total_steps = 1
         self.recent: dict[str, Tensor] = {}  # errors of the last training batch
         self._evaluation = Evaluation()
+        self._origin: RunOrigin | None = None  # of a training run
 
     def resume_from(self, path: str | Path) -> None:
         """Take the model of a checkpoint, which must be of this architecture.
@@ -235,6 +241,11 @@ class FLTTask(LightningModule):
         errors = self.objective(self.model, batch).errors
         self._evaluation.add(split, errors, batch.sid)
 
+    def on_fit_start(self) -> None:
+        """Note where the weights will come from."""
+        assert self.model is not None
+        self._origin = RunOrigin(self.model.origin, self.trainer)
+
     def on_validation_epoch_start(self) -> None:
         """Forget the errors of an earlier, perhaps interrupted, pass."""
         self._evaluation.clear()
@@ -243,8 +254,11 @@ class FLTTask(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics of all splits."""
-        for index, (name, value) in enumerate(self._evaluation.values().items()):
+        values = self._evaluation.values()
+        for index, (name, value) in enumerate(values.items()):
             self.log(name, value, prog_bar=index == 0)
+        if self._origin is not None:
+            self._origin.validated(self.trainer, values)
 
     on_test_epoch_end = on_validation_epoch_end
 
@@ -255,18 +269,15 @@ class FLTTask(LightningModule):
         """
         assert self.model is not None
         record = model_record(self.model)
+        if self._origin is not None:
+            record["origin"] = self._origin.now(self.trainer)
         record["state"] = {
             name.removeprefix("model."): value
             for name, value in checkpoint["state_dict"].items()
             if name.startswith("model.")
         }
         checkpoint["molflt"] = record
-        steps = self.trainer.global_step
-        epoch, step = divmod(steps, self._steps_per_epoch())
-        checkpoint["position"] = {
-            "epoch": epoch,
-            "batch": step * self.trainer.accumulate_grad_batches,
-        }
+        checkpoint["position"] = position_in_epoch(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Tell the data module where training goes on.
@@ -275,15 +286,7 @@ class FLTTask(LightningModule):
             InputError: The run had an auxiliary head that this one lacks, or not.
         """
         if self.trainer.training:
-            heads = [
-                any(name.startswith("objective.") for name in state)
-                for state in (checkpoint["state_dict"], self.state_dict())
-            ]
-            if heads[0] != heads[1]:
-                raise InputError(
-                    f"The run cannot be resumed: it was {'' if heads[0] else 'not '}"
-                    "trained with model.displacement_weight."
-                )
+            refuse_other_heads(checkpoint["state_dict"], self.state_dict())
             data, position = self._data, checkpoint["position"]
             seen = position["batch"] * data.batch_size * self.trainer.world_size
             data.resume_at(position["epoch"], seen)
@@ -294,7 +297,3 @@ class FLTTask(LightningModule):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         assert isinstance(data, GraphDataModule)
         return data
-
-    def _steps_per_epoch(self) -> int:
-        batches = self.trainer.num_training_batches
-        return math.ceil(batches / self.trainer.accumulate_grad_batches)

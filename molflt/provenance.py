@@ -42,10 +42,12 @@ def origin_words(origin: dict[str, Any]) -> str:
     if origin.get("commit"):
         parts.append(f"commit {origin['commit'][:10]}")
     errors = origin.get("errors", {})
+    # Of the set like the training set, where there are others.
+    split = "val_id" if any(n.startswith("val_id/") for n in errors) else "val"
     parts += [
-        f"{name.removeprefix('val_id/')} {value:.3g}"
+        f"{name.removeprefix(f'{split}/')} {value:.3g}"
         for name, value in errors.items()
-        if name.startswith("val_id/")
+        if name.startswith(f"{split}/")
     ]
     return ", ".join(filter(None, parts))
 
@@ -68,7 +70,7 @@ def _processor() -> str:
 
 def _commit() -> str | None:
     """Return the commit of the checkout this package runs from; None: no checkout."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     words = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]

@@ -1,0 +1,58 @@
+"""Where the weights of a run come from, kept in its checkpoints for people to read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+
+from molflt.data.datamodule import GraphDataModule
+from molflt.provenance import provenance
+from molflt.training.resuming import position_in_epoch
+
+
+class RunOrigin:
+    """What is noted of one training run; see `FLTModel.origin`.
+
+    Args:
+        before: Origin of the weights it starts with.
+        trainer: Trains on a `GraphDataModule`.
+    """
+
+    def __init__(self, before: Mapping[str, Any], trainer: Trainer) -> None:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        assert isinstance(data, GraphDataModule)
+        logger = trainer.logger
+        self._fixed = {
+            **before,
+            **({} if logger is None or not logger.name else {"name": logger.name}),
+            "data": data.description,
+            # Of now: the checkout may have moved on when the run ends.
+            **provenance(),
+        }
+        self._structures = len(data.train)
+        self._validated: tuple[int, dict[str, float]] = (-1, {})
+
+    def validated(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
+        """Note the errors of a validation, by name of the metric."""
+        errors = {name: float(value) for name, value in sorted(metrics.items())}
+        self._validated = trainer.global_step, errors
+
+    def now(self, trainer: Trainer) -> dict[str, Any]:
+        """Return the origin of the weights that the run has now, as plain values.
+
+        Errors are among it if these weights were validated.
+        """
+        step, errors = self._validated
+        out = {
+            **self._fixed,
+            "training": {
+                "structures": self._structures,
+                "epochs": position_in_epoch(trainer)["epoch"],
+                "steps": trainer.global_step,
+                "processes": trainer.world_size,
+                "threads": torch.get_num_threads(),
+            },
+        }
+        out.pop("errors", None)  # of the weights before
+        return out | ({"errors": errors} if step == trainer.global_step else {})

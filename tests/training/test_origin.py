@@ -1,0 +1,43 @@
+import json
+
+import pytest
+import torch
+
+import molflt
+from molflt.provenance import origin_words
+from tests.training.clusters import Clusters
+
+
+@pytest.fixture
+def trained(make_task, make_trainer, tmp_path):
+    """A run of two epochs: its trainer, and the folder of its checkpoints."""
+    trainer = make_trainer(max_epochs=2)
+    trainer.fit(make_task(), datamodule=Clusters())
+    return trainer, tmp_path / "a"
+
+
+def test_a_checkpoint_knows_its_data_steps_versions_and_errors(trained):
+    trainer, folder = trained
+    data = Clusters()
+    data.setup()
+    origin = molflt.load(folder / "last.ckpt").origin
+    assert origin["data"] == "Clusters"
+    assert origin["versions"]["torch"] == torch.__version__
+    assert origin["training"]["structures"] == len(data.train)
+    assert origin["training"]["steps"] == trainer.global_step
+    assert origin["training"]["epochs"] == 2
+    for name, value in origin["errors"].items():
+        assert value == pytest.approx(float(trainer.callback_metrics[name]))
+    assert set(origin["errors"]) == {
+        f"{split}/energy/{metric}"
+        for split in ("val_near", "val_far")
+        for metric in ("mae_eV", "ewt_percent")
+    }
+    assert json.loads(json.dumps(origin)) == origin  # plain values
+    assert "trained on Clusters" in origin_words(origin)
+
+
+def test_errors_of_other_weights_are_not_kept(make_task, make_trainer, tmp_path):
+    trainer = make_trainer(max_epochs=1, limit_val_batches=0)
+    trainer.fit(make_task(), datamodule=Clusters())
+    assert "errors" not in molflt.load(tmp_path / "a" / "last.ckpt").origin
