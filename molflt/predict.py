@@ -13,7 +13,7 @@ from molflt.energy_target import potential_of
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble, Evaluation, Request
 from molflt.model import FLTModel
-from molflt.read_structures import Structure, as_input_error, read_structures
+from molflt.read_structures import ALL, Structure, as_input_error, read_structures
 from molflt.structures import MAX_PADDED_PAIRS
 
 __all__ = ["Structure", "fill_batches", "predict_files", "read_structures"]
@@ -32,6 +32,7 @@ def predict_files(
     batch_size: int | None = None,
     batch_atoms: int | None = None,
     forces: bool = False,
+    frames: slice = ALL,
 ) -> Iterator[Structure | InputError]:
     """Predict every structure of files, in their order.
 
@@ -49,6 +50,7 @@ def predict_files(
             structure included; a larger structure is evaluated alone. None: what suits
             the device.
         forces: Also predict the forces of the potential energy.
+        frames: Which structures of each file.
 
     Raises:
         UsageError: Forces of a model without a potential energy.
@@ -62,7 +64,9 @@ def predict_files(
     request = Request(names, energy=energy, forces=forces)
     limit = batch_atoms or BATCH_ATOMS.get(ensemble.device.type, BATCH_ATOMS["cuda"])
     items = (
-        item for path in paths for item in read_structures(path, names, domain, tags)
+        item
+        for path in paths
+        for item in read_structures(path, names, domain, tags, frames)
     )
     window = _AHEAD * limit if batch_atoms else max(_AHEAD * limit, _AHEAD_ATOMS)
     windows = _windows(items, window, _AHEAD * batch_size if batch_size else window)

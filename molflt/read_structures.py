@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from molflt.data.source import open_source
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, MolfltError
+
+ALL = slice(None)
 
 
 @dataclass
@@ -68,7 +71,11 @@ class Structure:
 
 
 def read_structures(
-    path: str | Path, names: Sequence[str], domain: Domain, tags: TagRule = "auto"
+    path: str | Path,
+    names: Sequence[str],
+    domain: Domain,
+    tags: TagRule = "auto",
+    frames: slice = ALL,
 ) -> Iterator[Structure | InputError]:
     """Read the structures of one file; an error in the place of those unusable.
 
@@ -79,12 +86,14 @@ def read_structures(
         names: Targets whose labels are looked for.
         domain: Species outside of it are refused.
         tags: How to read the tags of files ASE reads, see `molflt.data.tags`.
+        frames: Which structures of the file; counting from its end reads all of it
+            into memory.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in (".lmdb", ".mdb", ".pt"):
+    if Path(path).suffix.lower() in (".lmdb", ".mdb", ".pt"):
         items = _records(path, domain)
     else:
         items = _frames(path, names, domain, tags)
+    items = _chosen(items, frames, path)
     while True:
         try:
             item = next(items, None)
@@ -94,6 +103,22 @@ def read_structures(
         if item is None:
             return
         yield item
+
+
+def _chosen(
+    items: Iterator[Structure | InputError], frames: slice, path: str | Path
+) -> Iterator[Structure | InputError]:
+    start, stop, step = frames.start, frames.stop, frames.step
+    if any(number is not None and number < 0 for number in (start, stop, step)):
+        chosen = iter(list(items)[frames])
+    else:
+        chosen = islice(items, start, stop, step)
+    first = next(chosen, None)
+    if first is None and frames != ALL:
+        raise InputError(f"{path} has no frames from {start} to {stop} by {step or 1}.")
+    if first is not None:
+        yield first
+        yield from chosen
 
 
 def as_input_error(error: Exception, where: str) -> InputError:

@@ -312,6 +312,43 @@ def test_a_record_outside_of_the_training_set_is_named_once(folder):
     assert str(error).startswith("gold.lmdb, record 0 has Au, which the model was not")
 
 
+@pytest.mark.parametrize(
+    ("frames", "chosen"),
+    [
+        ("1", [1]),
+        ("-1", [2]),
+        ("::2", [0, 2]),
+        ("1:", [1, 2]),
+        (":-1", [0, 1]),
+        ("::-1", [2, 1, 0]),
+    ],
+)
+def test_frames_are_chosen(frames, chosen, folder):
+    words = ["predict", "model.ckpt", "many.traj", f"--frames={frames}", "-o", "o.csv"]
+    assert main(words) == 0
+    rows = read_csv("o.csv")
+    assert [int(row["frame"]) for row in rows] == chosen
+    formulas = [a.get_chemical_formula() for a in ase.io.read("many.traj", ":")]
+    assert [row["formula"] for row in rows] == [formulas[index] for index in chosen]
+
+
+@pytest.mark.parametrize(
+    ("frames", "sentence"),
+    [
+        ("7", "many.traj has no frames from 7 to 8 by 1"),
+        ("::0", "cannot take every 0th frame"),
+        ("", "must be I, I:J or I:J:K"),
+        ("1:2:3:4", "must be I, I:J or I:J:K"),
+        ("last", "must be I, I:J or I:J:K, not 'last'"),
+    ],
+)
+def test_frames_that_are_not_there_are_refused(frames, sentence, folder, capsys):
+    assert main(["predict", "model.ckpt", "many.traj", f"--frames={frames}"]) != 0
+    assert sentence in capsys.readouterr().err
+    assert main(["predict", "model.ckpt", "none.traj", "--frames=7"]) == 1
+    assert "No such file: none.traj" in capsys.readouterr().err
+
+
 def test_labels_in_the_input_are_compared(folder, capsys):
     model = molflt.load("model.ckpt")
     frames = [molecule("CO"), molecule("CH4")]

@@ -98,6 +98,20 @@ def test_a_batch_ends_where_each_alone_ends(folder, optimizer):
     assert not os.path.exists("out.partial.extxyz")
 
 
+def test_chosen_frames_are_relaxed_and_others_are_no_continuation(folder, capsys):
+    frames = structures()
+    ase.io.write("in.traj", frames)
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--steps=2"]
+    main([*words, "--frames=-1"])
+    (found,) = ase.io.read("out.extxyz", ":")
+    assert found.info["relax_frame"] == len(frames) - 1
+    assert found.get_chemical_formula() == frames[-1].get_chemical_formula()
+    assert main([*words, "--frames=0", "--resume"]) == 1
+    assert "has another structure in the place of in.traj, frame 0" in (
+        capsys.readouterr().err
+    )
+
+
 def test_held_atoms_stay_and_are_still_held_in_the_output(folder):
     before = slab()
     ase.io.write("in.extxyz", before)

@@ -69,3 +69,23 @@ def positive_number(text: str) -> float:
     if not value > 0:
         raise argparse.ArgumentTypeError(f"must be above 0, not {value}")
     return value
+
+
+def frames_of(text: str) -> slice:
+    """Return which frames ``I``, ``I:J`` or ``I:J:K`` means, for `type` of an argument.
+
+    Numbers below 0 count from the end.
+    """
+    wrong = argparse.ArgumentTypeError(f"must be I, I:J or I:J:K, not {text!r}")
+    try:
+        parts = [int(part) if part.strip() else None for part in text.split(":")]
+    except ValueError as error:
+        raise wrong from error
+    first = parts[0]
+    if len(parts) > 3 or (len(parts) == 1 and first is None):
+        raise wrong
+    if len(parts) == 3 and parts[2] == 0:
+        raise argparse.ArgumentTypeError("cannot take every 0th frame")
+    if len(parts) == 1 and first is not None:
+        return slice(first, first + 1 or None)
+    return slice(*parts)

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molflt.commands.parser import Parser, positive
+from molflt.commands.parser import Parser, frames_of, positive
 from molflt.errors import InputError, UsageError
 from molflt.pretrained import NAMES, checkpoint_path
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 OUTPUTS = (".extxyz", ".csv", ".db")
 FORCES = (".extxyz", ".db")
 TAGS = ("oc20", "ase", "auto", "none")
+FRAMES = (
+    "structures of each file, counted as Python does: 0 is the first, -1 the last, "
+    "::10 every tenth, and --frames=-5: are the last five"
+)
 CHECKPOINT_HELP = f"checkpoint of molflt, or a shipped one: {', '.join(NAMES)}"
 
 
@@ -46,6 +50,7 @@ def main(words: list[str]) -> int:
         options.tags,
         options.batch_atoms,
         options.forces,
+        options.frames,
     )
 
 
@@ -61,6 +66,7 @@ def add_inputs(parser: Parser) -> None:
         "OCP; those that end in .ckpt, and names of shipped ones, are further "
         "checkpoints, of an ensemble: means and standard deviations are given",
     )
+    add("--frames", type=frames_of, default=slice(None), metavar="I:J:K", help=FRAMES)
     add("--batch-atoms", type=positive, help="largest number of atoms at once")
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU if any")
     add(
@@ -98,6 +104,7 @@ def predict(
     tags: "TagRule" = "auto",
     batch_atoms: int | None = None,
     forces: bool = False,
+    frames: slice = slice(None),
 ) -> int:
     """Predict and write; the result is 1 if a structure or target had to be left."""
     if forces and (out is None or out.suffix not in FORCES):
@@ -114,7 +121,9 @@ def predict(
     ensemble = Ensemble(paths, choose_device(device))
     describe(ensemble)
     summary = Summary(ensemble)
-    results = predict_files(ensemble, inputs, tags, batch_size, batch_atoms, forces)
+    results = predict_files(
+        ensemble, inputs, tags, batch_size, batch_atoms, forces, frames
+    )
     items = summary.watch(count(results, "predicting") if out else results)
     first = next(items, None)
     if first is None:

@@ -68,6 +68,7 @@ def main(words: list[str]) -> int:
         options.device,
         options.tags,
         options.resume,
+        options.frames,
     )
 
 
@@ -79,6 +80,7 @@ def relax(
     device: str = "auto",
     tags: "TagRule" = "auto",
     resume: bool = False,
+    frames: slice = slice(None),
 ) -> int:
     """Relax and write; the result is 1 if not everything converged."""
     refuse_overwriting(out, [*checkpoints, *inputs])
@@ -98,7 +100,7 @@ def relax(
     relaxer = Relaxer(ensemble, energy, settings)
     tally = Tally()
     with Journal(out, resume) as journal, _kept(relaxer, journal):
-        jobs = _jobs(ensemble, inputs, tags, journal, settings, tally)
+        jobs = _jobs(ensemble, inputs, tags, frames, journal, settings, tally)
         for done in count(relaxer.run(jobs), "relaxing"):
             if isinstance(done, InputError):
                 tally.failures.add(str(done))
@@ -129,6 +131,7 @@ def _jobs(
     ensemble: "Ensemble",
     inputs: Sequence[str],
     tags: "TagRule",
+    frames: slice,
     journal: "Journal",
     settings: "Settings",
     tally: "Tally",
@@ -139,7 +142,11 @@ def _jobs(
     from molflt.relax import Job
 
     domain = Domain(ensemble.models)
-    items = (i for path in inputs for i in read_structures(path, (), domain, tags))
+    items = (
+        item
+        for path in inputs
+        for item in read_structures(path, (), domain, tags, frames)
+    )
     for index, item in enumerate(items):
         if isinstance(item, InputError):
             yield item
