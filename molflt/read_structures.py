@@ -105,6 +105,11 @@ def read_structures(
         yield item
 
 
+def one_frame(index: int | None) -> slice:
+    """Return the frames that are this one, counted from the end if it is below 0."""
+    return ALL if index is None else slice(index, index + 1 or None)
+
+
 def _chosen(
     items: Iterator[Structure | InputError], frames: slice, path: str | Path
 ) -> Iterator[Structure | InputError]:
@@ -115,7 +120,10 @@ def _chosen(
         chosen = islice(items, start, stop, step)
     first = next(chosen, None)
     if first is None and frames != ALL:
-        raise InputError(f"{path} has no frames from {start} to {stop} by {step or 1}.")
+        which = f"frames from {start} to {stop} by {step or 1}"
+        if frames == one_frame(start):
+            which = f"frame {start}"
+        raise InputError(f"{path} has no {which}.")
     if first is not None:
         yield first
         yield from chosen

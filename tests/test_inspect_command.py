@@ -37,13 +37,14 @@ def test_a_page_is_written(folder, capsys):
 
 def test_frames_and_what_is_refused(folder, capsys):
     words = ["inspect", "model.ckpt", "some.traj", "-o"]
-    assert main([*words, "r.html", "--frame", "1"]) == 0
-    assert "CH4" in Path("r.html").read_text()
+    for last in ("1", "-1"):
+        assert main([*words, "r.html", "--frame", last]) == 0
+        assert "CH4" in Path("r.html").read_text()
     Path("gold.xyz").write_text("1\n\nAu 0 0 0\n")
     Path("r.html").unlink()
     for arguments, code, phrase in (
         ([*words, "r.html", "--frame", "2"], 1, "some.traj has no frame 2"),
-        ([*words, "r.html", "--frame", "-1"], 2, "--frame must be 0 or more"),
+        ([*words, "r.html", "--frame", "-3"], 1, "some.traj has no frame -3"),
         ([*words, "r.pdf"], 2, "-o must end in .html"),
         ([*words, "none/r.html"], 1, "there is no folder none"),
         ([*words, "r.html", "--target", "gap"], 2, "target must be one of energy"),

@@ -3,7 +3,6 @@
 import sys
 import time
 from datetime import datetime, timezone
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,12 @@ def main(words: list[str]) -> int:
     add("checkpoint", metavar="CKPT", help=CHECKPOINT_HELP)
     add("structure", metavar="STRUCTURE", help="any file molflt predict reads")
     add("-o", "--out", type=Path, required=True, metavar="REPORT.html", help="the page")
-    add("--frame", type=int, default=0, help="which structure of the file, from 0")
+    add(
+        "--frame",
+        type=int,
+        default=0,
+        help="which of its structures; -1 is the last",
+    )
     add("--target", help="which target, of a model with several")
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU if any")
     add(
@@ -41,8 +45,6 @@ def main(words: list[str]) -> int:
         help="what tags mean, as for molflt predict",
     )
     options = parser.parse_args(words)
-    if options.frame < 0:
-        raise UsageError(f"--frame must be 0 or more, not {options.frame}.")
     return inspect(
         options.checkpoint,
         options.structure,
@@ -113,12 +115,10 @@ def _structure(
         InputError: It cannot be used, or the file has fewer.
     """
     from molflt.domain import Domain
-    from molflt.read_structures import read_structures
+    from molflt.read_structures import one_frame, read_structures
 
-    structures = read_structures(path, [], Domain([model]), tags)
-    found = next(islice(structures, frame, None), None)
-    if found is None:
-        raise InputError(f"{path} has no frame {frame}.")
+    domain = Domain([model])
+    found = next(read_structures(path, [], domain, tags, one_frame(frame)))
     if isinstance(found, InputError):
         raise found
     return found
