@@ -33,6 +33,7 @@ from molflt.checkpoint import load, save_model
 from molflt.commands.predict_summary import Summary
 from molflt.commands.prediction_files import open_writer
 from molflt.data import QM9
+from molflt.data.molecule import STRUCTURE_FIELDS
 from molflt.evaluation import Ensemble, Evaluation, Request
 from molflt.model import FLTEncoder, FLTModel
 from molflt.predict import BATCH_ATOMS, predict_files
@@ -72,7 +73,7 @@ def molecules(root: str, from_file: str | None, count: int) -> list[Data]:
     data = QM9(root, from_file=from_file, num_train=count, num_val=1, num_test=1)
     data.setup()
     drawn = data.train_dataloader().dataset
-    keep = ("z", "pos", "cell", "pbc", "tags", "fixed", "sid")
+    keep = (*STRUCTURE_FIELDS, "sid")
     return [Data(**{k: drawn[i][k] for k in keep}) for i in range(count)]
 
 

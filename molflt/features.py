@@ -6,10 +6,10 @@ from typing import NamedTuple
 from torch_geometric.data import Data
 
 from molflt.encoder import FLTEncoder
-from molflt.graph_index import graph_index
+from molflt.graph_index import OF_ATOMS, OF_GRAPHS, graph_index
 from molflt.neighbors import NeighborPairs
 from molflt.nn.heads import Path
-from molflt.parts import OF_ATOMS, OF_GRAPHS, adsorbate_atoms, behind
+from molflt.parts import adsorbate_atoms, behind
 from molflt.subsurface import part_of
 from molflt.typing import AtomIndex, NodeScalars, NodeVectors
 

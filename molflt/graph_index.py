@@ -1,9 +1,18 @@
-"""Which graph each atom belongs to."""
+"""What models read of a graph or batch, and which graph each atom belongs to."""
 
 import torch
 from torch_geometric.data import Batch, Data
 
 from molflt.typing import GraphIndex
+
+OF_ATOMS = ("z", "pos", "tags")
+"""Fields with a row for each atom."""
+
+OF_GRAPHS = ("cell", "pbc")
+"""Fields with a row for each graph."""
+
+MODEL_FIELDS = (*OF_ATOMS, *OF_GRAPHS)
+"""All fields that models read; `molflt.data.molecule` says what they hold."""
 
 
 def graph_index(data: Data) -> tuple[GraphIndex, int]:

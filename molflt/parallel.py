@@ -25,6 +25,7 @@ from torch_geometric.data import Data
 from molflt.encoder import FLTEncoder
 from molflt.errors import UsageError
 from molflt.gradients import deformable, potential_target
+from molflt.graph_index import MODEL_FIELDS, OF_ATOMS
 from molflt.model import FLTModel
 from molflt.nn.exchange import Ranks
 from molflt.nn.gradients import EnergyForces
@@ -161,7 +162,7 @@ def _own_part(model: FLTModel, data: Data, name: str, group: Any) -> Tensor:
     """Return the own atoms' part of a target, less its offset, over std (1,)."""
     data = model.encoder.seen(data)
     share, index = share_of(model.encoder, data, group)
-    fields = {key: data[key][index] for key in ("z", "pos", "tags") if key in data}
+    fields = {key: data[key][index] for key in OF_ATOMS if key in data}
     x, vec = model.encoder(Data(**fields), geometry=share, path="linear")
     own = {key: value[: share.num_own] for key, value in fields.items()}
     sites = _OwnSites(
@@ -194,7 +195,7 @@ def _agreed(
             "torch.distributed.init_process_group() first."
         )
     group = dist.group.WORLD if group is None else group
-    fields = [data[key] for key in ("z", "pos", "cell", "pbc", "tags") if key in data]
+    fields = [data[key] for key in MODEL_FIELDS if key in data]
     digests = {
         "models": _digest(model.state_dict().values(), str(model.encoder.config)),
         "structures": _digest(fields),

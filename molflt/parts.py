@@ -4,14 +4,11 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from molflt.graph_index import graph_index
+from molflt.graph_index import MODEL_FIELDS, graph_index
 from molflt.host import fetched, indices_of
 
 ADSORBATE = 2
 """OC20's tag of the atoms of an adsorbate."""
-
-OF_ATOMS = ("z", "pos", "tags")
-OF_GRAPHS = ("cell", "pbc")
 
 
 def adsorbate_atoms(data: Data) -> Tensor:
@@ -29,7 +26,7 @@ def behind(first: Data, second: Data) -> Data:
     batches, counts = zip(*map(graph_index, (first, second)), strict=True)
     fields = {
         key: torch.cat([first[key], second[key]])
-        for key in (*OF_ATOMS, *OF_GRAPHS)
+        for key in MODEL_FIELDS
         if first.get(key) is not None
     }
     return Data(

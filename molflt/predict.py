@@ -12,6 +12,7 @@ from molflt.domain import Domain
 from molflt.energy_target import potential_of
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble, Evaluation, Request
+from molflt.graph_index import MODEL_FIELDS
 from molflt.model import FLTModel
 from molflt.read_structures import ALL, Structure, as_input_error, read_structures
 from molflt.structures import MAX_PADDED_PAIRS
@@ -153,8 +154,7 @@ def evaluate_structures(
 
 def _joined(systems: Sequence[dict[str, np.ndarray]]) -> Data:
     """Return structures as one batch; by way of graphs it takes ten times as long."""
-    fields = ("z", "pos", "cell", "pbc", "tags")
-    joined = {name: np.concatenate([s[name] for s in systems]) for name in fields}
+    joined = {name: np.concatenate([s[name] for s in systems]) for name in MODEL_FIELDS}
     sizes = [len(system["z"]) for system in systems]
     joined["batch"] = np.repeat(np.arange(len(systems)), sizes)
     return Data(**{name: torch.from_numpy(array) for name, array in joined.items()})

@@ -14,6 +14,7 @@ from molflt.data.molecule import system_graph
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, UsageError
+from molflt.graph_index import MODEL_FIELDS
 
 if TYPE_CHECKING:
     from molflt.model import FLTModel
@@ -83,13 +84,7 @@ def _first_bad(value: torch.Tensor, graphs: Sequence[Data]) -> str:
 
 def _bare(graph: Data) -> Data:
     """Keep what the model reads; labels only some graphs have cannot be batched."""
-    return Data(
-        **{
-            key: graph[key]
-            for key in ("z", "pos", "cell", "pbc", "tags")
-            if key in graph
-        }
-    )
+    return Data(**{key: graph[key] for key in MODEL_FIELDS if key in graph})
 
 
 def _chunks(graphs: Sequence[Data], size: int) -> Iterator[Sequence[Data]]:

@@ -4,13 +4,13 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from molflt.errors import InputError
-from molflt.graph_index import graph_index
+from molflt.graph_index import OF_ATOMS, OF_GRAPHS, graph_index
 from molflt.host import fetched, indices_of
 
 SUBSURFACE = 0
 """OC20's tag of the atoms below a surface."""
 
-_OF_ATOMS = ("z", "pos", "tags", "fixed", "pos_relaxed")
+_KEPT = (*OF_ATOMS, "fixed", "pos_relaxed")
 
 
 def seen_atoms(data: Data) -> Tensor | None:
@@ -51,9 +51,9 @@ def part_of(data: Data, index: Tensor) -> Data:
         data: The graph or batch.
         index: The atoms (m,), ascending; a graph may have none.
     """
-    fields = {key: data[key][index] for key in _OF_ATOMS if data.get(key) is not None}
+    fields = {key: data[key][index] for key in _KEPT if data.get(key) is not None}
     fields["no_subsurface"] = True  # need not be looked at again
-    for key in ("cell", "pbc"):
+    for key in OF_GRAPHS:
         if data.get(key) is not None:
             fields[key] = data[key]
     if data.batch is not None:

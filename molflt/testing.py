@@ -13,6 +13,8 @@ from scipy.stats import ortho_group
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
+from molflt.graph_index import OF_ATOMS
+
 Energy = Callable[[Data], Tensor]
 
 
@@ -32,7 +34,7 @@ def _changed(graph: Data, **fields: Tensor) -> Data:
 
 
 def _atom_fields(graph: Data, index: Tensor) -> dict[str, Tensor]:
-    names = [name for name in ("z", "pos", "tags", "fixed") if name in graph]
+    names = [name for name in (*OF_ATOMS, "fixed") if name in graph]
     return {name: graph[name][index] for name in names}
 
 

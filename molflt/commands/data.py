@@ -129,12 +129,11 @@ def _add_convert(parser: Parser) -> None:
 
 def _convert(options: Namespace) -> int:
     from molflt.data.convert import convert, overlooked
+    from molflt.data.label_rules import LabelRules
     from molflt.data.lmdb import LMDBDataset
     from molflt.data.molecule import ARRAY_LABELS, target_names
 
-    count = convert(
-        options.sources,
-        options.out,
+    rules = LabelRules(
         energy_key=options.energy_key,
         forces_key=options.forces_key,
         stress=options.stress,
@@ -142,12 +141,12 @@ def _convert(options: Namespace) -> int:
         kind=options.kind,
         reference=options.reference,
     )
+    count = convert(options.sources, options.out, rules)
     first = LMDBDataset(options.out)[0]
     labels = target_names(first) + [name for name in ARRAY_LABELS if name in first]
     print(f"{options.out}: {count:,} structures with {', '.join(labels)}")
     for source in options.sources:
-        used = (options.energy_key, options.forces_key, options.stress and "stress")
-        if keys := overlooked(source, [key for key in used if key]):
+        if keys := overlooked(source, rules):
             print(
                 f"{source}: not read were {', '.join(keys)}; --energy-key, "
                 "--forces-key and --stress choose.",
@@ -165,18 +164,15 @@ def _add_keys(parser: Parser) -> None:
 
 def _examine(options: Namespace) -> int:
     from molflt.data.check import examine
+    from molflt.data.label_rules import LabelRules
     from molflt.data.source import data_files
 
+    rules = LabelRules(options.energy_key, options.forces_key, tags=options.tags)
     defects = 0
     files = data_files(options.path)
     for path in files:
         try:
-            report = examine(
-                path,
-                energy_key=options.energy_key,
-                forces_key=options.forces_key,
-                tags=options.tags,
-            )
+            report = examine(path, rules)
         except InputError as error:
             if len(files) == 1:
                 raise

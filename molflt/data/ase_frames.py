@@ -16,8 +16,8 @@ from ase.io.formats import filetype
 from ase.stress import voigt_6_to_full_3x3_stress
 from torch_geometric.data import Data
 
+from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.molecule import atoms_to_graph
-from molflt.data.tags import TagRule
 from molflt.data.xyz import iterate_xyz
 from molflt.errors import InputError
 
@@ -213,22 +213,14 @@ def _numeric(value: Any) -> bool:
 
 
 def iterate_graphs(
-    path: str | Path,
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-    tags: TagRule = "auto",
-    need_energy: bool = True,
-    stress: bool = False,
+    path: str | Path, rules: LabelRules = DEFAULT_RULES
 ) -> Iterator[Data]:
     """Read the labelled graphs of a file, in its order; an empty id where it has none.
 
     Args:
         path: Any file ASE reads.
-        energy_key: See `read_labels`.
-        forces_key: See `read_labels`; without it, all frames have forces or none.
-        tags: How to read tags, see `molflt.data.tags`.
-        need_energy: A frame without energy is an error.
-        stress: Read the stress too; a frame without it is an error.
+        rules: How labels are read; a frame without energy is an error, and all frames
+            have forces or none.
 
     Raises:
         InputError: Names file and frame: a missing label, or as `make_graph`.
@@ -237,9 +229,7 @@ def iterate_graphs(
     for where, atoms in iterate_atoms(path):
         if isinstance(atoms, InputError):
             raise atoms
-        graph = frame_graph(
-            where, atoms, energy_key, forces_key, tags, need_energy, stress
-        )
+        graph = frame_graph(where, atoms, rules)
         if with_forces is None:
             with_forces = "forces" in graph
         if with_forces != ("forces" in graph):
@@ -249,27 +239,27 @@ def iterate_graphs(
 
 
 def frame_graph(
-    where: str,
-    atoms: Atoms,
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-    tags: TagRule = "auto",
-    need_energy: bool = True,
-    stress: bool = False,
+    where: str, atoms: Atoms, rules: LabelRules, need_energy: bool = True
 ) -> Data:
-    """Make the graph of one frame with the labels it has; see `iterate_graphs`.
+    """Make the graph of one frame with the labels it has.
+
+    Args:
+        where: File and frame, for errors.
+        atoms: The frame.
+        rules: How labels are read.
+        need_energy: A frame without energy is an error.
 
     Raises:
         InputError: A label is missing, or as `make_graph`.
     """
-    energy, forces = read_labels(atoms, energy_key, forces_key, where)
+    energy, forces = read_labels(atoms, rules.energy_key, rules.forces_key, where)
     if energy is None and need_energy:
         read_labels(atoms, "energy", None, where)  # raises, naming the keys there are
     return atoms_to_graph(
         atoms,
-        tags=tags,
+        tags=rules.tags,
         targets=None if energy is None else {"energy": energy},
         forces=forces,
-        stress=read_stress(atoms, where)[None] if stress else None,
+        stress=read_stress(atoms, where)[None] if rules.stress else None,
         where=where,
     )

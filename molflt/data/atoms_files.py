@@ -12,6 +12,7 @@ from molflt.data.dataset import (
     GraphSubset,
     with_unique_ids,
 )
+from molflt.data.label_rules import LabelRules
 from molflt.data.lmdb import LMDBDataset
 from molflt.data.progress import track
 from molflt.data.tags import TagRule
@@ -81,20 +82,12 @@ class AtomsFiles(GraphDataModule):
             raise UsageError(f"val_fraction must lie in (0, 1), not {val_fraction}.")
         self._files = {"train": _listed(train), "val": _listed(val)}
         self._files["test"] = _listed(test)
-        self._options = (energy_key, forces_key, tags)
-        self._stress = stress
+        self._rules = LabelRules(energy_key, forces_key, stress, tags, kind, reference)
         self.val_fraction = val_fraction
-        self._targets: tuple[TargetSpec, ...] = (
-            TargetSpec("energy", kind=kind, reference=reference),
-        )
+        self._targets: tuple[TargetSpec, ...] = (self._rules.target,)
         if (first := self._files["train"][0]).suffix == ".lmdb":
-            own = LMDBDataset(first).targets
-            given = {"energy_key": energy_key, "forces_key": forces_key}
-            given["tags"] = None if tags == "auto" else tags
-            given["kind"] = None if kind in ("potential", own[0].kind) else kind
-            given["reference"] = None if reference == _REFERENCE else reference
-            _refuse_options(first, [name for name, value in given.items() if value])
-            self._targets = own
+            self._targets = LMDBDataset(first).targets
+            _refuse_rules(first, self._rules, self._targets[0])
         for path in (path for files in self._files.values() for path in files):
             if not path.exists():
                 raise InputError(f"No such file: {path}.")
@@ -142,13 +135,11 @@ class AtomsFiles(GraphDataModule):
             if dataset.targets != self._targets:
                 raise InputError(f"{files[0]} has other targets than the training set.")
             return dataset
-        energy_key, forces_key, tags = self._options
         frames = (
             graph
             for path in files
             for graph in track(
-                iterate_graphs(path, energy_key, forces_key, tags, stress=self._stress),
-                f"reading {path.name}",
+                iterate_graphs(path, self._rules), f"reading {path.name}"
             )
         )
         graphs = list(with_unique_ids(frames))
@@ -161,10 +152,16 @@ class AtomsFiles(GraphDataModule):
         return GraphList(graphs)
 
 
-def _refuse_options(path: Path, names: list[str]) -> None:
-    if names:
+def _refuse_rules(path: Path, rules: LabelRules, own: TargetSpec) -> None:
+    """Refuse rules that say of an LMDB what it does not; its stress is read anyway."""
+    silent = LabelRules(
+        stress=rules.stress,
+        kind=rules.kind if rules.kind == own.kind else "potential",
+        reference=rules.reference and _REFERENCE,
+    )
+    if chosen := rules.differing(silent):
         raise UsageError(
-            f"{path} knows what its labels are, so data.init_args.{names[0]} is not "
+            f"{path} knows what its labels are, so data.init_args.{chosen[0]} is not "
             "read; molflt data convert has such an option, for the files it reads."
         )
 

@@ -13,10 +13,10 @@ from torch_geometric.data import Data
 from molflt.data.ase_frames import first_keys
 from molflt.data.energy_outliers import EnergyOutliers
 from molflt.data.force_hints import work_hint
+from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.molecule import ARRAY_LABELS, make_graph, target_names
 from molflt.data.progress import track
 from molflt.data.source import ASE_FORMAT, OWN_FORMAT, open_source
-from molflt.data.tags import TagRule
 from molflt.data.unit_hints import energy_hint, force_hint, length_hint
 from molflt.errors import InputError
 
@@ -103,10 +103,8 @@ class Report:
 
 def examine(
     path: str | Path,
+    rules: LabelRules = DEFAULT_RULES,
     *,
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-    tags: TagRule = "auto",
     progress: bool | None = None,
 ) -> Report:
     """Read every record of a file; note what it holds and what is wrong with it.
@@ -118,21 +116,13 @@ def examine(
 
     Args:
         path: An LMDB of molflt or OCP, or any file ASE reads.
-        energy_key: Name of the energy in ASE's files; if given, it must be there.
-        forces_key: Name of the forces in ASE's files; if given, they must be there.
-        tags: How to read tags of ASE's files.
+        rules: How labels of ASE's files are read.
         progress: Draw a bar; None: only on a terminal.
 
     Raises:
         InputError: The file as a whole cannot be read.
     """
-    source = open_source(
-        path,
-        energy_key=energy_key,
-        forces_key=forces_key,
-        tags=tags,
-        need_energy=False,
-    )
+    source = open_source(path, rules, need_energy=False)
     words = [
         f"{spec.name} [{spec.unit}], {spec.kind}"
         + (f", {spec.reference}" if spec.reference else "")

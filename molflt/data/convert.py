@@ -8,23 +8,17 @@ from torch_geometric.data import Data
 
 from molflt.data.ase_frames import first_keys
 from molflt.data.dataset import with_unique_ids
+from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.lmdb import write_lmdb
 from molflt.data.source import ASE_FORMAT, Source, open_source
-from molflt.data.tags import TagRule
 from molflt.errors import InputError, UsageError
-from molflt.targets import TargetKind
 
 
 def convert(
     sources: Sequence[str | Path],
     out: str | Path,
+    rules: LabelRules = DEFAULT_RULES,
     *,
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-    stress: bool = False,
-    tags: TagRule = "auto",
-    kind: TargetKind = "potential",
-    reference: str = "",
     progress: bool | None = None,
 ) -> int:
     """Write the records of all sources, in order, to one LMDB.
@@ -32,19 +26,14 @@ def convert(
     Args:
         sources: Files that ASE reads, OCP's LMDB files or molflt's.
         out: The LMDB to write; it appears only when it is complete.
-        energy_key: Name of the energy in ASE's files; None: ``energy``.
-        forces_key: Name of the forces in ASE's files; None: ``forces`` if there are.
-        stress: Whether to read the stress of ASE's files; all must have it.
-        tags: How to read tags of ASE's files, see `molflt.data.tags`.
-        kind: What the energy of ASE's files means, see `TargetSpec`.
-        reference: What zero energy of ASE's files means.
+        rules: How labels of ASE's files are read.
         progress: Draw a bar; None: only on a terminal.
 
     Returns:
         Number of records.
 
     Raises:
-        UsageError: No source, `out` is no ``.lmdb`` or is one of the sources; options
+        UsageError: No source, `out` is no ``.lmdb`` or is one of the sources; rules
             for files that ASE reads, and there is none.
         InputError: Names file and record that cannot be used; the sources' targets or
             labels differ; the disk is full.
@@ -58,19 +47,8 @@ def convert(
         Path(source).exists() and out.samefile(source) for source in sources
     ):
         raise UsageError(f"{out} is one of the files to convert; write to another.")
-    opened = [
-        open_source(
-            source,
-            energy_key=energy_key,
-            forces_key=forces_key,
-            stress=stress,
-            tags=tags,
-            kind=kind,
-            reference=reference,
-        )
-        for source in sources
-    ]
-    chosen = energy_key or forces_key or stress or kind != "potential" or reference
+    opened = [open_source(source, rules) for source in sources]
+    chosen = rules.differing(LabelRules(tags=rules.tags))
     if chosen and all(source.format != ASE_FORMAT for source in opened):
         raise UsageError(
             f"{opened[0].path} knows what its labels are: names, kind, reference and "
@@ -99,15 +77,16 @@ def convert(
     )
 
 
-def overlooked(source: str | Path, used: Sequence[str]) -> list[str]:
+def overlooked(source: str | Path, rules: LabelRules) -> list[str]:
     """Return names in the first frame of ASE's file that look like other labels.
 
     Args:
         source: The file.
-        used: Names that were read; energy and forces besides.
+        rules: How its labels were read.
     """
     if open_source(source).format != ASE_FORMAT:
         return []
+    used = (rules.energy_key, rules.forces_key, "stress" if rules.stress else None)
     known = {*used, "energy", "free_energy", "energies", "forces", "stresses"}
     return [
         key

@@ -36,8 +36,9 @@ from torch_geometric.data import Data
 from molflt.data.system import floats, system_arrays
 from molflt.data.tags import TagRule, map_tags
 from molflt.errors import InputError
+from molflt.graph_index import MODEL_FIELDS
 
-STRUCTURE_FIELDS = ("z", "pos", "cell", "pbc", "tags", "fixed")
+STRUCTURE_FIELDS = (*MODEL_FIELDS, "fixed")
 ATOM_LABELS = ("forces", "pos_relaxed")
 ARRAY_LABELS = (*ATOM_LABELS, "stress")  # all that are no scalars
 

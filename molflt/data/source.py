@@ -13,12 +13,12 @@ from torch_geometric.data import Data
 
 from molflt.data.ase_frames import frame_graph, iterate_atoms
 from molflt.data.dataset import GraphDataset
+from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.lmdb import LMDBDataset, is_molflt_lmdb
 from molflt.data.lmdb_record import Precision
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset, read_ocp_batch
-from molflt.data.tags import TagRule
 from molflt.errors import InputError, UsageError
-from molflt.targets import TargetKind, TargetSpec
+from molflt.targets import TargetSpec
 
 ASE_FORMAT = "structures read by ASE"
 OWN_FORMAT = "LMDB of molflt"
@@ -58,28 +58,15 @@ def data_files(path: str | Path) -> list[Path]:
 
 
 def open_source(
-    path: str | Path,
-    *,
-    energy_key: str | None = None,
-    forces_key: str | None = None,
-    tags: TagRule = "auto",
-    kind: TargetKind = "potential",
-    reference: str = "",
-    need_energy: bool = True,
-    stress: bool = False,
+    path: str | Path, rules: LabelRules = DEFAULT_RULES, *, need_energy: bool = True
 ) -> Source:
     """Open a file of any known format.
 
     Args:
         path: The file; ASE reads it unless it ends in ``.lmdb``, ``.mdb`` or ``.pt``.
-        energy_key: Name of the energy in ASE's files, see `read_labels`.
-        forces_key: Name of the forces in ASE's files.
-        tags: How to read tags of ASE's files.
-        kind: What the energy of ASE's files means; one that is no potential energy has
-            no forces, whatever the file says.
-        reference: What zero energy of ASE's files means.
+        rules: How labels of ASE's files are read; an energy that is no potential energy
+            has no forces, whatever the file says.
         need_energy: A record without energy is an error when it is read.
-        stress: Read the stress of ASE's files; a record without it is an error.
 
     Raises:
         InputError: The file is missing or broken.
@@ -103,17 +90,16 @@ def open_source(
         targets = (ADSORPTION_ENERGY,)
         return Source(*(path, "batch of OCP", targets, records, len(graphs), "float32"))
 
-    if kind != "potential" and (forces_key or stress):
+    potential = rules.kind == "potential"
+    if not potential and (rules.forces_key or rules.stress):
         raise UsageError(
             f"Forces and stress are derivatives of a potential energy; an energy of "
-            f"kind {kind} has none."
+            f"kind {rules.kind} has none."
         )
 
     def read(where: str, atoms: Atoms) -> Data:
-        graph = frame_graph(
-            where, atoms, energy_key, forces_key, tags, need_energy, stress
-        )
-        if kind != "potential" and "forces" in graph:
+        graph = frame_graph(where, atoms, rules, need_energy)
+        if not potential and "forces" in graph:
             del graph["forces"]  # of this geometry, as the energy is not
         return graph
 
@@ -124,8 +110,7 @@ def open_source(
                 continue
             yield lambda where=where, atoms=atoms: read(where, atoms)  # type: ignore[misc]
 
-    spec = TargetSpec("energy", kind=kind, reference=reference)
-    return Source(path, ASE_FORMAT, (spec,), frames())
+    return Source(path, ASE_FORMAT, (rules.target,), frames())
 
 
 def _by_index(dataset: GraphDataset) -> Iterator[Record]:

@@ -12,6 +12,7 @@ from ase.db import connect
 
 from molflt.data import AtomsFiles
 from molflt.data.ase_frames import iterate_graphs, read_labels
+from molflt.data.label_rules import LabelRules
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.errors import InputError, UsageError
 from molflt.targets import TargetSpec
@@ -58,12 +59,14 @@ def test_keys_choose_other_labels(tmp_path):
     atoms.info["dft_energy"] = 7.0
     atoms.arrays["dft_forces"] = np.ones((len(atoms), 3))
     ase.io.write(tmp_path / "a.extxyz", atoms)
-    graph = next(iterate_graphs(tmp_path / "a.extxyz", "dft_energy", "dft_forces"))
+    rules = LabelRules(energy_key="dft_energy", forces_key="dft_forces")
+    graph = next(iterate_graphs(tmp_path / "a.extxyz", rules))
     assert graph.energy.item() == 7.0
     assert (graph.forces == 1).all()
     with connect(tmp_path / "a.db") as database:
         database.write(molecule("CO"), dft_energy=-2.5)
-    assert next(iterate_graphs(tmp_path / "a.db", "dft_energy")).energy.item() == -2.5
+    rules = LabelRules(energy_key="dft_energy")
+    assert next(iterate_graphs(tmp_path / "a.db", rules)).energy.item() == -2.5
 
 
 def test_a_missing_energy_names_file_frame_and_keys(tmp_path):
@@ -74,9 +77,9 @@ def test_a_missing_energy_names_file_frame_and_keys(tmp_path):
     with pytest.raises(InputError, match=message):
         AtomsFiles(tmp_path / "a.xyz").setup()
     with pytest.raises(InputError, match=r"frame 0: no 'total_e'.*energy, forces"):
-        list(iterate_graphs(tmp_path / "a.xyz", "total_e"))
+        list(iterate_graphs(tmp_path / "a.xyz", LabelRules(energy_key="total_e")))
     with pytest.raises(InputError, match=r"frame 0: no 'f'"):
-        list(iterate_graphs(tmp_path / "a.xyz", None, "f"))
+        list(iterate_graphs(tmp_path / "a.xyz", LabelRules(forces_key="f")))
 
 
 def test_forces_must_be_there_for_all_frames(tmp_path):

@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from molflt.cli import main
 from molflt.data.check import examine
+from molflt.data.label_rules import LabelRules
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.data.source import data_files
@@ -128,7 +129,7 @@ def test_all_bad_records_are_listed_and_reading_goes_on(tmp_path):
         "2 have energy (the first is record 0); 1 have none (the first is record 3)"
         in found.defects[2]
     )
-    found = examine(tmp_path / "a.xyz", energy_key="energy")
+    found = examine(tmp_path / "a.xyz", LabelRules(energy_key="energy"))
     assert "frame 3: no 'energy'" in found.defects[2]
 
 

@@ -8,6 +8,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from molflt.data import AtomsFiles
 from molflt.data.convert import convert
+from molflt.data.label_rules import LabelRules
 from molflt.data.lmdb import LMDBDataset
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset
 from molflt.errors import InputError, UsageError
@@ -33,7 +34,9 @@ def test_structures_of_several_files_keep_order_and_labels(tmp_path):
     frames += write_frames(tmp_path / "b.traj", 2, start=3)
     out = tmp_path / "out.lmdb"
     count = convert(
-        [tmp_path / "a.extxyz", tmp_path / "b.traj"], out, reference="free atoms"
+        [tmp_path / "a.extxyz", tmp_path / "b.traj"],
+        out,
+        LabelRules(reference="free atoms"),
     )
     data = LMDBDataset(out)
     assert count == len(data) == 5
@@ -49,13 +52,13 @@ def test_structures_of_several_files_keep_order_and_labels(tmp_path):
 def test_relaxed_energies_have_no_forces(tmp_path):
     write_frames(tmp_path / "a.extxyz", 2)
     out = tmp_path / "out.lmdb"
-    convert([tmp_path / "a.extxyz"], out, kind="relaxed")
+    convert([tmp_path / "a.extxyz"], out, LabelRules(kind="relaxed"))
     graph = LMDBDataset(out)[1]
     assert graph.energy.item() == 1
     assert "forces" not in graph
     for options in ({"forces_key": "forces"}, {"stress": True}):
         with pytest.raises(UsageError, match="kind relaxed has none"):
-            convert([tmp_path / "a.extxyz"], out, kind="relaxed", **options)
+            convert([tmp_path / "a.extxyz"], out, LabelRules(kind="relaxed", **options))
 
 
 def test_a_link_stays_one(tmp_path):
@@ -131,9 +134,9 @@ def test_what_labels_mean_is_not_chosen_for_files_that_know(tmp_path):
     atoms.calc = SinglePointCalculator(atoms, energy=-1.0)
     ase.io.write(tmp_path / "a.extxyz", [atoms] * 3)
     own = tmp_path / "own.lmdb"
-    convert([tmp_path / "a.extxyz"], own, kind="relaxed")
+    convert([tmp_path / "a.extxyz"], own, LabelRules(kind="relaxed"))
     with pytest.raises(UsageError, match="knows what its labels are"):
-        convert([own], tmp_path / "again.lmdb", kind="relaxed")
+        convert([own], tmp_path / "again.lmdb", LabelRules(kind="relaxed"))
     with pytest.raises(UsageError, match=r"init_args\.forces_key is not read"):
         AtomsFiles(own, forces_key="F")
     assert AtomsFiles(own, kind="relaxed").targets[0].kind == "relaxed"

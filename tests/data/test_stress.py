@@ -11,6 +11,7 @@ from torch_geometric.data import Batch
 from molflt.cli import main
 from molflt.data import AtomsFiles
 from molflt.data.ase_frames import iterate_graphs, read_stress
+from molflt.data.label_rules import LabelRules
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.data.molecule import graph_to_atoms, make_graph, target_names
 from molflt.errors import InputError
@@ -63,7 +64,7 @@ def test_files_and_databases_keep_it(tmp_path, suffix):
     frames = [crystal(seed) for seed in range(4)]
     path = tmp_path / f"a.{suffix}"
     ase.io.write(path, frames)
-    graphs = list(iterate_graphs(path, stress=True))
+    graphs = list(iterate_graphs(path, LabelRules(stress=True)))
     for graph, atoms in zip(graphs, frames, strict=True):
         assert graph.stress.shape == (1, 3, 3)
         np.testing.assert_allclose(graph.stress[0], read_stress(atoms), atol=1e-8)
