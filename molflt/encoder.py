@@ -20,7 +20,7 @@ from molflt.nn.embedding import AtomEmbedding
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
-from molflt.nn.paths import near_path
+from molflt.nn.paths import near_path, num_rows
 from molflt.nn.shells import RadialShells
 from molflt.subsurface import part_of, seen_atoms
 from molflt.typing import (
@@ -252,7 +252,10 @@ class FLTEncoder(nn.Module):
         slot = None
         if self._uses_slots(geometry, path):
             slot, geometry = geometry.slot, geometry.in_slots()
-            z = z.new_zeros(len(geometry.slot)).index_copy(0, slot, z)
+        elif self._has_pairs_alone and (count := num_rows(path, geometry)) > len(z):
+            slot, geometry = torch.arange(len(z)), geometry.in_rows(count)
+        if slot is not None:
+            z = z.new_zeros(len(geometry.batch)).index_copy(0, slot, z)
             tags = tags.new_full(z.shape, -1).index_copy(0, slot, tags)
         x = self.embedding(z, tags, geometry)
         vec = None
@@ -264,6 +267,11 @@ class FLTEncoder(nn.Module):
             x = x.index_select(0, slot)
             vec = None if vec is None else vec.index_select(0, slot)
         return self.norm(x), vec
+
+    @property
+    def _has_pairs_alone(self) -> bool:
+        """Whether atoms know of each other through pairs of neighbours and no more."""
+        return self.form == "masked" and not self.config["num_far_heads"]
 
     def _uses_slots(self, geometry: Geometry, path: Path) -> bool:
         """Whether atoms are padded to equal graphs: small ones, of similar size."""

@@ -129,6 +129,23 @@ class Geometry:
         padded.once = Once(keeps=self.once.keeps)
         return padded
 
+    def in_rows(self, count: int) -> "Geometry":
+        """Return the same systems with more rows, behind those of their atoms.
+
+        As `in_slots`, for layers that do no more than sum over pairs: these have none.
+
+        Args:
+            count: Number of rows, at least that of atoms.
+        """
+        padded = copy.copy(self)
+        more = count - len(self.batch)
+        pad = torch.nn.functional.pad
+        padded.batch = pad(self.batch, (0, more), value=self.num_graphs - 1)
+        padded.centred = pad(self.centred, (0, 0, 0, more))
+        padded._all_pairs = None
+        padded.once = Once(keeps=self.once.keeps)
+        return padded
+
     def pad(self, rows: Float[Tensor, " n *f"]) -> Float[Tensor, "g a *f"]:
         """Spread ragged rows over padded slots; padding is 0."""
         if self.is_full:

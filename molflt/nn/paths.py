@@ -17,6 +17,9 @@ from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path, is_dense
 from molflt.nn.kernels.build import can_compile
 
+MOST_ROUNDED = 2048
+"""Atoms of a batch up to which the number of rows is rounded up."""
+
 NearPath = Literal["dense", "linear", "streamed"]
 
 
@@ -29,6 +32,7 @@ class Costs:
 
     Args:
         dense_slot: Each pair of slots of the padded graphs, on the dense path.
+        dense_row: Each row of padding, on the dense path.
         linear_edge: Each edge (both directions count), on the linear path.
         linear_once: Tables of the kernels, a layer's share of them.
         torch_edge: Each edge on the linear path without compiled loops.
@@ -37,6 +41,7 @@ class Costs:
     """
 
     dense_slot: float = 300.0
+    dense_row: float = 20_000.0
     linear_edge: float = 220.0
     linear_once: float = 1e6
     torch_edge: float = 4500.0
@@ -60,11 +65,31 @@ def near_path(path: Path, geometry: Geometry) -> NearPath:
     pairs = geometry.pairs
     num_edges = 0 if pairs is None else 2 * pairs.num_real
     edge = COSTS.linear_edge if _is_compiled(geometry) else COSTS.torch_edge
-    slots = geometry.num_graphs * geometry.size**2
-    limit = (edge * num_edges + COSTS.linear_once) / COSTS.dense_slot
+    rows = geometry.num_graphs * geometry.size
+    padding = COSTS.dense_row * (rows - geometry.num_atoms)
+    slots = rows * geometry.size
+    limit = (edge * num_edges + COSTS.linear_once - padding) / COSTS.dense_slot
     if is_dense(path, slots, int(limit)):
         return "dense"
     return "streamed" if num_edges >= COSTS.stream_edges else "linear"
+
+
+def num_rows(path: Path, geometry: Geometry) -> int:
+    """Return the number of rows with which sums over pairs are the fastest.
+
+    Matrix products on a CPU are compiled for each shape, which takes longer than small
+    ones do: batches of small graphs on the linear path get one of a few numbers.
+
+    Args:
+        path: As of `near_path`.
+        geometry: The graphs.
+    """
+    count = len(geometry.batch)
+    few = count <= MOST_ROUNDED and geometry.ranks is None
+    if not few or geometry.batch.is_cuda or near_path(path, geometry) != "linear":
+        return count
+    step = max(16, 2 ** (count.bit_length() - 4))  # an eighth at most
+    return -(-count // step) * step
 
 
 def _is_compiled(geometry: Geometry) -> bool:

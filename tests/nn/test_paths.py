@@ -45,6 +45,7 @@ def test_the_boundary_is_where_costs_are_equal(costs):
     geometry, _ = make_geometry([molecule("C6H6"), molecule("H2O")])
     edges, slots = 2 * len(geometry.pairs.first), 2 * 12**2
     costs.dense_slot, costs.linear_edge, costs.linear_once = 1.0, slots / edges, 0.0
+    costs.dense_row = 0.0
     assert near_path("auto", geometry) == "dense"
     costs.linear_edge *= 0.9
     assert near_path("auto", geometry) == "linear"
@@ -56,8 +57,20 @@ def test_the_boundary_is_where_costs_are_equal(costs):
     assert near_path("linear", geometry) == "streamed"
 
 
-def test_padding_does_not_move_the_boundary(costs):
+def test_rows_of_padding_cost(costs):
+    same, _ = make_geometry([molecule("C6H6"), molecule("C6H6")])
+    different, _ = make_geometry([molecule("C6H6"), molecule("H2O")])  # 9 rows more
+    costs.dense_slot, costs.linear_edge, costs.linear_once = 1.0, 0.0, 2 * 12**2
+    costs.dense_row = 0.0
+    assert near_path("auto", same) == near_path("auto", different) == "dense"
+    costs.dense_row = 0.2
+    assert near_path("auto", same) == "dense"
+    assert near_path("auto", different) == "linear"
+
+
+def test_slots_do_not_move_the_boundary(costs):
     geometry, _ = make_geometry([molecule("C6H6"), molecule("CH3CH2OH")])
+    costs.dense_row = 0.0
     edge = 288 / (2 * len(geometry.pairs.first))
     costs.dense_slot, costs.linear_edge, costs.linear_once = 1.0, edge, 0.0
     assert near_path("auto", geometry) == "dense"
@@ -85,6 +98,30 @@ def test_both_sides_of_every_boundary_agree(structures, costs):
     for _, x, vec in found[1:]:
         torch.testing.assert_close(x, found[0][1], rtol=1e-10, atol=1e-10)
         torch.testing.assert_close(vec, found[0][2], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("options", [{}, {"density_elements": "HCO"}])
+def test_rows_are_rounded_up_and_change_nothing(options, costs, monkeypatch):
+    torch.manual_seed(0)
+    encoder = FLTEncoder(
+        width=8, num_layers=2, num_near_heads=2, num_far_heads=0, **options
+    ).double()
+    geometry, pos = make_geometry([molecule("CH3CH2OH"), molecule("H2O")], cutoff=5.0)
+    z = torch.tensor([6, 6, 8, *[1] * 6, 8, 1, 1])
+    seen = []
+    encoder.layers[0].norm.register_forward_pre_hook(
+        lambda module, inputs: seen.append(len(inputs[0]))
+    )
+    found = []
+    for most in (0, 2048):
+        monkeypatch.setattr(paths, "MOST_ROUNDED", most)
+        pos = pos.detach().requires_grad_()
+        x, vec = encoder(z, pos, geometry.batch, path="linear")
+        (force,) = torch.autograd.grad((x.sum() + vec.square().sum()), pos)
+        found.append((x, vec, force))
+    assert seen == [12, 16]
+    for before, after in zip(*found, strict=True):
+        torch.testing.assert_close(after, before, rtol=1e-12, atol=1e-12)
 
 
 def test_mixed_precision_is_not_streamed():
