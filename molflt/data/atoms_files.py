@@ -32,13 +32,15 @@ class AtomsFiles(GraphDataModule):
     Args:
         train: Training file or files.
         val: Validation file or files; None: a random part of the training files.
-        test: Test file or files; None: no test set.
+        test: Test file or files; None: see `test_fraction`.
         energy_key: Name of the energy in `info`, a calculator's results or a database;
             None: ``energy``. A frame without it is an error.
         forces_key: Name of the forces; None: ``forces``, where there are any.
         stress: Whether to read the stress of periodic systems; a frame without it is
             an error.
         val_fraction: Part of the training files that validates if `val` is None.
+        test_fraction: Part of the training files that is a test set if `test` is None;
+            0: there is none. It depends on the files and `seed` alone.
         kind: ``potential``: energy of the geometry in the file; ``relaxed``: energy
             after relaxation of it; see `TargetSpec`.
         reference: What zero energy means; kept in checkpoints, printed by predictions.
@@ -52,7 +54,8 @@ class AtomsFiles(GraphDataModule):
 
     Raises:
         InputError: A file is missing.
-        UsageError: `val_fraction` is not between 0 and 1, ASE's and molflt's files are
+        UsageError: The fractions leave nothing to train on, both a test file and
+            a `test_fraction` are given, ASE's and molflt's files are
             mixed, or an option says what the labels of an LMDB mean: it knows.
     """
 
@@ -74,16 +77,25 @@ class AtomsFiles(GraphDataModule):
         max_train: int | None = None,
         in_memory: bool = True,
         stress: bool = False,
+        test_fraction: float = 0.0,
     ) -> None:
         super().__init__(
             batch_size, eval_batch_size, num_workers, seed, max_train, in_memory
         )
         if not 0 < val_fraction < 1:
             raise UsageError(f"val_fraction must lie in (0, 1), not {val_fraction}.")
+        held_out = test_fraction + (val_fraction if val is None else 0.0)
+        if not (test_fraction >= 0 and held_out < 1):
+            raise UsageError(
+                f"test_fraction {test_fraction} must not be negative, and leave "
+                "structures to train on."
+            )
+        if test_fraction and test is not None:
+            raise UsageError("test_fraction has no meaning where test names files.")
         self._files = {"train": _listed(train), "val": _listed(val)}
         self._files["test"] = _listed(test)
         self._rules = LabelRules(energy_key, forces_key, stress, tags, kind, reference)
-        self.val_fraction = val_fraction
+        self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self._targets: tuple[TargetSpec, ...] = (self._rules.target,)
         if (first := self._files["train"][0]).suffix == ".lmdb":
             self._targets = LMDBDataset(first).targets
@@ -97,31 +109,37 @@ class AtomsFiles(GraphDataModule):
         """The energy; of LMDB files whatever they hold."""
         return self._targets
 
+    @property
+    def description(self) -> str:
+        """The names of the training files."""
+        return ", ".join(path.name for path in self._files["train"])
+
     def load_splits(self) -> Splits:
         """Read the files.
 
         Raises:
             InputError: Names file and frame that cannot be used, or there are too few
-                structures to validate.
+                structures to set some aside.
         """
-        train = self._read("train")
-        if self._files["val"]:
-            val = self._read("val")
-        else:
-            order = np.random.default_rng(self.seed).permutation(len(train))
-            count = max(1, round(self.val_fraction * len(train)))
-            if count >= len(train):
+        whole = self._read("train")
+        sets = {n: self._read(n) for n in ("test", "val") if self._files[n]}
+        order = np.random.default_rng(self.seed).permutation(len(whole))
+        # Tests first: they stay the same whatever validates.
+        for name, part in (("test", self.test_fraction), ("val", self.val_fraction)):
+            if name in sets or not part:
+                continue
+            count = max(1, round(part * len(whole)))
+            if count >= len(order):
                 raise InputError(
-                    f"{self._files['train'][0]} has {len(train)} structures, too few "
-                    "to train and to validate on."
+                    f"{self._files['train'][0]} has {len(whole)} structures, too few "
+                    "to train on and to set some aside."
                 )
-            val = GraphSubset(train, np.sort(order[:count]))
-            train = GraphSubset(train, np.sort(order[count:]))
-        return (
-            train,
-            {"val": val},
-            {"test": self._read("test")} if self._files["test"] else {},
-        )
+            sets[name] = GraphSubset(whole, np.sort(order[:count]))
+            order = order[count:]
+        aside = len(order) < len(whole)
+        train = GraphSubset(whole, np.sort(order)) if aside else whole
+        test = {"test": sets["test"]} if "test" in sets else {}
+        return train, {"val": sets["val"]}, test
 
     def _read(self, split: str) -> GraphDataset:
         files = self._files[split]

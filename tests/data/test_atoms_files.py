@@ -118,6 +118,24 @@ def test_part_of_the_training_file_validates(path):
     assert next(iter(data.train_dataloader())).forces.shape[1] == 3
 
 
+def test_part_of_the_training_file_is_a_test_set(path):
+    def ids(dataset):
+        return {dataset[i].energy.item() for i in range(len(dataset))}
+
+    data = AtomsFiles(path, val_fraction=0.25, test_fraction=0.25)
+    data.setup()
+    parts = [ids(part) for part in (data.train, data.val["val"], data.test["test"])]
+    assert [len(part) for part in parts] == [6, 3, 3]
+    assert len(set.union(*parts)) == 12
+    # The same whatever validates.
+    for others in ({"val_fraction": 0.5}, {"val": path}):
+        again = AtomsFiles(path, test_fraction=0.25, **others)
+        again.setup()
+        assert ids(again.test["test"]) == parts[2]
+        assert not ids(again.train) & parts[2]
+    assert data.description == path.name
+
+
 def test_lists_of_files_and_separate_sets(path, tmp_path):
     ase.io.write(tmp_path / "b.traj", list(frames(5)))
     data = AtomsFiles([str(path), tmp_path / "b.traj"], val=path, test=[path])
@@ -171,6 +189,11 @@ def test_bad_files_are_one_sentence(tmp_path):
 def test_senseless_options(path, tmp_path):
     with pytest.raises(UsageError, match="val_fraction"):
         AtomsFiles(path, val_fraction=1.0)
+    for fraction in (-0.1, 0.9, 1.0):
+        with pytest.raises(UsageError, match="test_fraction"):
+            AtomsFiles(path, test_fraction=fraction)
+    with pytest.raises(UsageError, match="test_fraction has no meaning"):
+        AtomsFiles(path, test=path, test_fraction=0.1)
     with pytest.raises(UsageError, match="empty list"):
         AtomsFiles([])
     ase.io.write(tmp_path / "one.xyz", next(frames(1)), format="extxyz")
