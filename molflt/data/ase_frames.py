@@ -259,7 +259,7 @@ def frame_graph(
         atoms,
         tags=rules.tags,
         targets=None if energy is None else {"energy": energy},
-        forces=forces,
+        forces=forces if rules.have_forces else None,
         stress=read_stress(atoms, where)[None] if rules.stress else None,
         where=where,
     )

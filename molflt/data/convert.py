@@ -48,11 +48,10 @@ def convert(
     ):
         raise UsageError(f"{out} is one of the files to convert; write to another.")
     opened = [open_source(source, rules) for source in sources]
-    chosen = rules.differing(LabelRules(tags=rules.tags))
-    if chosen and all(source.format != ASE_FORMAT for source in opened):
+    if rules != DEFAULT_RULES and all(source.format != ASE_FORMAT for source in opened):
         raise UsageError(
-            f"{opened[0].path} knows what its labels are: names, kind, reference and "
-            "stress are chosen for files that ASE reads."
+            f"{opened[0].path} knows what its labels are: names, kind, reference, "
+            "stress and tags are chosen for files that ASE reads."
         )
     first = opened[0]
     for source in opened[1:]:

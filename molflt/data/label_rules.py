@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from molflt.data.tags import TagRule
+from molflt.errors import UsageError
 from molflt.targets import TargetKind, TargetSpec
 
 
@@ -17,8 +18,12 @@ class LabelRules:
             they must be there.
         stress: Read the stress too; a frame without it is an error.
         tags: How to read tags, see `molflt.data.tags`.
-        kind: What the energy means, see `TargetSpec`.
+        kind: What the energy means, see `TargetSpec`; one that is no potential energy
+            has no forces, whatever the file says.
         reference: What zero energy means.
+
+    Raises:
+        UsageError: Forces or stress are asked for of an energy that has none.
     """
 
     energy_key: str | None = None
@@ -27,6 +32,18 @@ class LabelRules:
     tags: TagRule = "auto"
     kind: TargetKind = "potential"
     reference: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.have_forces and (self.forces_key or self.stress):
+            raise UsageError(
+                "Forces and stress are derivatives of a potential energy; an energy of "
+                f"kind {self.kind} has none."
+            )
+
+    @property
+    def have_forces(self) -> bool:
+        """Whether forces in a file are those of its energy."""
+        return self.kind == "potential"
 
     @property
     def target(self) -> TargetSpec:

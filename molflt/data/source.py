@@ -5,10 +5,10 @@ The formats: molflt's LMDB, OCP's LMDB, a batch of OCP saved by torch, and all o
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ase import Atoms
 from torch_geometric.data import Data
 
 from molflt.data.ase_frames import frame_graph, iterate_atoms
@@ -17,7 +17,7 @@ from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.lmdb import LMDBDataset, is_molflt_lmdb
 from molflt.data.lmdb_record import Precision
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset, read_ocp_batch
-from molflt.errors import InputError, UsageError
+from molflt.errors import InputError
 from molflt.targets import TargetSpec
 
 ASE_FORMAT = "structures read by ASE"
@@ -64,13 +64,11 @@ def open_source(
 
     Args:
         path: The file; ASE reads it unless it ends in ``.lmdb``, ``.mdb`` or ``.pt``.
-        rules: How labels of ASE's files are read; an energy that is no potential energy
-            has no forces, whatever the file says.
+        rules: How labels of ASE's files are read.
         need_energy: A record without energy is an error when it is read.
 
     Raises:
         InputError: The file is missing or broken.
-        UsageError: Forces or stress of an energy that is no potential energy.
     """
     path = Path(path)
     if path.suffix in (".lmdb", ".mdb"):
@@ -90,25 +88,12 @@ def open_source(
         targets = (ADSORPTION_ENERGY,)
         return Source(*(path, "batch of OCP", targets, records, len(graphs), "float32"))
 
-    potential = rules.kind == "potential"
-    if not potential and (rules.forces_key or rules.stress):
-        raise UsageError(
-            f"Forces and stress are derivatives of a potential energy; an energy of "
-            f"kind {rules.kind} has none."
-        )
-
-    def read(where: str, atoms: Atoms) -> Data:
-        graph = frame_graph(where, atoms, rules, need_energy)
-        if not potential and "forces" in graph:
-            del graph["forces"]  # of this geometry, as the energy is not
-        return graph
-
     def frames() -> Iterator[Record]:
         for where, atoms in iterate_atoms(path):
             if isinstance(atoms, InputError):
                 yield _raising(atoms)
                 continue
-            yield lambda where=where, atoms=atoms: read(where, atoms)  # type: ignore[misc]
+            yield partial(frame_graph, where, atoms, rules, need_energy)
 
     return Source(path, ASE_FORMAT, (rules.target,), frames())
 

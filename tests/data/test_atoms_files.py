@@ -136,6 +136,15 @@ def test_part_of_the_training_file_is_a_test_set(path):
     assert data.description == path.name
 
 
+def test_forces_of_the_initial_structure_are_not_those_of_a_relaxed_energy(path):
+    data = AtomsFiles(path, kind="relaxed")
+    data.setup()
+    assert "forces" not in data.train[0]
+    for options in ({"forces_key": "forces"}, {"stress": True}):
+        with pytest.raises(UsageError, match="an energy of kind relaxed has none"):
+            AtomsFiles(path, kind="relaxed", **options)
+
+
 def test_lists_of_files_and_separate_sets(path, tmp_path):
     ase.io.write(tmp_path / "b.traj", list(frames(5)))
     data = AtomsFiles([str(path), tmp_path / "b.traj"], val=path, test=[path])

@@ -135,8 +135,9 @@ def test_what_labels_mean_is_not_chosen_for_files_that_know(tmp_path):
     ase.io.write(tmp_path / "a.extxyz", [atoms] * 3)
     own = tmp_path / "own.lmdb"
     convert([tmp_path / "a.extxyz"], own, LabelRules(kind="relaxed"))
-    with pytest.raises(UsageError, match="knows what its labels are"):
-        convert([own], tmp_path / "again.lmdb", LabelRules(kind="relaxed"))
+    for rules in (LabelRules(kind="relaxed"), LabelRules(tags="oc20")):
+        with pytest.raises(UsageError, match="knows what its labels are"):
+            convert([own], tmp_path / "again.lmdb", rules)
     with pytest.raises(UsageError, match=r"init_args\.forces_key is not read"):
         AtomsFiles(own, forces_key="F")
     assert AtomsFiles(own, kind="relaxed").targets[0].kind == "relaxed"
