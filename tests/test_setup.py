@@ -1,6 +1,5 @@
 """The three lists of dependencies agree, and set-up survives failures."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from molflt.version import __version__
+from tests.running import script
 
 try:
     import tomllib
@@ -38,12 +38,8 @@ def environment(repository):
 
 
 @pytest.fixture(scope="module")
-def setup_env(repository):
-    path = repository / "scripts" / "setup_env.py"
-    spec = importlib.util.spec_from_file_location("setup_env", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def setup_env():
+    return script("scripts/setup_env.py")
 
 
 def requirements(project):
