@@ -2,41 +2,66 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "molflt"
 FILES = sorted(PACKAGE.rglob("*.py"))
+TESTS = sorted(Path(__file__).resolve().parent.rglob("*.py"))
 
-BASE = {"errors", "files", "units", "typing", "targets", "neighbors", "moments"}
-BASE |= {"version", "device", "pretrained", "subsurface", "parts", "host"}
-BASE |= {"graph_index", "elements", "encoder_options", "provenance"}
-# What each part may import besides itself. Parts that are not named here are at the top
-# (commands, the calculator, the demo): they may import everything, nobody imports them.
-ALLOWED = {
-    "data": BASE,
-    "nn": BASE,
-    "domain": BASE,
-    "admission": BASE | {"data", "domain"},
-    "structures": BASE | {"data", "domain", "admission"},
-    "encoder": BASE | {"nn"},
-    "density": BASE | {"nn", "encoder", "data"},
-    "gradients": BASE | {"nn", "encoder"},
-    "features": BASE | {"nn", "encoder"},
-    "readouts": BASE | {"nn"},
-    "model": BASE
-    | {"nn", "encoder", "features", "readouts", "gradients", "data", "structures"},
-    "checkpoint": BASE | {"nn", "model"},
-    "testing": BASE | {"nn", "model"},
-    "analysis": BASE
-    | {"nn", "features", "gradients", "model", "checkpoint", "data", "testing"},
-    "training": BASE
-    | {"nn", "density", "gradients", "model", "checkpoint", "data", "analysis"},
-    "report": BASE | {"model", "checkpoint", "data", "structures", "analysis"},
+# The bottom of the package, in layers: a file may import from the layers above its own.
+BASE = [
+    "elements encoder_options errors pretrained targets typing units version",
+    "device files graph_index host moments provenance",
+    "neighbors parts subsurface",
+]
+# What every other part may import besides itself and BASE, from the bottom to the top:
+# a part may name none but those above it.
+PARTS = {
+    "": "",  # molflt itself, whose names are imported when they are first used
+    "ase_units": "",
+    "data": "",
+    "domain": "",
+    "nn": "",
+    "partition": "",
+    "skin": "",
+    "admission": "data domain",
+    "structures": "data domain admission",
+    "read_structures": "data domain admission",
+    "encoder": "nn",
+    "density": "data nn encoder",
+    "gradients": "nn encoder",
+    "features": "nn encoder",
+    "readouts": "nn",
+    "model": "data nn structures encoder gradients features readouts",
+    "energy_target": "gradients",
+    "checkpoint": "nn model",
+    "testing": "nn model",
+    "parallel": "nn partition encoder gradients model",
+    "evaluation": "nn skin gradients features model checkpoint",
+    "analysis": "data nn gradients features model checkpoint testing",
+    "training": "data nn density gradients model checkpoint analysis",
+    "report": "data structures model checkpoint analysis",
+    "calculator": "ase_units data domain admission nn skin model energy_target "
+    "evaluation",
+    "predict": "data domain structures read_structures model energy_target evaluation",
+    "relax": "read_structures evaluation predict",
+    "commands": "data domain structures read_structures model energy_target checkpoint "
+    "evaluation analysis training report predict relax",
+    "demo": "data structures model checkpoint analysis training commands",
+    "cli": "commands",
+    "__main__": "cli",
 }
-for name in BASE:
-    ALLOWED[name] = BASE
+# Files that import a part below their own in PARTS.
+UPWARD = {("commands/demo.py", "demo")}  # the demo calls other commands
+
+ALLOWED = {
+    name: {name, *" ".join(BASE[:depth]).split()}
+    for depth, layer in enumerate(BASE)
+    for name in layer.split()
+} | {name: {name, *" ".join([*BASE, above]).split()} for name, above in PARTS.items()}
 
 
 def part(path: Path) -> str:
@@ -75,6 +100,22 @@ def parse(path: Path) -> ast.AST:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def dotted(path: Path) -> str:
+    """The name under which a file of the checkout is imported."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules_in(path: Path, known: set[str]) -> set[str]:
+    """Those of the known modules that a file imports, or imports something from."""
+    found = set()
+    for name in imported_modules(parse(path), path):
+        words = name.split(".")
+        heads = (".".join(words[:end]) for end in range(len(words), 0, -1))
+        found.add(next((head for head in heads if head in known), None))
+    return found - {None}
+
+
 by_file = pytest.mark.parametrize(
     "path", FILES, ids=lambda path: str(path.relative_to(PACKAGE))
 )
@@ -83,14 +124,49 @@ by_file = pytest.mark.parametrize(
 @by_file
 def test_imports_point_one_way(path):
     here = part(path)
-    if here not in ALLOWED:
-        return
+    assert here in ALLOWED, (
+        f"molflt/{here} has no place yet: name it in PARTS (or BASE) of {__file__}, "
+        "below everything that it imports."
+    )
     for name in imported_modules(parse(path), path):
         parts = name.split(".")
         if parts[0] == "molflt":
             # `from molflt import x` names the part or an object of the top level
             target = parts[1] if len(parts) > 1 else ""
-            assert target in ALLOWED[here] | {here}, f"{here} must not import {name}"
+            if (str(path.relative_to(PACKAGE)), target) not in UPWARD:
+                assert target in ALLOWED[here], f"{here} must not import {name}"
+
+
+def test_places_are_in_order_and_taken():
+    names = [*" ".join(BASE).split(), *PARTS]
+    for name, above in PARTS.items():
+        later = set(above.split()) - set(names[: names.index(name)])
+        assert not later, f"{name} may not name {later}, which come after it in PARTS"
+    gone = set(names) - {part(path) for path in FILES}
+    assert not gone, f"there is no molflt/{gone} any more: take its place away"
+    for name, target in UPWARD:
+        imported = imported_modules(parse(PACKAGE / name), PACKAGE / name)
+        assert any(each.split(".")[:2] == ["molflt", target] for each in imported)
+        assert names.index(part(PACKAGE / name)) < names.index(target)
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    known = {dotted(path) for path in FILES}
+    graph = {dotted(path): modules_in(path, known) for path in FILES}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"these files import each other: {' <- '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize(
+    "path", TESTS, ids=lambda path: str(path.relative_to(PACKAGE.parent))
+)
+def test_tests_share_plain_modules_only(path):
+    tests = [test for test in TESTS if test.stem.startswith("test_")]
+    known = {name for test in tests for name in (dotted(test), test.stem)}
+    found = modules_in(path, known)
+    assert not found, f"what {found} lends others belongs into a module without test_"
 
 
 @by_file

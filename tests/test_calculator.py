@@ -1,6 +1,5 @@
 """Checkpoints in ASE: units, laws, refusals, and what a checkpoint truly has."""
 
-import itertools
 import warnings
 
 import numpy as np
@@ -19,31 +18,11 @@ import molflt
 from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.molecule import atoms_to_graph
 from molflt.errors import InputError, UsageError
-from molflt.model import FLTEncoder, FLTModel
+from molflt.model import FLTEncoder
 from molflt.targets import TargetSpec
+from tests.builders import PATTERNS, model_of_kinds, oblique_copper
 
-# Far heads that end within 10 Å and fall off before the band's edge, so that Fourier
-# sums in the small boxes of these tests are exact to 1e-7 or so.
-SHORT = {"far_band": 0.6, "far_min_width": 0.1, "far_components": 4}
 NEAR = {"num_far_heads": 0}
-PATTERNS = [list(pattern) for pattern in itertools.product([False, True], repeat=3)]
-
-
-def make_model(*kinds, elements=(1, 6, 8, 29), options=SHORT, seed=0, targets=()):
-    torch.manual_seed(seed)
-    options = {"width": 16, "num_layers": 2, "num_near_heads": 2} | {
-        "num_far_heads": 1,
-        **options,
-    }
-    specs = [TargetSpec(f"e{i}", kind=k) for i, k in enumerate(kinds)]
-    model = FLTModel(FLTEncoder(**options), [*specs, *targets])
-    for spec in model.targets:
-        reference = {z: -10.0 * z for z in elements} if spec.extensive else {}
-        statistics = {"element_reference": reference, "mean": 0.0, "std": 20.0}
-        statistics |= {"elements": list(elements), "pbc_seen": PATTERNS}
-        statistics["moment_reference"] = {}
-        model.set_statistics(spec.name, statistics)
-    return model.eval()
 
 
 def slab() -> Atoms:
@@ -53,19 +32,11 @@ def slab() -> Atoms:
     return atoms
 
 
-def crystal() -> Atoms:
-    """Three atoms in a cell without right angles, pairs with their own images."""
-    atoms = bulk("Cu", "fcc", 3.8) * (3, 1, 1)
-    atoms.set_cell(atoms.cell @ np.array([[1, 0.1, 0], [0, 1.05, 0.2], [0, 0, 0.9]]))
-    atoms.positions += np.random.default_rng(3).normal(scale=0.2, size=(3, 3))
-    return atoms
-
-
 def water() -> Atoms:
     return molecule("H2O")
 
 
-SYSTEMS = {"molecule": water, "slab": slab, "crystal": crystal}
+SYSTEMS = {"molecule": water, "slab": slab, "crystal": oblique_copper}
 by_system = pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
 
 
@@ -78,7 +49,7 @@ def forces_of(atoms, *arguments, **options):
 @by_system
 def test_forces_are_central_differences(system):
     """Near heads, where the energy is exact: to 1e-7 eV/Å with steps of 1e-5 Å."""
-    atoms, model = system(), make_model("potential", options=NEAR)
+    atoms, model = system(), model_of_kinds("potential", options=NEAR)
     # Offsets of 3,000 eV would leave the differences fewer digits.
     model.set_statistics(
         "e0", {**model.statistics["e0"], "element_reference": {}, "std": 1.0}
@@ -90,9 +61,9 @@ def test_forces_are_central_differences(system):
     np.testing.assert_allclose(forces, numerical, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("system", [slab, crystal])
+@pytest.mark.parametrize("system", [slab, oblique_copper], ids=["slab", "crystal"])
 def test_stress_is_ases_numerical_stress(system):
-    atoms, model = system(), make_model("potential", options=NEAR)
+    atoms, model = system(), model_of_kinds("potential", options=NEAR)
     model.set_statistics(
         "e0", {**model.statistics["e0"], "element_reference": {}, "std": 1.0}
     )
@@ -108,7 +79,7 @@ def test_stress_is_ases_numerical_stress(system):
 
 @by_system
 def test_single_precision_forces_are_close(system):
-    model = make_model("potential")
+    model = model_of_kinds("potential")
     wide = forces_of(system(), model, dtype=torch.float64)
     narrow = forces_of(system(), model, dtype=torch.float32)
     assert np.abs(wide).max() > 0.01
@@ -116,7 +87,7 @@ def test_single_precision_forces_are_close(system):
 
 
 def test_energies_are_those_of_predict_and_of_a_file(tmp_path):
-    atoms, model = slab(), make_model("potential")
+    atoms, model = slab(), model_of_kinds("potential")
     molflt.save_model(model, tmp_path / "model.ckpt")
     expected = model.predict([atoms])["e0"][0]
     atoms.calc = molflt.FLTCalculator(tmp_path / "model.ckpt")
@@ -132,7 +103,7 @@ def test_energies_are_those_of_predict_and_of_a_file(tmp_path):
 
 
 def test_the_callers_model_is_left_as_it_was():
-    model = make_model("potential").train()
+    model = model_of_kinds("potential").train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     calculator = molflt.FLTCalculator(model, dtype=torch.float64)
     assert next(calculator.model.encoder.parameters()).dtype == torch.float64
@@ -146,7 +117,7 @@ def test_the_callers_model_is_left_as_it_was():
 @pytest.mark.parametrize("kind", ["relaxed", "property"])
 def test_no_forces_where_there_is_no_potential(kind):
     atoms = slab()
-    atoms.calc = molflt.FLTCalculator(make_model(kind), target="e0")
+    atoms.calc = molflt.FLTCalculator(model_of_kinds(kind), target="e0")
     assert np.isfinite(atoms.get_potential_energy())
     assert atoms.calc.implemented_properties == ["energy", "e0"]
     for ask in (atoms.get_forces, atoms.get_stress):
@@ -155,13 +126,13 @@ def test_no_forces_where_there_is_no_potential(kind):
         ):
             ask()
     # Other instances are not affected.
-    other = molflt.FLTCalculator(make_model("potential"))
+    other = molflt.FLTCalculator(model_of_kinds("potential"))
     assert {"forces", "stress", "energies"} < set(other.implemented_properties)
 
 
 def test_a_property_is_no_energy_unless_one_says_so():
     atoms = water()
-    atoms.calc = molflt.FLTCalculator(make_model("property"))
+    atoms.calc = molflt.FLTCalculator(model_of_kinds("property"))
     assert atoms.calc.implemented_properties == ["e0"]
     assert np.isfinite(atoms.calc.get_property("e0", atoms))
     with pytest.raises(PropertyNotImplementedError, match="target= chooses"):
@@ -176,7 +147,7 @@ def test_other_targets_come_in_ases_units():
         TargetSpec("cv", "cal/mol/K", "property"),
         TargetSpec("madeup", "furlong", "property"),
     ]
-    model = make_model("potential", targets=specs)
+    model = model_of_kinds("potential", targets=specs)
     atoms = water()
     atoms.calc = molflt.FLTCalculator(model)
     raw = {name: value[0] for name, value in model.predict([atoms]).items()}
@@ -203,7 +174,7 @@ def test_other_targets_come_in_ases_units():
 
 def test_stress_needs_a_cell():
     atoms = water()
-    atoms.calc = molflt.FLTCalculator(make_model("potential"))
+    atoms.calc = molflt.FLTCalculator(model_of_kinds("potential"))
     with pytest.raises(PropertyNotImplementedError, match="periodic cell"):
         atoms.get_stress()
     assert np.isfinite(atoms.get_forces()).all()
@@ -211,16 +182,16 @@ def test_stress_needs_a_cell():
 
 def test_a_single_atom_feels_nothing():
     atoms = Atoms("O", constraint=[FixAtoms([])])
-    atoms.calc = molflt.FLTCalculator(make_model("potential"))
+    atoms.calc = molflt.FLTCalculator(model_of_kinds("potential"))
     assert np.isfinite(atoms.get_potential_energy())
     np.testing.assert_array_equal(atoms.get_forces(), np.zeros((1, 3)))
 
 
 @pytest.mark.parametrize("pbc", PATTERNS, ids=str)
 def test_any_boundary_conditions_and_wrapping(pbc):
-    atoms = crystal() * (1, 2, 2)
+    atoms = oblique_copper() * (1, 2, 2)
     atoms.pbc = pbc
-    atoms.calc = molflt.FLTCalculator(make_model("potential"), dtype=torch.float64)
+    atoms.calc = molflt.FLTCalculator(model_of_kinds("potential"), dtype=torch.float64)
     energy, forces = atoms.get_potential_energy(), atoms.get_forces()
     steps = np.random.default_rng(0).integers(-2, 3, (len(atoms), 3)) * np.array(pbc)
     atoms.positions += steps @ np.asarray(atoms.cell)
@@ -229,8 +200,8 @@ def test_any_boundary_conditions_and_wrapping(pbc):
 
 
 def test_supercells_and_equivalent_cells():
-    atoms = crystal()
-    calculator = molflt.FLTCalculator(make_model("potential"), dtype=torch.float64)
+    atoms = oblique_copper()
+    calculator = molflt.FLTCalculator(model_of_kinds("potential"), dtype=torch.float64)
     atoms.calc = calculator
     energy, stress = atoms.get_potential_energy(), atoms.get_stress()
     double = atoms * (2, 1, 2)
@@ -244,7 +215,7 @@ def test_supercells_and_equivalent_cells():
 
 def test_changed_tags_are_a_changed_structure():
     atoms = water()
-    atoms.calc = molflt.FLTCalculator(make_model("potential"), tags="oc20")
+    atoms.calc = molflt.FLTCalculator(model_of_kinds("potential"), tags="oc20")
     first = atoms.get_potential_energy()
     atoms.set_tags([2, 2, 2])
     assert atoms.get_potential_energy() != first
@@ -252,7 +223,7 @@ def test_changed_tags_are_a_changed_structure():
 
 def test_unknown_species_are_named_also_when_asked_twice():
     atoms = water()
-    calculator = molflt.FLTCalculator(make_model("potential"))
+    calculator = molflt.FLTCalculator(model_of_kinds("potential"))
     atoms.calc = calculator
     assert np.isfinite(atoms.get_potential_energy())
     ammonia = molecule("NH3")
@@ -274,7 +245,7 @@ def test_unknown_species_are_named_also_when_asked_twice():
 )
 def test_charge_and_spin_are_refused(change, words):
     atoms = water()
-    atoms.calc = molflt.FLTCalculator(make_model("potential"))
+    atoms.calc = molflt.FLTCalculator(model_of_kinds("potential"))
     before = atoms.get_potential_energy()
     change(atoms)
     for _ in range(2):
@@ -297,11 +268,11 @@ def test_starting_moments_of_a_metal_are_no_spin_state():
 
 
 def test_what_training_has_not_seen_is_said_once():
-    model = make_model("potential")
+    model = model_of_kinds("potential")
     statistics = {**model.statistics["e0"], "pbc_seen": [[False] * 3]}
     model.set_statistics("e0", statistics)
     calculator = molflt.FLTCalculator(model)
-    atoms = crystal()
+    atoms = oblique_copper()
     atoms.calc = calculator
     with pytest.warns(UserWarning, match="pbc T T T, the training set only F F F"):
         atoms.get_potential_energy()
@@ -316,7 +287,7 @@ def test_what_training_has_not_seen_is_said_once():
 
 def test_lists_of_neighbours_that_are_kept_change_nothing():
     """A walk with moved and wrapped atoms, another cell and another structure."""
-    model = make_model("potential", options=NEAR)
+    model = model_of_kinds("potential", options=NEAR)
     calculator = molflt.FLTCalculator(model, dtype=torch.float64)
     model = calculator.model
     atoms = bulk("Cu", "fcc", 3.7, cubic=True) * (4, 4, 3)
@@ -344,7 +315,7 @@ def test_lists_of_neighbours_that_are_kept_change_nothing():
 
 def test_nothing_is_computed_twice(monkeypatch):
     atoms = slab()
-    atoms.calc = molflt.FLTCalculator(make_model("potential"))
+    atoms.calc = molflt.FLTCalculator(model_of_kinds("potential"))
     atoms.get_stress()
     atoms.rattle(0.01)
     calls = []
@@ -362,7 +333,7 @@ def test_nothing_is_computed_twice(monkeypatch):
 
 
 def test_ensembles_give_means_and_deviations(tmp_path):
-    models = [make_model("potential", seed=seed) for seed in range(3)]
+    models = [model_of_kinds("potential", seed=seed) for seed in range(3)]
     paths = [tmp_path / f"{seed}.ckpt" for seed in range(3)]
     for model, path in zip(models, paths, strict=True):
         molflt.save_model(model, path)
@@ -387,7 +358,7 @@ def test_ensembles_give_means_and_deviations(tmp_path):
 def test_a_target_that_fails_leaves_an_ensemble_its_energy():
     """A dipole moment once asked for is not defined for a crystal that comes next."""
     dipole = TargetSpec("mu", "D", "property", extensive=False, readout="dipole")
-    models = [make_model("potential", seed=s, targets=[dipole]) for s in (0, 1)]
+    models = [model_of_kinds("potential", seed=s, targets=[dipole]) for s in (0, 1)]
     calculator = molflt.FLTCalculator(models, target="e0")
     water = molecule("H2O")
     water.calc = calculator
@@ -401,18 +372,18 @@ def test_a_target_that_fails_leaves_an_ensemble_its_energy():
 
 def test_ensembles_of_different_targets_are_refused():
     with pytest.raises(UsageError, match=r"targets; a model \(e0 eV relaxed\)"):
-        molflt.FLTCalculator([make_model("potential"), make_model("relaxed")])
+        molflt.FLTCalculator([model_of_kinds("potential"), model_of_kinds("relaxed")])
     with pytest.raises(UsageError, match="no model"):
         molflt.FLTCalculator([])
 
 
 def test_several_energies_need_a_choice():
-    model = make_model("potential", "potential")
+    model = model_of_kinds("potential", "potential")
     with pytest.raises(UsageError, match="e0, e1"):
         molflt.FLTCalculator(model)
     assert molflt.FLTCalculator(model, target="e1").spec.name == "e1"
     # The potential is what ASE means, beside a relaxed energy.
-    model = make_model("relaxed", "potential")
+    model = model_of_kinds("relaxed", "potential")
     assert molflt.FLTCalculator(model).spec.name == "e1"
     with pytest.raises(UsageError, match="not 'e2'"):
         molflt.FLTCalculator(model, target="e2")
@@ -428,12 +399,12 @@ def test_several_energies_need_a_choice():
 )
 def test_senseless_devices_and_precisions(options, words):
     with pytest.raises(UsageError, match=words):
-        molflt.FLTCalculator(make_model("potential"), **options)
+        molflt.FLTCalculator(model_of_kinds("potential"), **options)
 
 
 def test_devices_and_precisions_by_name():
-    first = molflt.FLTCalculator(make_model("potential"), dtype=torch.float64)
-    other = molflt.FLTCalculator(make_model("potential"), "auto", "float64")
+    first = molflt.FLTCalculator(model_of_kinds("potential"), dtype=torch.float64)
+    other = molflt.FLTCalculator(model_of_kinds("potential"), "auto", "float64")
     atoms = water()
     energies = [first.get_potential_energy(atoms), other.get_potential_energy(atoms)]
     assert energies[0] == pytest.approx(energies[1], abs=1e-9)
@@ -441,7 +412,7 @@ def test_devices_and_precisions_by_name():
 
 
 def test_what_is_no_list_of_structures_is_said():
-    model = make_model("potential")
+    model = model_of_kinds("potential")
     with pytest.raises(UsageError, match=r"write predict\(\[atoms\]\)"):
         model.predict(water())
     with pytest.raises(UsageError, match=r"Structure 1 is no ase\.Atoms but str"):
@@ -449,7 +420,7 @@ def test_what_is_no_list_of_structures_is_said():
 
 
 def test_an_option_that_does_not_exist_is_refused():
-    model = make_model("potential")
+    model = model_of_kinds("potential")
     with pytest.raises(TypeError, match="dytpe"):
         molflt.FLTCalculator(model, dytpe="float64")
     with pytest.raises(UsageError, match="no rule 'foo' for tags; there are oc20"):

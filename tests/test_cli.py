@@ -3,8 +3,6 @@
 import os
 import pickle
 import re
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -21,10 +19,8 @@ from molflt.cli import COMMANDS, main
 from molflt.data.emt_generate import ADSORPTION_ENERGY
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import atoms_to_graph
-from tests.test_cli_fit import CONFIG
-from tests.test_predict import make_model
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.builders import model_of
+from tests.running import CONFIG, python
 
 
 class Bomb:
@@ -38,7 +34,7 @@ class Bomb:
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(CONFIG)
-    molflt.save_model(make_model(), "model.ckpt")
+    molflt.save_model(model_of(), "model.ckpt")
     ase.io.write("water.xyz", molecule("H2O"))
     return tmp_path
 
@@ -205,9 +201,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(folder):
 
 def test_help_names_the_commands_and_does_not_load_torch():
     program = "import sys, molflt.cli; molflt.cli.main(['--help']); print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT
-    )
+    done = python("-c", program)
     for command in COMMANDS:
         assert re.search(rf"^    {command}\b", done.stdout, re.MULTILINE)
     modules = done.stdout.splitlines()[-1].split()

@@ -17,27 +17,7 @@ from pytorch_lightning.callbacks.model_checkpoint import warning_cache
 import molflt
 from molflt.cli import main
 from molflt.training.task import FLTTask
-
-ROOT = Path(__file__).resolve().parent.parent
-
-CONFIG = """
-name: clusters
-model:
-  encoder:
-    class_path: molflt.FLTEncoder
-    init_args: {width: 16, num_layers: 1, num_near_heads: 2, num_far_heads: 1}
-  lr: 0.003
-data:
-  class_path: tests.training.clusters.Clusters
-checkpoint:
-  monitor: val_near/energy/mae_eV
-ema:
-  decay: 0.9
-trainer:
-  max_epochs: 4
-  accelerator: cpu
-  log_every_n_steps: 2
-"""
+from tests.running import CONFIG, ROOT
 
 
 @pytest.fixture

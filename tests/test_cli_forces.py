@@ -17,14 +17,15 @@ from molflt.data import RMD17
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.statistics import fit_statistics
 from molflt.units import KCAL_PER_MOL
-from tests.test_configs import CONFIGS, frames
+from tests.builders import water_frames
+from tests.running import CONFIGS
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for part, count in (("train", 60), ("test", 7)):
-        np.savez(tmp_path / f"rmd17_aspirin_{part}_01.npz", **frames(count))
+        np.savez(tmp_path / f"rmd17_aspirin_{part}_01.npz", **water_frames(count))
     return tmp_path
 
 
@@ -51,7 +52,7 @@ def test_fit_test_and_calculate(folder, capsys):
     best = str(run / "checkpoints" / "best.ckpt")
     assert main(["test", *words, "--ckpt_path", best]) == 0
     assert "force MAE [eV/A]" in capsys.readouterr().out
-    arrays = frames(7)
+    arrays = water_frames(7)
     atoms = Atoms(arrays["nuclear_charges"], arrays["coords"][0])
     ase.io.write("water.xyz", atoms)
     assert main(["predict", best, "water.xyz"]) == 0
@@ -60,7 +61,7 @@ def test_fit_test_and_calculate(folder, capsys):
     atoms.calc = molflt.FLTCalculator(best)
     np.testing.assert_allclose(atoms.get_forces(), expected.forces, atol=1e-6)
     # The network adds little to the mean yet; the offset keeps the total's digits.
-    mean = frames(60)["energies"][:10].mean() * KCAL_PER_MOL
+    mean = water_frames(60)["energies"][:10].mean() * KCAL_PER_MOL
     assert atoms.get_potential_energy() == pytest.approx(mean, abs=1.0)
     assert expected.energy.item() != float(np.float32(expected.energy.item()))
 

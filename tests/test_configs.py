@@ -1,7 +1,5 @@
 """Every shipped configuration builds its objects, and runs a batch on tiny data."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,48 +9,18 @@ from molflt.commands.lightning import FLTCLI
 from molflt.data.emt_generate import ADSORPTION_ENERGY as EMT_ENERGY
 from molflt.data.emt_generate import SPLITS, TOTAL_ENERGY
 from molflt.data.lmdb import write_lmdb
-from molflt.data.molecule import make_graph
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY as OC20_ENERGY
 from molflt.data.qm9_targets import qm9_targets
 from molflt.training.metrics import unit_in_name
-from tests.data.test_qm9 import upstream
+from tests.builders import labelled_slab, water_frames
+from tests.data.qm9_files import upstream
+from tests.running import CONFIGS
 
 MODULES = ("EMTIS2RE", "OC20IS2RE", "QM9", "RMD17")
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 QM9_STANDARD = {
     *("mu", "alpha", "homo", "lumo", "gap", "r2"),
     *("zpve", "u0", "u", "h", "g", "cv"),
 }
-
-
-def slab(seed):
-    """Two layers of copper with an oxygen atom, shaken."""
-    rng = np.random.default_rng(seed)
-    layer = np.array([[0, 0, 0], [2.5, 0, 0], [0, 2.5, 0], [2.5, 2.5, 0]])
-    pos = np.concatenate([layer, layer + np.array([1.2, 1.2, 1.8]), [[1.2, 1.2, 3.6]]])
-    graph = make_graph(
-        [29] * 8 + [8],
-        pos + 0.1 * rng.normal(size=pos.shape),
-        cell=np.diag([5.0, 5.0, 20.0]),
-        pbc=[True, True, False],
-        tags=[0] * 4 + [1] * 4 + [2],
-        sid=str(seed),
-        targets={"energy": rng.normal()},
-    )
-    graph.pos_relaxed = graph.pos + 0.1 * torch.from_numpy(rng.normal(size=pos.shape))
-    return graph
-
-
-def frames(count):
-    """Water with a total energy and forces, as in revised MD17."""
-    rng = np.random.default_rng(count)
-    places = np.array([[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
-    return {
-        "nuclear_charges": np.array([8, 1, 1]),
-        "coords": places + rng.normal(scale=0.05, size=(count, 3, 3)),
-        "energies": rng.normal(-48_000, 2, size=count),
-        "forces": rng.normal(scale=20, size=(count, 3, 3)),
-    }
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +31,7 @@ def roots(tmp_path_factory):
         folder = top / name
         folder.mkdir()
         for split in SPLITS:
-            graphs = [slab(seed) for seed in range(3)]
+            graphs = [labelled_slab(seed) for seed in range(3)]
             write_lmdb(folder / f"{split}.lmdb", graphs, targets=[spec])
             for graph in graphs:
                 graph.forces = torch.zeros_like(graph.pos)
@@ -72,7 +40,7 @@ def roots(tmp_path_factory):
     upstream(top / "QM9")
     (top / "RMD17").mkdir()
     for part, count in (("train", 55), ("test", 3)):
-        np.savez(top / "RMD17" / f"rmd17_aspirin_{part}_01.npz", **frames(count))
+        np.savez(top / "RMD17" / f"rmd17_aspirin_{part}_01.npz", **water_frames(count))
     return top
 
 

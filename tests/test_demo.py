@@ -13,7 +13,7 @@ from molflt.commands.demo_plan import StepTimer, make_plan
 from molflt.data.emt_generate import ADSORPTION_ENERGY, SPLITS
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import make_graph
-from tests.test_configs import slab
+from tests.builders import labelled_slab
 
 # Small, but the file `molflt demo` reads.
 TINY = """
@@ -36,7 +36,10 @@ def root(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     for offset, split in enumerate(SPLITS):
-        graphs = [slab(100 * offset + seed) for seed in range(7 if offset == 0 else 2)]
+        graphs = [
+            labelled_slab(100 * offset + seed)
+            for seed in range(7 if offset == 0 else 2)
+        ]
         carbon = make_graph([6, 8], [[0, 0, 0], [0, 0, 1.2]], targets={"energy": 0.1})
         carbon.pos_relaxed = carbon.pos.clone()
         graphs.append(carbon)

@@ -3,8 +3,6 @@
 import importlib
 import inspect
 import re
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -20,7 +18,8 @@ from molflt.model import FLTModel
 from molflt.targets import TargetSpec
 from molflt.testing import assert_translation_invariant
 from tests.browser import CHROMIUM, chromium, watched
-from tests.test_predict import make_model
+from tests.builders import model_of
+from tests.running import python
 from tests.training.clusters import cluster
 
 PAGES = "docs/**/*.md"
@@ -118,7 +117,7 @@ def test_examples_run_in_order(pages, page, tmp_path, monkeypatch):
     torch.manual_seed(0)
     target = TargetSpec("energy", kind="potential")
     for name in ("model", "forces", "a", "b", "c"):
-        model = make_model(target)
+        model = model_of(target)
         model.statistics["energy"]["pbc_seen"] = [[False, False, False]]
         save_model(model, tmp_path / f"{name}.ckpt")
     atoms = molecule("CH3OH")
@@ -144,10 +143,8 @@ def make_graph_and_model():
 def site(repository, tmp_path_factory):
     pytest.importorskip("mkdocs")
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", folder]
-    done = subprocess.run(
-        command, cwd=repository, capture_output=True, text=True, check=False
-    )
+    words = ("-m", "mkdocs", "build", "--strict", "-d", folder)
+    done = python(*words, cwd=repository)
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -1,10 +1,6 @@
 """The examples and the script of the shipped models run, on the smallest of models."""
 
-import importlib.util
-import os
 import re
-import subprocess
-import sys
 
 import ase.io
 import numpy as np
@@ -15,24 +11,14 @@ import molflt
 from molflt.calculator import FLTCalculator
 from molflt.data.emt_generate import SPLITS, generate
 from molflt.pretrained import NAMES
-from tests.test_calculator import make_model
+from tests.builders import model_of_kinds
+from tests.running import python, script
 
 
-@pytest.fixture
-def script(repository):
-    def load(path):
-        spec = importlib.util.spec_from_file_location("script", repository / path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
-
-
-def test_dynamics_keeps_the_energy(script, tmp_path, capsys):
+def test_dynamics_keeps_the_energy(tmp_path, capsys):
     """The drift is that of a symplectic integrator, and it is measured as promised."""
     example = script("examples/molecular_dynamics.py")
-    molflt.save_model(make_model("potential"), tmp_path / "pes.ckpt")
+    molflt.save_model(model_of_kinds("potential"), tmp_path / "pes.ckpt")
     water = tmp_path / "water.xyz"
     ase.io.write(water, molecule("H2O"))
     words = [str(tmp_path / "pes.ckpt"), str(water), "--langevin-steps=5"]
@@ -51,9 +37,9 @@ def test_dynamics_keeps_the_energy(script, tmp_path, capsys):
     assert rest < 1e-9
 
 
-def test_co_on_copper(script, tmp_path, capsys):
+def test_co_on_copper(tmp_path, capsys):
     example = script("examples/co_on_copper.py")
-    molflt.save_model(make_model("relaxed"), tmp_path / "is2re.ckpt")
+    molflt.save_model(model_of_kinds("relaxed"), tmp_path / "is2re.ckpt")
     out = tmp_path / "co.extxyz"
     example.main([str(tmp_path / "is2re.ckpt"), "-o", str(out)])
     rows = capsys.readouterr().out.splitlines()
@@ -71,29 +57,22 @@ def test_co_on_copper(script, tmp_path, capsys):
     flat, upright = (frames[k].positions[-2:] for k in (0, 4))
     assert abs(flat[0, 2] - flat[1, 2]) < 0.1
     assert abs(upright[0, 2] - upright[1, 2]) > 1.0
-    molflt.save_model(make_model("potential"), tmp_path / "pes.ckpt")
+    molflt.save_model(model_of_kinds("potential"), tmp_path / "pes.ckpt")
     with pytest.raises(SystemExit):
         example.main([str(tmp_path / "pes.ckpt")])
 
 
 def test_large_system_on_two_processes(repository, tmp_path):
     """As a user starts it; the result is that of the calculator, on one process."""
-    model = make_model("potential")
+    model = model_of_kinds("potential")
     molflt.save_model(model, tmp_path / "forces.ckpt")
     atoms = bulk("Cu", "fcc", 3.8, cubic=True) * (4, 2, 2)
     atoms.rattle(0.1, seed=0)
     ase.io.write(tmp_path / "copper.extxyz", atoms)
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    words = ["-m", "torch.distributed.run", "--standalone"]
     words += ["--nproc-per-node=2", str(repository / "examples/large_system.py")]
     words += ["forces.ckpt", "copper.extxyz", "--out=found.extxyz"]
-    done = subprocess.run(
-        words,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(repository)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = python(*words, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("64 atoms on 2 processes: energy ")
     found = ase.io.read(tmp_path / "found.extxyz")
@@ -102,7 +81,7 @@ def test_large_system_on_two_processes(repository, tmp_path):
     assert found.get_forces() == pytest.approx(atoms.get_forces(), abs=1e-5)
 
 
-def test_shipped_models_are_trained_with_their_origin(script, tmp_path, monkeypatch):
+def test_shipped_models_are_trained_with_their_origin(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     generate("frames", 4, frames=True, progress=False, num_val=1)
     module = script("scripts/train_shipped.py")

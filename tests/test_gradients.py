@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.build import add_adsorbate, fcc111, molecule
 from torch_geometric.data import Batch
 
 from molflt import testing as laws
@@ -11,9 +11,8 @@ from molflt.data.molecule import atoms_to_graph
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
+from tests.builders import SHORT, oblique_copper
 
-# Far heads that end within 10 Å and shells that fall off before the band's edge: the
-# Fourier sums of small boxes are then exact to 1e-6 or so.
 SMALL = {
     "width": 8,
     "num_layers": 2,
@@ -21,10 +20,8 @@ SMALL = {
     "num_far_heads": 2,
     "near_components": 6,
     "head_width": 4,
-    "far_band": 0.6,
-    "far_min_width": 0.1,
-    "far_components": 4,
     "far_head_width": 4,
+    **SHORT,
 }
 FORMS = {
     "near and far": {},
@@ -54,11 +51,7 @@ def water():
 
 
 def triclinic():
-    """Bulk with three atoms in a cell without right angles, pairs with own images."""
-    atoms = bulk("Cu", "fcc", 3.8) * (3, 1, 1)
-    atoms.set_cell(atoms.cell @ np.array([[1, 0.1, 0], [0, 1.05, 0.2], [0, 0, 0.9]]))
-    atoms.positions += np.random.default_rng(3).normal(scale=0.2, size=(3, 3))
-    return atoms_to_graph(atoms, sid="triclinic")
+    return atoms_to_graph(oblique_copper(), sid="triclinic")
 
 
 def slab():

@@ -7,21 +7,21 @@ from ase.build import add_adsorbate, fcc111, molecule
 
 import molflt
 from molflt.cli import main
-from tests.test_predict import make_model, slab
+from tests.builders import copper_slab, model_of
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    molflt.save_model(make_model(), "model.ckpt")
-    ase.io.write("some.traj", [slab(), molecule("CH4")])
+    molflt.save_model(model_of(), "model.ckpt")
+    ase.io.write("some.traj", [copper_slab(), molecule("CH4")])
     return tmp_path
 
 
 def test_a_page_is_written(folder, capsys):
     assert main(["inspect", "model.ckpt", "some.traj", "-o", "report.html"]) == 0
     printed = capsys.readouterr()
-    expected = molflt.load("model.ckpt").predict([slab()])["energy"][0]
+    expected = molflt.load("model.ckpt").predict([copper_slab()])["energy"][0]
     name, value, unit = printed.out.splitlines()[0].split()
     assert (name, unit) == ("energy", "eV")
     assert float(value) == pytest.approx(expected, abs=2e-5)

@@ -21,17 +21,10 @@ from molflt.skin import SkinList
 from molflt.targets import TargetSpec
 from molflt.testing import rotation_error
 from molflt.training.targets import chosen_targets
+from tests.builders import adsorbed
 
 SPEC = TargetSpec("energy", "eV", "relaxed", interaction=True)
 STATISTICS = {"element_reference": {}, "mean": 0.0, "std": 0.7}
-
-
-def slab(name="OH", height=1.8, pbc=True):
-    atoms = fcc111("Cu", (2, 2, 3), vacuum=12)
-    add_adsorbate(atoms, molecule(name), height, "fcc")
-    atoms.pbc = pbc
-    atoms.rattle(0.03, seed=1)
-    return atoms_to_graph(atoms, tags="ase")
 
 
 @pytest.fixture(params=[False, True], ids=["all", "no subsurface"])
@@ -71,7 +64,7 @@ def energies(model, *graphs):
 
 
 def test_it_is_what_the_slab_adds_to_the_adsorbate(model):
-    graphs = [slab(), slab("NH3"), slab("H2O", 2.5)]
+    graphs = [adsorbed(), adsorbed("NH3"), adsorbed("H2O", 2.5)]
     for graph, found in zip(graphs, energies(model, *graphs), strict=True):
         whole, alone = (
             plain(model).contributions(atoms)["energy"][atoms.tags == 2].sum()
@@ -82,46 +75,46 @@ def test_it_is_what_the_slab_adds_to_the_adsorbate(model):
 
 
 def test_parts_that_are_far_apart_have_no_energy(model):
-    far = [slab(name, 11.0) for name in ("OH", "CH4")]
+    far = [adsorbed(name, 11.0) for name in ("OH", "CH4")]
     assert energies(model, *far).abs().max() < 1e-10
-    assert energies(model, slab()).abs() > 1e-3
+    assert energies(model, adsorbed()).abs() > 1e-3
 
 
 def test_a_part_alone_has_no_energy(model):
-    graph = slab("CH4")
+    graph = adsorbed("CH4")
     for tags in [(2,), (0, 1)]:
         assert energies(model, part(graph, *tags)).abs() < 1e-12
 
 
 def test_graphs_do_not_depend_on_their_batch(model):
-    graphs = [slab(), atoms_to_graph(molecule("H2O"), tags="none"), slab("CH4")]
+    graphs = [adsorbed(), atoms_to_graph(molecule("H2O"), tags="none"), adsorbed("CH4")]
     graphs[1].pbc, graphs[1].cell = graphs[0].pbc.clone(), graphs[0].cell.clone()
-    graphs.append(part(slab(), 0, 1))
+    graphs.append(part(adsorbed(), 0, 1))
     one_by_one = torch.cat([model(graph)["energy"] for graph in graphs])
     torch.testing.assert_close(energies(model, *graphs), one_by_one)
 
 
 def test_shares_of_atoms_add_up(model):
-    batch = collate([slab(), slab("NH3")])
+    batch = collate([adsorbed(), adsorbed("NH3")])
     shares = model.contributions(batch)["energy"]
     total = torch.zeros(2).double().index_add(0, batch.batch, shares)
     torch.testing.assert_close(total, model(batch)["energy"])
 
 
 def test_turning_the_system_changes_nothing(model):
-    graph = slab(pbc=False)
+    graph = adsorbed(pbc=False)
     assert rotation_error(lambda data: model.normalised(data)["energy"], graph) < 1e-10
 
 
 def test_wrapping_the_adsorbate_changes_nothing(model):
-    graph = slab("CH4")
+    graph = adsorbed("CH4")
     moved = graph.clone()
     moved.pos[-1] += graph.cell[0, 0] - graph.cell[0, 1]
     torch.testing.assert_close(model(graph)["energy"], model(moved)["energy"])
 
 
 def test_ways_of_evaluation_agree(model):
-    batch = collate([slab(), slab("NH3")])
+    batch = collate([adsorbed(), adsorbed("NH3")])
     expected = model(batch)["energy"]
     for path in ("dense", "linear"):
         torch.testing.assert_close(model(batch, path)["energy"], expected)
@@ -140,7 +133,7 @@ def test_derivatives_are_those_of_the_difference(model):
     spec = TargetSpec("energy", interaction=True)
     potential = FLTModel(model.encoder, [spec]).double()
     potential.readouts.load_state_dict(model.readouts.state_dict())
-    graph = slab()
+    graph = adsorbed()
     forces = potential.energy_and_forces(graph, "energy").forces
     for atom in (len(graph.z) - 1, 9):
         ends = []
@@ -157,7 +150,9 @@ def test_checkpoints_keep_it(model, tmp_path):
     checkpoint.save_model(model, path)
     loaded = checkpoint.load(path).double()
     assert loaded.targets == (SPEC,)
-    torch.testing.assert_close(loaded(slab())["energy"], model(slab())["energy"])
+    torch.testing.assert_close(
+        loaded(adsorbed())["energy"], model(adsorbed())["energy"]
+    )
 
 
 def test_calculators_have_it(model):
@@ -199,7 +194,7 @@ def test_only_sums_over_atoms_have_parts():
 
 
 def test_nothing_is_learned_as_a_baseline():
-    graphs = [slab(), slab("NH3")]
+    graphs = [adsorbed(), adsorbed("NH3")]
     for graph, energy in zip(graphs, [-1.0, -7.0], strict=True):
         graph.energy = energy
     found = fit_statistics(GraphList(graphs), SPEC)

@@ -3,17 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.build import bulk
 from torch_geometric.data import Batch
 
 from molflt import testing as laws
 from molflt.data.molecule import atoms_to_graph
-from molflt.model import FLTEncoder, FLTModel
-from molflt.targets import TargetSpec
+from tests.builders import at, energy_model, energy_of, molecules, narrow_slab, salt
 
-SMALL = {"width": 16, "num_layers": 2, "near_components": 8, "head_width": 4}
-# Far heads that end within 10 Å, so that small cells are tested to full precision.
-FAR = {"far_band": 0.6, "far_min_width": 0.1, "far_components": 4, "far_head_width": 4}
 FORMS = {
     "masked": {},
     "near only": {"num_far_heads": 0},
@@ -32,59 +28,28 @@ OPEN_FORMS = FORMS | {
 SPECTRAL = ("shells", "mixture", "spectrum")
 
 
-def build(options, extensive=True, dtype=torch.float32):
-    torch.manual_seed(0)
-    encoder = FLTEncoder(**{**SMALL, **FAR, **options})
-    model = FLTModel(encoder, [TargetSpec("energy", extensive=extensive)])
-    with torch.no_grad():
-        model.readout("energy").last.weight.mul_(20)  # energies of order one
-    return model.to(dtype).eval()
-
-
-def energy_of(model, path="auto"):
-    return lambda data: model(data, path)["energy"]
-
-
-def at(graph, pos):
-    """The graph with its atoms elsewhere."""
-    moved = graph.clone()
-    moved.pos = pos
-    return moved
-
-
-def molecules():
-    return [atoms_to_graph(molecule(name)) for name in ("CH3CH2OH", "H2O", "H", "C6H6")]
-
-
-def slab():
-    atoms = fcc111("Cu", (2, 1, 3), vacuum=5)
-    add_adsorbate(atoms, "O", 1.3, "fcc")
-    atoms.rattle(0.05, seed=1)
-    return atoms_to_graph(atoms)
-
-
-def crystal():
-    atoms = bulk("NaCl", "rocksalt", 5.6) * (1, 1, 2)
-    atoms.rattle(0.1, seed=2)
-    return atoms_to_graph(atoms)
-
-
 @pytest.mark.parametrize("options", OPEN_FORMS.values(), ids=OPEN_FORMS)
 class TestOpenSystems:
     def test_numbering_does_not_matter(self, options):
-        laws.assert_permutation_invariant(energy_of(build(options)), molecules()[0])
+        laws.assert_permutation_invariant(
+            energy_of(energy_model(options)), molecules()[0]
+        )
 
     def test_batch_equals_its_molecules(self, options):
-        laws.assert_batch_equals_singles(energy_of(build(options)), molecules())
+        laws.assert_batch_equals_singles(energy_of(energy_model(options)), molecules())
 
     def test_no_gradient_crosses_molecules(self, options):
-        laws.assert_graphs_do_not_interact(energy_of(build(options)), molecules())
+        laws.assert_graphs_do_not_interact(
+            energy_of(energy_model(options)), molecules()
+        )
 
     def test_translation_by_a_thousand_angstroms(self, options):
-        laws.assert_translation_invariant(energy_of(build(options)), molecules()[0])
+        laws.assert_translation_invariant(
+            energy_of(energy_model(options)), molecules()[0]
+        )
 
     def test_every_parameter_in_use_has_a_finite_gradient(self, options):
-        model = build(options)
+        model = energy_model(options)
         batch = Batch.from_data_list(molecules())
         model(batch)["energy"].square().sum().backward()
         learned = {n: p for n, p in model.named_parameters() if p.requires_grad}
@@ -97,14 +62,14 @@ class TestOpenSystems:
 
     def test_forces_have_second_derivatives(self, options):
         """Training on forces differentiates twice."""
-        model = build(options, dtype=torch.float64)
+        model = energy_model(options, dtype=torch.float64)
         pos = molecules()[1].pos.clone().requires_grad_(True)
         assert torch.autograd.gradgradcheck(
             lambda p: model(at(molecules()[1], p))["energy"], pos, atol=1e-6
         )
 
     def test_forces_by_gradcheck(self, options):
-        model = build(options, dtype=torch.float64)
+        model = energy_model(options, dtype=torch.float64)
         graph = molecules()[1]
         pos = graph.pos.clone().requires_grad_(True)
         assert torch.autograd.gradcheck(
@@ -120,26 +85,28 @@ RADIAL = {k: v for k, v in OPEN_FORMS.items() if k not in ("favor", "free")}
 def test_rotation_and_reflection_are_exact_for_radial_spectra(options, dtype):
     rtol = 1e-5 if dtype == torch.float32 else 1e-11
     laws.assert_rotation_invariant(
-        energy_of(build(options, dtype=dtype)), molecules()[0], rtol
+        energy_of(energy_model(options, dtype=dtype)), molecules()[0], rtol
     )
 
 
 @pytest.mark.parametrize("kind", ["favor", "free"])
 def test_rotation_error_of_free_spectra_is_reported(kind):
-    error = laws.rotation_error(energy_of(build(OPEN_FORMS[kind])), molecules()[0])
+    error = laws.rotation_error(
+        energy_of(energy_model(OPEN_FORMS[kind])), molecules()[0]
+    )
     assert error > 1e-5  # they do depend on orientation: that is why it is reported
     assert np.isfinite(error)
 
 
-@pytest.mark.parametrize("graph", [molecules()[0], slab(), crystal()])
+@pytest.mark.parametrize("graph", [molecules()[0], narrow_slab(), salt()])
 def test_paths_are_one_function(graph):
-    model = build({}, dtype=torch.float64)
+    model = energy_model({}, dtype=torch.float64)
     dense, linear = energy_of(model, "dense")(graph), energy_of(model, "linear")(graph)
     torch.testing.assert_close(dense, linear, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("path", ["dense", "linear"])
-@pytest.mark.parametrize("graph", [slab(), crystal()], ids=["slab", "crystal"])
+@pytest.mark.parametrize("graph", [narrow_slab(), salt()], ids=["slab", "crystal"])
 @pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
 class TestPeriodicSystems:
     # A slab's open direction is padded: exact to the far heads' tolerance there.
@@ -148,11 +115,11 @@ class TestPeriodicSystems:
         return 1e-8 if exact else 1e-4
 
     def test_wrapping(self, options, graph, path):
-        energy = energy_of(build(options, dtype=torch.float64), path)
+        energy = energy_of(energy_model(options, dtype=torch.float64), path)
         laws.assert_wrapping_invariant(energy, graph, rtol=self.rtol(graph, options))
 
     def test_forces_by_gradcheck(self, options, graph, path):
-        model = build({**options, "num_layers": 1}, dtype=torch.float64)
+        model = energy_model({**options, "num_layers": 1}, dtype=torch.float64)
         few = graph.clone()
         keep = torch.arange(3)
         few.z, few.pos, few.tags = few.z[keep], few.pos[keep], few.tags[keep]
@@ -165,17 +132,17 @@ class TestPeriodicSystems:
         )
 
     def test_translation(self, options, graph, path):
-        energy = energy_of(build(options, dtype=torch.float64), path)
+        energy = energy_of(energy_model(options, dtype=torch.float64), path)
         laws.assert_translation_invariant(energy, graph, rtol=1e-8)
 
     def test_another_cell_of_the_same_lattice(self, options, graph, path):
-        energy = energy_of(build(options, dtype=torch.float64), path)
+        energy = energy_of(energy_model(options, dtype=torch.float64), path)
         rtol = self.rtol(graph, options)
         laws.assert_cell_choice_invariant(energy, graph, rtol=rtol)
 
     @pytest.mark.parametrize("extensive", [True, False])
     def test_supercell(self, options, graph, path, extensive):
-        model = build(options, extensive=extensive, dtype=torch.float64)
+        model = energy_model(options, extensive=extensive, dtype=torch.float64)
         arguments = energy_of(model, path), graph, extensive
         if options.get("form") == "additive":
             # Negative: exp(sum over images) is no sum over the supercell's keys.
@@ -185,20 +152,20 @@ class TestPeriodicSystems:
             laws.assert_supercell_law(*arguments, rtol=self.rtol(graph, options))
 
     def test_rotation(self, options, graph, path):
-        energy = energy_of(build(options, dtype=torch.float64), path)
+        energy = energy_of(energy_model(options, dtype=torch.float64), path)
         rtol = max(self.rtol(graph, options), 1e-8)
         laws.assert_rotation_invariant(energy, graph, rtol=rtol, num_rotations=2)
 
 
 def test_mixed_batch_of_open_and_periodic_graphs():
-    graphs = [molecules()[1], slab(), crystal()]
+    graphs = [molecules()[1], narrow_slab(), salt()]
     laws.assert_batch_equals_singles(
-        energy_of(build({}, dtype=torch.float64)), graphs, 1e-5
+        energy_of(energy_model({}, dtype=torch.float64)), graphs, 1e-5
     )
 
 
 def test_offsets_keep_small_differences_of_large_energies():
-    model = build({})
+    model = energy_model({})
     statistics = {
         "element_reference": {1: -13.6, 8: -2042.6113},
         "mean": 0.0,
@@ -213,7 +180,7 @@ def test_offsets_keep_small_differences_of_large_energies():
 
 
 def test_normalise_and_physical_are_inverse():
-    model = build({})
+    model = energy_model({})
     statistics = {"element_reference": {1: -13.0, 8: -2000.0}, "mean": 2.0, "std": 0.3}
     model.set_statistics("energy", statistics)
     batch = Batch.from_data_list(molecules()[1:3])
@@ -224,16 +191,16 @@ def test_normalise_and_physical_are_inverse():
 
 
 def test_tags_change_the_energy():
-    graph = slab()
+    graph = narrow_slab()
     tagged = graph.clone()
     tagged.tags = torch.randint(0, 3, tagged.tags.shape)
-    energy = energy_of(build({}))
+    energy = energy_of(energy_model({}))
     assert abs(float((energy(graph) - energy(tagged)).detach())) > 1e-6
 
 
 @pytest.mark.parametrize("extensive", [True, False])
 def test_contributions_sum_to_the_energy(extensive):
-    model = build({}, extensive)
+    model = energy_model({}, extensive)
     reference = {1: -13.0, 6: -1000.0, 8: -2000.0} if extensive else {}
     statistics = {"element_reference": reference, "mean": 0.7, "std": 0.5}
     model.set_statistics("energy", statistics)
@@ -246,15 +213,15 @@ def test_contributions_sum_to_the_energy(extensive):
 
 def test_contributions_need_no_other_tags_than_the_energy():
     """Tag 0 alone is refused by encoders that leave such atoms out, and by no other."""
-    graph, model = slab(), build({})
+    graph, model = narrow_slab(), energy_model({})
     graph.tags = torch.zeros_like(graph.tags)
     total = model.contributions(graph)["energy"].sum()
     torch.testing.assert_close(total, model(graph)["energy"][0], rtol=0, atol=1e-5)
 
 
 def test_encoder_takes_tensors_or_a_batch():
-    encoder = build({}).encoder
-    batch = Batch.from_data_list([slab(), crystal()])
+    encoder = energy_model({}).encoder
+    batch = Batch.from_data_list([narrow_slab(), salt()])
     whole = encoder(batch)
     parts = encoder(
         batch.z,
@@ -292,17 +259,17 @@ def test_encoder_takes_tensors_or_a_batch():
 )
 def test_contradictory_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        energy_of(build(options))(molecules()[1])
+        energy_of(energy_model(options))(molecules()[1])
 
 
 @pytest.mark.parametrize("option", ["spectrum", "estimator", "sampling"])
 def test_unknown_choices_are_refused(option):
     with pytest.raises((ValueError, TypeError), match=option):
-        build({"form": "additive", option: "nonsense"})
+        energy_model({"form": "additive", option: "nonsense"})
 
 
 def test_coincident_atoms_have_finite_gradients():
-    model = build({}, dtype=torch.float64)
+    model = energy_model({}, dtype=torch.float64)
     pos = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)
     graph = molecules()[1].clone()
     graph.z, graph.pos, graph.tags = graph.z[:2], pos, graph.tags[:2]
@@ -311,7 +278,7 @@ def test_coincident_atoms_have_finite_gradients():
 
 
 def test_a_geometry_can_be_used_again_after_an_update():
-    encoder = build({}).encoder
+    encoder = energy_model({}).encoder
     graph = molecules()[0]
     geometry = encoder.geometry(graph)
     with torch.no_grad():
@@ -323,7 +290,7 @@ def test_a_geometry_can_be_used_again_after_an_update():
 
 
 def test_sums_over_many_atoms_survive_mixed_precision():
-    model = build({})
+    model = energy_model({})
     with torch.no_grad():
         model.readout("energy").last.bias.fill_(1.0)
         model.readout("energy").last.weight.zero_()
@@ -335,14 +302,14 @@ def test_sums_over_many_atoms_survive_mixed_precision():
 
 def test_an_unknown_path_is_refused():
     with pytest.raises((ValueError, TypeError), match="path"):
-        build({})(molecules()[1], path="Dense")
+        energy_model({})(molecules()[1], path="Dense")
 
 
 @pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
 def test_rows_of_atoms_and_padded_slots_are_one_function(options, monkeypatch):
     """Padding all graphs to the largest changes neither values nor gradients."""
-    structures = [molecules()[0], slab(), crystal(), molecules()[1]]
-    model = build(options, dtype=torch.float64)
+    structures = [molecules()[0], narrow_slab(), salt(), molecules()[1]]
+    model = energy_model(options, dtype=torch.float64)
 
     def run(most):
         monkeypatch.setattr("molflt.encoder.MAX_PADDING", most)

@@ -5,7 +5,7 @@ import csv
 import ase.io
 import pytest
 import torch
-from ase.build import bulk, fcc111, molecule
+from ase.build import fcc111, molecule
 from torch_geometric.data import Batch
 
 import molflt
@@ -14,10 +14,10 @@ from molflt.analysis import atom_contributions
 from molflt.checkpoint import model_from_record, model_record
 from molflt.cli import main
 from molflt.data.lmdb import LMDBDataset, write_lmdb
-from molflt.data.molecule import atoms_to_graph
 from molflt.errors import InputError, UsageError
-from molflt.model import FLTEncoder, FLTModel
+from molflt.model import FLTModel
 from molflt.targets import TargetSpec
+from tests.builders import molecules, salt, small_encoder
 
 TARGETS = {
     "energy": TargetSpec("energy"),
@@ -43,24 +43,12 @@ STATISTICS = {
 
 
 def build(names=tuple(TARGETS), dtype=torch.float32, **options):
-    torch.manual_seed(0)
-    small = {"width": 16, "num_layers": 2, "near_components": 8, "head_width": 4}
-    encoder = FLTEncoder(**{**small, "num_far_heads": 0, **options})
+    encoder = small_encoder(num_far_heads=0, **options)
     model = FLTModel(encoder, [TARGETS[name] for name in names])
     for name in names:
         elements = {"elements": sorted(REFERENCE)}
         model.set_statistics(name, STATISTICS[name] | elements)
     return model.to(dtype).eval()
-
-
-def molecules():
-    return [atoms_to_graph(molecule(name)) for name in ("CH3CH2OH", "H2O", "H", "C6H6")]
-
-
-def crystal():
-    atoms = bulk("NaCl", "rocksalt", 5.6) * (1, 1, 2)
-    atoms.rattle(0.1, seed=2)
-    return atoms_to_graph(atoms)
 
 
 @pytest.mark.parametrize("vectors", [True, False])
@@ -96,19 +84,19 @@ class TestLaws:
 @pytest.mark.parametrize("name", [name for name in TARGETS if name not in OPEN_ONLY])
 def test_supercells(name):
     model, extensive = build([name], torch.float64), TARGETS[name].extensive
-    laws.assert_supercell_law(lambda d: model(d)[name], crystal(), extensive, rtol=1e-9)
-    laws.assert_wrapping_invariant(lambda d: model(d)[name], crystal(), rtol=1e-9)
+    laws.assert_supercell_law(lambda d: model(d)[name], salt(), extensive, rtol=1e-9)
+    laws.assert_wrapping_invariant(lambda d: model(d)[name], salt(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", OPEN_ONLY)
 def test_what_a_periodic_structure_does_not_have_is_refused(name):
     with pytest.raises(InputError, match="of a periodic structure is not defined"):
-        build(["energy", name])(crystal())
+        build(["energy", name])(salt())
 
 
 def test_forces_do_not_ask_for_what_a_periodic_structure_does_not_have():
     model = build(["energy", "mu"])
-    forces = model.energy_and_forces(crystal(), "energy").forces
+    forces = model.energy_and_forces(salt(), "energy").forces
     assert torch.isfinite(forces).all()
 
 

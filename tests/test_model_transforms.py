@@ -11,7 +11,7 @@ from molflt.data.molecule import atoms_to_graph
 from molflt.nn.far import FarAttention
 from molflt.nn.far_cost import FarCosts
 
-from .test_model import at, build, crystal, energy_of, molecules, slab
+from .builders import at, energy_model, energy_of, molecules, narrow_slab, salt
 
 TOLERANCE = 1e-9
 # Slabs, wires and molecules: images in open directions end at the tolerance.
@@ -26,7 +26,7 @@ def wire():
 
 
 def by_transforms(dtype=torch.float64, **options):
-    model = build(OPTIONS | options, dtype=dtype)
+    model = energy_model(OPTIONS | options, dtype=dtype)
     for module in model.modules():
         if isinstance(module, FarAttention):
             module.costs = FarCosts(wave=math.inf)
@@ -38,7 +38,9 @@ def energy(**options):
 
 
 ALL = pytest.mark.parametrize(
-    "graph", [molecules()[1], wire(), slab(), crystal()], ids=lambda g: str(len(g.z))
+    "graph",
+    [molecules()[1], wire(), narrow_slab(), salt()],
+    ids=lambda g: str(len(g.z)),
 )
 
 
@@ -55,12 +57,12 @@ def test_it_is_the_function_of_the_dense_path(graph):
     torch.testing.assert_close(dense, fast, rtol=RTOL, atol=RTOL)
 
 
-@pytest.mark.parametrize("graph", [wire(), slab(), crystal()])
+@pytest.mark.parametrize("graph", [wire(), narrow_slab(), salt()])
 def test_wrapping(graph):
     laws.assert_wrapping_invariant(energy(), graph, rtol=RTOL)
 
 
-@pytest.mark.parametrize("graph", [slab(), crystal()], ids=["slab", "crystal"])
+@pytest.mark.parametrize("graph", [narrow_slab(), salt()], ids=["slab", "crystal"])
 def test_lattices(graph):
     laws.assert_cell_choice_invariant(energy(), graph, rtol=RTOL)
     laws.assert_rotation_invariant(energy(), graph, rtol=RTOL, num_rotations=2)
@@ -68,17 +70,17 @@ def test_lattices(graph):
 
 def test_supercell():
     model = by_transforms()
-    laws.assert_supercell_law(energy_of(model, "linear"), crystal(), True, rtol=RTOL)
+    laws.assert_supercell_law(energy_of(model, "linear"), salt(), True, rtol=RTOL)
 
 
 def test_graphs_of_a_batch_do_not_meet():
-    graphs = [molecules()[1], slab(), crystal()]
+    graphs = [molecules()[1], narrow_slab(), salt()]
     laws.assert_batch_equals_singles(energy(), graphs, RTOL)
     laws.assert_graphs_do_not_interact(energy(num_layers=1), graphs)
 
 
 def test_forces_are_the_gradient():
-    graph = crystal()
+    graph = salt()
     model = by_transforms(num_layers=1, vector_width=8)
     run = energy_of(model, "linear")
     pos = graph.pos.clone().requires_grad_(True)
@@ -88,7 +90,7 @@ def test_forces_are_the_gradient():
 
 def test_forces_can_be_trained_on():
     """Derivatives of the forces by the parameters are those of the dense path."""
-    graph = slab()
+    graph = narrow_slab()
     rows = []
     for path in ("dense", "linear"):
         model = by_transforms(num_layers=1)
@@ -107,7 +109,9 @@ def test_forces_can_be_trained_on():
 
 def test_the_default_tolerance_holds_in_float32():
     options = OPTIONS | {"far_tolerance": 1e-4}
-    exact = energy_of(build(options, dtype=torch.float64), "dense")(molecules()[0])
+    exact = energy_of(energy_model(options, dtype=torch.float64), "dense")(
+        molecules()[0]
+    )
     model = by_transforms(torch.float32, **options)
     fast = energy_of(model, "linear")(molecules()[0])
     scale = float(exact.detach().abs().max())

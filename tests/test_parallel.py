@@ -20,7 +20,7 @@ from molflt.errors import MolfltError, UsageError
 from molflt.nn import far_sums, paths
 from molflt.nn.far_cost import FarCosts
 from molflt.targets import TargetSpec
-from tests.test_calculator import make_model
+from tests.builders import model_of_kinds
 
 PATIENCE = datetime.timedelta(seconds=120)
 
@@ -57,10 +57,10 @@ class Case:
         options |= {"cutoff": 4.0, **self.options}
         extensive = options.pop("extensive", True)
         mean = TargetSpec("mean", extensive=False, kind="property")
-        model = make_model("potential", options=options, targets=[mean])
+        model = model_of_kinds("potential", options=options, targets=[mean])
         if not extensive:
             mean = TargetSpec("e0", extensive=False)
-            model = make_model(options=options, targets=[mean])
+            model = model_of_kinds(options=options, targets=[mean])
         for layer in model.encoder.layers:
             if layer.attention.heads.far is not None:
                 layer.attention.heads.far.costs = self.far
@@ -143,7 +143,7 @@ def refused(rank, size):
     moved = graph.clone()
     moved.pos[0, 0] += 1e-9 * rank
     options = {"form": "additive", "vector_width": 0, "num_far_heads": 2}
-    additive = make_model("potential", options=options)
+    additive = model_of_kinds("potential", options=options)
     dipole = TargetSpec("mu", "Debye", "property", extensive=False, readout="dipole")
     two = graph.clone()
     two.batch = (torch.arange(len(graph.z)) > 9).long()
@@ -152,7 +152,7 @@ def refused(rank, size):
         "structures": (model, moved, "e0"),
         "targets": (model, graph, ["e0", "mean"][rank == 0]),
         "additive": (additive, graph, "e0"),
-        "dipole": (make_model(targets=[dipole]), graph, "mu"),
+        "dipole": (model_of_kinds(targets=[dipole]), graph, "mu"),
         "batch": (model, two, "e0"),
         "unnamed": (model, graph),
     }

@@ -5,12 +5,12 @@ import torch
 from molflt.data.batching import collate
 from molflt.parts import adsorbate_atoms, behind
 from molflt.subsurface import part_of
-from tests.test_interaction import slab
+from tests.builders import adsorbed
 
 
 def test_adsorbates_are_there_again():
-    graph = slab("NH3")
-    batch = collate([graph, slab(), graph])
+    graph = adsorbed("NH3")
+    batch = collate([graph, adsorbed(), graph])
     index = adsorbate_atoms(batch)
     assert torch.equal(index, (batch.tags == 2).nonzero().squeeze(1))
     joint = behind(batch, part_of(batch, index))
@@ -23,7 +23,7 @@ def test_adsorbates_are_there_again():
 
 
 def test_atoms_without_tags_are_no_adsorbate():
-    graph = slab()
+    graph = adsorbed()
     graph.tags = torch.full_like(graph.tags, -1)
     assert len(adsorbate_atoms(graph)) == 0
     del graph.tags

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import add_adsorbate, bulk, fcc111, molecule
+from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from rdkit import Chem
@@ -25,36 +25,17 @@ from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.predict import Structure, fill_batches, predict_files, read_structures
 from molflt.targets import TargetSpec
-
-
-def make_model(*targets, elements=(1, 6, 7, 8, 29)) -> FLTModel:
-    encoder = FLTEncoder(width=16, num_layers=1, num_near_heads=2, num_far_heads=1)
-    model = FLTModel(encoder, targets or [ADSORPTION_ENERGY])
-    for spec in model.targets:
-        reference = {z: -0.1 * z for z in elements}
-        statistics = {"element_reference": reference, "mean": 0.0, "std": 2.0}
-        seen = [[True, True, False], [False] * 3]
-        statistics |= {"elements": list(elements), "pbc_seen": seen}
-        if not spec.extensive:
-            statistics["element_reference"] = {}
-        model.set_statistics(spec.name, statistics)
-    return model.eval()
-
-
-def slab() -> Atoms:
-    atoms = fcc111("Cu", (2, 2, 3), vacuum=6.0)
-    add_adsorbate(atoms, "O", 1.3, "fcc")
-    return atoms
+from tests.builders import copper_slab, model_of
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A working folder with a checkpoint and structure files."""
     monkeypatch.chdir(tmp_path)
-    molflt.save_model(make_model(), "model.ckpt")
+    molflt.save_model(model_of(), "model.ckpt")
     ase.io.write("one.xyz", molecule("H2O"))
     ase.io.write("many.traj", [molecule(name) for name in ("CH4", "NH3", "CO")])
-    ase.io.write("slab.traj", slab())
+    ase.io.write("slab.traj", copper_slab())
     return tmp_path
 
 
@@ -66,7 +47,7 @@ def read_csv(path):
 def test_order_and_values_do_not_depend_on_batches(folder):
     model = molflt.load("model.ckpt")
     files = ["many.traj", "slab.traj", "one.xyz"]
-    structures = [*ase.io.read("many.traj", ":"), slab(), molecule("H2O")]
+    structures = [*ase.io.read("many.traj", ":"), copper_slab(), molecule("H2O")]
     expected = model.predict(structures)["energy"]
     for batch_size in (1, 2, 100):
         items = list(predict_files(model, files, batch_size=batch_size))
@@ -86,7 +67,7 @@ def test_outputs_hold_energies_units_and_references(suffix, folder, capsys):
     out = f"out.{suffix}"
     assert main(["predict", "model.ckpt", "many.traj", "slab.traj", "-o", out]) == 0
     model = molflt.load("model.ckpt")
-    structures = [*ase.io.read("many.traj", ":"), slab()]
+    structures = [*ase.io.read("many.traj", ":"), copper_slab()]
     expected = model.predict(structures)["energy"]
     reference = ADSORPTION_ENERGY.reference
     if suffix == "csv":
@@ -99,8 +80,10 @@ def test_outputs_hold_energies_units_and_references(suffix, folder, capsys):
         values = [atoms.info["predicted_energy"] for atoms in frames]
         assert frames[0].info["predicted_energy_unit"] == "eV"
         assert frames[0].info["predicted_energy_reference"] == reference
-        np.testing.assert_allclose(frames[3].positions, slab().positions, atol=1e-7)
-        assert list(frames[3].get_tags()) == list(slab().get_tags())
+        np.testing.assert_allclose(
+            frames[3].positions, copper_slab().positions, atol=1e-7
+        )
+        assert list(frames[3].get_tags()) == list(copper_slab().get_tags())
     else:
         rows = list(connect(out).select())
         values = [row.predicted_energy for row in rows]
@@ -115,7 +98,7 @@ def test_outputs_hold_energies_units_and_references(suffix, folder, capsys):
 
 
 def test_boundary_conditions_that_training_had_not_are_told_of_files(folder, capsys):
-    ase.io.write("crystal.traj", [bulk("Cu"), slab()])
+    ase.io.write("crystal.traj", [bulk("Cu"), copper_slab()])
     assert main(["predict", "model.ckpt", "crystal.traj", "-o", "out.csv"]) == 0
     printed = capsys.readouterr().err
     assert "pbc T T T, which the training set has not\n" in printed
@@ -226,7 +209,7 @@ def test_smiles_give_one_seeded_conformer(folder, capsys):
 
 def test_tags_of_ase_and_of_oc20_give_one_energy(folder):
     """Layers counted by ase.build and the same slab in OC20's tags."""
-    layers = slab()
+    layers = copper_slab()
     oc20 = layers.copy()
     oc20.set_tags([0] * 4 + [0] * 4 + [1] * 4 + [2])
     assert sorted(set(layers.get_tags())) == [0, 1, 2, 3]
@@ -250,7 +233,7 @@ def test_tags_of_ase_and_of_oc20_give_one_energy(folder):
 
 
 def tagged_model(tags_seen):
-    model = make_model(TargetSpec("energy"))
+    model = model_of(TargetSpec("energy"))
     model.set_statistics(
         "energy", model.statistics["energy"] | {"tags_seen": tags_seen}
     )
@@ -260,11 +243,13 @@ def tagged_model(tags_seen):
 def test_tags_are_not_read_for_a_model_that_was_shown_none(folder, capsys):
     model = tagged_model([-1])
     molflt.save_model(model, "untagged.ckpt")
-    bare = slab()
+    bare = copper_slab()
     bare.set_tags(0)
     (expected,) = model.predict([bare])["energy"]
-    assert model.predict([slab()])["energy"][0] == pytest.approx(expected, abs=1e-6)
-    atoms = slab()
+    assert model.predict([copper_slab()])["energy"][0] == pytest.approx(
+        expected, abs=1e-6
+    )
+    atoms = copper_slab()
     atoms.calc = molflt.FLTCalculator(model)
     assert atoms.get_potential_energy() == pytest.approx(expected, abs=1e-5)
     assert main(["predict", "untagged.ckpt", "slab.traj", "-o", "x.csv"]) == 0
@@ -282,11 +267,11 @@ def test_tags_are_not_read_for_a_model_that_was_shown_none(folder, capsys):
 def test_missing_tags_are_told_to_users_of_a_model_that_was_shown_all(folder, capsys):
     model = tagged_model([0, 1, 2])
     molflt.save_model(model, "tagged.ckpt")
-    bare = slab()
+    bare = copper_slab()
     bare.set_tags(0)
-    ase.io.write("bare.traj", [bare, slab()])
+    ase.io.write("bare.traj", [bare, copper_slab()])
     with pytest.warns(UserWarning, match="1 structures, such as number 1, have no tag"):
-        model.predict([slab(), bare])
+        model.predict([copper_slab(), bare])
     bare.calc = molflt.FLTCalculator(model)
     with pytest.warns(UserWarning, match="has no tags, unlike all of the tr"):
         bare.get_potential_energy()
@@ -301,7 +286,7 @@ def test_boundary_conditions_that_training_had_not_are_told():
     crystal = bulk("Cu")
     told = "2 structures, such as number 1, have pbc T T T, the training set only F F F"
     with pytest.warns(UserWarning, match=told) as found:
-        make_model().predict([slab(), crystal, crystal])
+        model_of().predict([copper_slab(), crystal, crystal])
     assert found[0].filename == __file__  # the line to look at is the caller's
 
 
@@ -367,19 +352,19 @@ def test_labels_in_the_input_are_compared(folder, capsys):
 
 
 def test_lmdb_records_are_predicted_with_their_tags(folder):
-    graph = atoms_to_graph(slab(), tags="ase", sid="a", targets={"energy": 1.0})
+    graph = atoms_to_graph(copper_slab(), tags="ase", sid="a", targets={"energy": 1.0})
     write_lmdb("data.lmdb", [graph], targets=[ADSORPTION_ENERGY])
     model = molflt.load("model.ckpt")
     (item,) = predict_files(model, ["data.lmdb"])
     assert isinstance(item, Structure)
     assert item.labels == {"energy": 1.0}
-    expected = model.predict([slab()])["energy"][0]
+    expected = model.predict([copper_slab()])["energy"][0]
     assert item.values["energy"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_genuine_oc20_systems(folder, shared_data, capsys):
     elements = (13, 16, 30, 50, 72, 1, 6, 7, 8, *range(20, 84))
-    molflt.save_model(make_model(elements=elements), "wide.ckpt")
+    molflt.save_model(model_of(elements=elements), "wide.ckpt")
     path = shared_data / "oc20" / "is2re_bs3.pt"
     assert main(["predict", "wide.ckpt", str(path), "-o", "out.csv"]) == 0
     rows = read_csv("out.csv")
@@ -412,7 +397,7 @@ def test_full_disk_leaves_the_old_file(folder, monkeypatch, capsys):
 def deep_model(seed, *targets):
     """A model whose prediction depends on its seed."""
     torch.manual_seed(seed)
-    return make_model(*targets)
+    return model_of(*targets)
 
 
 def test_an_ensemble_has_means_and_deviations_in_columns(folder, capsys):
@@ -421,7 +406,7 @@ def test_an_ensemble_has_means_and_deviations_in_columns(folder, capsys):
     words = ["predict", "0.ckpt", "1.ckpt", "many.traj", "2.ckpt", "slab.traj"]
     assert main([*words, "-o", "out.csv"]) == 0
     assert "ensemble of 3" in capsys.readouterr().err
-    structures = [*ase.io.read("many.traj", ":"), slab()]
+    structures = [*ase.io.read("many.traj", ":"), copper_slab()]
     values = np.array(
         [molflt.load(f"{s}.ckpt").predict(structures)["energy"] for s in range(3)]
     )
@@ -489,7 +474,7 @@ def test_one_target_that_is_not_finite(folder, monkeypatch):
 def test_forces_are_written_and_compared(folder, capsys):
     model = deep_model(0, TargetSpec("e", kind="potential"))
     molflt.save_model(model, "pes.ckpt")
-    frames = [slab(), slab()]
+    frames = [copper_slab(), copper_slab()]
     expected = []
     for seed, atoms in enumerate(frames):
         atoms.info.clear()  # ASE's notes on adsorption sites do not fit into the file
@@ -531,7 +516,7 @@ def test_charged_and_open_shell_structures_are_left_out(folder, capsys):
 
 
 def test_a_checkpoint_without_a_summary_is_told(folder, capsys):
-    model = make_model()
+    model = model_of()
     model.statistics.clear()
     molflt.save_model(model, "bare.ckpt")
     assert main(["predict", "bare.ckpt", "one.xyz"]) == 0
@@ -545,8 +530,8 @@ def test_all_formats(folder):
     names = ["a.extxyz", "a.xyz", "a.traj", "a.db", "a.json"]
     for name in names:
         ase.io.write(name, water)
-    ase.io.write("POSCAR", slab(), format="vasp")
-    ase.io.write("a.cif", slab())
+    ase.io.write("POSCAR", copper_slab(), format="vasp")
+    ase.io.write("a.cif", copper_slab())
     mol = Chem.AddHs(Chem.MolFromSmiles("O"))
     EmbedMolecule(mol, randomSeed=1)
     Chem.MolToMolFile(mol, "a.mol")
@@ -568,17 +553,17 @@ def test_files_are_read_as_they_are_needed(folder, monkeypatch):
             yield f"frame {frame}", molecule("H2O")
 
     monkeypatch.setattr("molflt.read_structures.iterate_atoms", endless)
-    items = predict_files(make_model(), ["one.xyz"], batch_atoms=30)
+    items = predict_files(model_of(), ["one.xyz"], batch_atoms=30)
     for _ in range(3):
         next(items)
     assert 3 <= len(read) < 500
 
 
 def test_batches_are_of_similar_size_and_not_too_large(folder):
-    model = make_model()
+    model = model_of()
     sizes = [1, 90, 2, 4, 3, 100, 1, 2, 33]
     frames = [Atoms(f"C{n}", np.arange(3.0 * n).reshape(n, 3) * 2) for n in sizes]
-    frames += [slab(), slab()]
+    frames += [copper_slab(), copper_slab()]
     ase.io.write("sizes.traj", frames)
     domain = Domain([model])
     items = list(read_structures("sizes.traj", ["energy"], domain))

@@ -1,9 +1,10 @@
 """The README's Python runs, and its tables are those of the results."""
 
-import importlib.util
 import re
 
 import pytest
+
+from tests.running import script
 
 
 @pytest.fixture
@@ -23,11 +24,7 @@ def test_python_example_runs(readme, tmp_path, monkeypatch, capsys):
 
 def test_tables_are_made_from_the_results(repository, readme, monkeypatch):
     monkeypatch.syspath_prepend(repository / "benchmarks")  # scripts import each other
-    path = repository / "benchmarks" / "tables.py"
-    spec = importlib.util.spec_from_file_location("tables", path)
-    tables = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tables)
-    assert tables.with_tables(readme) == readme
+    assert script("benchmarks/tables.py").with_tables(readme) == readme
 
 
 def test_every_path_it_names_exists(repository, readme):

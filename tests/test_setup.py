@@ -1,6 +1,5 @@
-"""The three lists of dependencies agree, and set-up survives failures."""
+"""Lists of dependencies and the workflow agree, and set-up survives failures."""
 
-import importlib.util
 import os
 import re
 import shutil
@@ -14,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from molflt.version import __version__
+from tests.running import script
 
 try:
     import tomllib
@@ -38,12 +38,8 @@ def environment(repository):
 
 
 @pytest.fixture(scope="module")
-def setup_env(repository):
-    path = repository / "scripts" / "setup_env.py"
-    spec = importlib.util.spec_from_file_location("setup_env", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def setup_env():
+    return script("scripts/setup_env.py")
 
 
 def requirements(project):
@@ -109,6 +105,36 @@ def test_tools_check_for_the_oldest_python(repository, project):
     oldest = project["requires-python"].removeprefix(">=")
     assert tool["mypy"]["python_version"] == oldest
     assert tool["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+
+
+@pytest.fixture(scope="module")
+def workflow(repository):
+    text = (repository / ".github" / "workflows" / "ci.yml").read_text()
+    return yaml.safe_load(text)["jobs"]
+
+
+def test_workflow_tests_the_oldest_and_the_newest_python(workflow, project, repository):
+    versions = re.findall(r":: Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert f">={versions[0]}" == project["requires-python"]
+    tested = workflow["package"]["strategy"]["matrix"]["python-version"]
+    assert tested == [versions[0], versions[-1]]
+    readme = (repository / "README.md").read_text()
+    assert f"works on {versions[0]} to {versions[-1]}" in readme
+
+
+def test_workflow_runs_what_there_is(workflow, repository):
+    steps = [step for job in workflow.values() for step in job["steps"]]
+    commands = [step["run"] for step in steps if "run" in step]
+    makefile = (repository / "Makefile").read_text()
+    for command in commands:
+        if command.startswith("make "):
+            assert f"\n{command.split()[1]}: $(STAMP)" in makefile
+    assert os.access(repository / ".ci" / "run", os.X_OK)
+    # Without pins the same tests are run as with them.
+    (marked,) = re.findall(r"^\t\$\(PYTEST\) -n 2 (-m .*)$", makefile, re.MULTILINE)
+    assert sum(command.endswith(marked) for command in commands) == 1
+    assert "make docs RUN_NOTEBOOKS=false" in commands
+    assert "\nstrict: true" in (repository / "mkdocs.yml").read_text()
 
 
 class FakePip:

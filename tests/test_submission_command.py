@@ -9,17 +9,16 @@ from molflt.data.ocp_dataset import ADSORPTION_ENERGY
 from molflt.data.submission import SPLITS
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
-from tests.test_configs import slab
-from tests.test_predict import make_model
+from tests.builders import labelled_slab, model_of
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """The four test splits, of 2, 3, 4 and 5 systems without labels."""
     monkeypatch.chdir(tmp_path)
-    molflt.save_model(make_model(ADSORPTION_ENERGY), "model.ckpt")
+    molflt.save_model(model_of(ADSORPTION_ENERGY), "model.ckpt")
     for count, folder in enumerate(SPLITS.values(), start=2):
-        graphs = [slab(seed) for seed in range(count)]
+        graphs = [labelled_slab(seed) for seed in range(count)]
         for graph in graphs:
             del graph.energy
         write_lmdb(f"{folder}.lmdb", graphs, targets=[ADSORPTION_ENERGY])
@@ -35,7 +34,9 @@ def test_file_has_every_system_once_in_double_precision(root):
             energies = written[f"{split}_energy"]
             assert list(written[f"{split}_ids"]) == [str(i) for i in range(count)]
             assert energies.dtype == np.float64
-            expected = [float(model(slab(i))["energy"].detach()) for i in range(count)]
+            expected = [
+                float(model(labelled_slab(i))["energy"].detach()) for i in range(count)
+            ]
             np.testing.assert_allclose(energies, expected, rtol=1e-5)
 
 
@@ -50,6 +51,6 @@ def test_incomplete_splits_are_refused_before_predicting(root, capsys):
 
 
 def test_only_relaxed_energies_are_submitted(root):
-    molflt.save_model(make_model(TargetSpec("energy")), "other.ckpt")
+    molflt.save_model(model_of(TargetSpec("energy")), "other.ckpt")
     with pytest.raises(InputError, match="does not predict one energy after relax"):
         submit("other.ckpt", root, root / "out.npz")

@@ -14,8 +14,7 @@ from molflt.nn.paths import COSTS
 from molflt.report.content import report_content
 from molflt.subsurface import part_of, seen_atoms
 from molflt.training.displacement import DisplacementTerm
-
-from .test_model import build, molecules
+from tests.builders import energy_model, molecules
 
 
 @pytest.fixture
@@ -31,7 +30,7 @@ FORMS = {"masked": {}, "scalar": {"vector_width": 0}}
 
 @pytest.fixture(params=FORMS.values(), ids=FORMS)
 def model(request):
-    return build({"skip_subsurface": True} | request.param, dtype=torch.float64)
+    return energy_model({"skip_subsurface": True} | request.param, dtype=torch.float64)
 
 
 FIELDS = ("z", "pos", "cell", "pbc", "tags")
@@ -69,7 +68,7 @@ def test_the_energy_is_that_of_the_other_atoms(graph, model):
 
 
 def test_models_that_see_them_differ(graph):
-    model = build({}, dtype=torch.float64)
+    model = energy_model({}, dtype=torch.float64)
     assert (model(graph)["energy"] - model(without(graph))["energy"]).abs() > 1e-6
 
 
@@ -129,7 +128,7 @@ def test_checkpoints_keep_the_option(graph, model, tmp_path):
 
 
 def test_displacements_are_those_of_seen_atoms(graph):
-    model = build({"skip_subsurface": True}, dtype=torch.float64)
+    model = energy_model({"skip_subsurface": True}, dtype=torch.float64)
     term = DisplacementTerm(model.encoder, "l1", 1.0, "linear").double()
     graph.pos_relaxed = graph.pos.clone()
     graph.pos_relaxed[graph.tags == 0] += 5.0

@@ -8,8 +8,8 @@ from molflt.data.molecule import atoms_to_graph
 from molflt.training.objective import Objective
 from molflt.training.optimizers import adamw
 
+from .gpu_cases import SYSTEMS, TARGETS, make_model
 from .pretend_gpu import DEVICE, PretendGPU
-from .test_gpu import SYSTEMS, TARGETS, make_model
 
 # Sizes, pairs (places for them in periodic systems) and elements; density features ask
 # for rows of edges and for the atoms of each element, dipoles for periodic directions.

@@ -5,19 +5,15 @@ import torch
 from ase.build import add_adsorbate, fcc111, molecule
 
 from molflt.data.molecule import atoms_to_graph
-from molflt.model import FLTEncoder, FLTModel
+from molflt.model import FLTModel
 from molflt.targets import TargetSpec
+from tests.builders import small_encoder
 
-SMALL = {"width": 16, "num_layers": 2, "near_components": 8, "head_width": 4}
-# Far heads that end within 10 Å, so that sums over images stay short.
-FAR = {"far_band": 0.6, "far_min_width": 0.1, "far_components": 4, "far_head_width": 4}
 ENERGY = TargetSpec("energy")
 
 
 def build_model(dtype=torch.float64, targets=(ENERGY,), **options):
-    torch.manual_seed(0)
-    encoder = FLTEncoder(**{**SMALL, **FAR, **options})
-    return FLTModel(encoder, targets).to(dtype).eval()
+    return FLTModel(small_encoder(**options), targets).to(dtype).eval()
 
 
 def slab_graph():

@@ -11,7 +11,7 @@ import torch
 import molflt
 from molflt.data import RMD17
 from molflt.data.emt import SAMPLE
-from tests.test_calculator import make_model
+from tests.builders import model_of_kinds
 
 
 def test_relaxations_are_compared_with_emt(results, capsys):
@@ -32,7 +32,7 @@ def test_relaxations_are_compared_with_emt(results, capsys):
 
 
 def test_dynamics_is_measured_on_a_test_geometry(results, tmp_path, capsys):
-    model = make_model("potential", targets=())
+    model = model_of_kinds("potential", targets=())
     rng = np.random.default_rng(0)
     places = np.array([[0, 0, 0.12], [0, 0.76, -0.48], [0, -0.76, -0.48]])
     labels = {"forces": np.zeros((4, 3, 3)), "energies": np.zeros(4)}

@@ -2,8 +2,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 import warnings
 import zlib
 from contextlib import contextmanager
@@ -20,28 +18,8 @@ from molflt.data import lmdb_record
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.errors import InputError
-from molflt.targets import TargetSpec
-
-ENERGY = TargetSpec("energy", kind="relaxed", reference="isolated parts")
-
-
-def random_graphs(count, seed=0, atoms=9):
-    rng = np.random.default_rng(seed)
-    for index in range(count):
-        n = int(rng.integers(1, atoms))
-        periodic = bool(index % 2)
-        yield make_graph(
-            rng.integers(1, 119, n),
-            rng.normal(size=(n, 3)) * 10,
-            cell=rng.normal(size=(3, 3)) + 9 * np.eye(3) if periodic else None,
-            pbc=[True, True, False] if periodic else None,
-            tags=rng.integers(0, 3, n) if periodic else None,
-            fixed=rng.integers(0, 2, n) if periodic else None,
-            sid=f"system-{index}" if periodic else None,
-            targets={"energy": rng.normal() - 1e4},
-            forces=rng.normal(size=(n, 3)),
-            pos_relaxed=rng.normal(size=(n, 3)),
-        )
+from tests.data.records import ENERGY, random_graphs
+from tests.running import python
 
 
 @pytest.fixture
@@ -152,8 +130,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
     """A process that may write 300 kB a file meets the same error as a full disk."""
     script = (
         "import resource, signal, sys\n"
-        "sys.path.insert(0, sys.argv[2])\n"
-        "from test_lmdb import random_graphs, ENERGY\n"
+        "from tests.data.records import random_graphs, ENERGY\n"
         "from molflt.data.lmdb import write_lmdb\n"
         "from molflt.errors import InputError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -164,12 +141,7 @@ def test_a_full_disk_is_one_sentence(tmp_path):
         "    print('refused:', error)\n"
     )
     target = tmp_path / "full.lmdb"
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(target), os.path.dirname(__file__)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python("-c", script, target, check=True)
     assert done.stdout.startswith(f"refused: Cannot write {target}: ")
     assert os.listdir(tmp_path) == []
 
@@ -365,6 +337,6 @@ def test_a_damaged_length_does_not_kill_the_process(tmp_path):
     content[start + 3] = 0x10  # 256 MB more
     path.write_bytes(content)
     code = f"from molflt.data.lmdb import LMDBDataset; LMDBDataset({str(path)!r})[1]"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = python("-c", code)
     assert done.returncode == 1
     assert "set.lmdb, record 1 is damaged" in done.stderr

@@ -12,11 +12,12 @@ from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
 
 from .conftest import (
     assert_same_gradients,
+    inputs_of,
     make_geometry,
     open_structures,
+    per_graph,
     periodic_structures,
 )
-from .test_masked import inputs_of, per_graph
 
 
 def attention(spectrum="radial", estimator="softmax", heads=2, **options):

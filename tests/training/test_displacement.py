@@ -15,7 +15,7 @@ from molflt.model import FLTEncoder
 from molflt.training.displacement import DisplacementTerm, shortest
 from molflt.training.noise import PositionNoise
 from tests.training.clusters import Clusters, cluster
-from tests.training.test_task import Stop, same, weights
+from tests.training.interruption import Stop, same, weights
 
 TRICLINIC = np.array([[4.0, 0, 0], [1.9, 3.5, 0], [-1.5, 1.0, 5.0]])
 BOXES = {

@@ -14,7 +14,7 @@ from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
 from molflt.training.objective import Objective
 from tests.training.clusters import Clusters, cluster
-from tests.training.test_task import Stop, same, weights
+from tests.training.interruption import Stop, same, weights
 
 FORCES = "energy/force_mae_eV_per_A"
 ELL = {

@@ -1,9 +1,10 @@
 """Freed memory stays with the process, so a large array costs no page faults."""
 
-import subprocess
 import sys
 
 import pytest
+
+from tests.running import python
 
 SCRIPT = """
 import resource, sys
@@ -25,9 +26,7 @@ print(faults() - before)
 
 
 def page_faults(mode):
-    words = [sys.executable, "-c", SCRIPT, mode]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    return int(done.stdout)
+    return int(python("-c", SCRIPT, mode, check=True).stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")

@@ -12,7 +12,7 @@ from molflt.cli import main
 from molflt.errors import InputError
 from molflt.structures import predict_graphs
 from molflt.training.pictures import RunPictures
-from tests.test_cli_fit import CONFIG
+from tests.running import CONFIG
 from tests.training.clusters import Clusters
 
 

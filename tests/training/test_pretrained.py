@@ -19,7 +19,7 @@ from molflt.errors import UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
 from molflt.training.pretrained import Pretrained
-from tests.test_configs import CONFIGS
+from tests.running import CONFIGS
 from tests.training.clusters import cluster
 
 ENERGY = TargetSpec("energy", kind="potential", reference="old")

@@ -11,21 +11,7 @@ from molflt.targets import TargetSpec
 from molflt.training.targets import chosen_targets
 from molflt.training.task import FLTTask
 from tests.training.clusters import Clusters, cluster
-
-
-class Stop(pl.Callback):
-    """An interruption after a number of steps."""
-
-    def __init__(self, step: int, at_validation: bool = False):
-        self.step, self.at_validation = step, at_validation
-
-    def on_train_batch_end(self, trainer, *args):
-        if trainer.global_step == self.step and not self.at_validation:
-            raise RuntimeError("stopped")
-
-    def on_validation_batch_end(self, trainer, *args):
-        if trainer.global_step == self.step and self.at_validation:
-            raise RuntimeError("stopped")
+from tests.training.interruption import Stop, same, weights
 
 
 class Seen(pl.Callback):
@@ -34,14 +20,6 @@ class Seen(pl.Callback):
 
     def on_train_batch_start(self, trainer, module, batch, index):
         self.ids.append(list(batch.sid))
-
-
-def weights(task: FLTTask) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in task.state_dict().items()}
-
-
-def same(a, b) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_training_learns_and_logs_physical_units(make_task, make_trainer):

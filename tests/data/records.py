@@ -1,0 +1,27 @@
+"""Structures of all kinds for files of records: open and periodic, with tags or not."""
+
+import numpy as np
+
+from molflt.data.molecule import make_graph
+from molflt.targets import TargetSpec
+
+ENERGY = TargetSpec("energy", kind="relaxed", reference="isolated parts")
+
+
+def random_graphs(count, seed=0, atoms=9):
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        n = int(rng.integers(1, atoms))
+        periodic = bool(index % 2)
+        yield make_graph(
+            rng.integers(1, 119, n),
+            rng.normal(size=(n, 3)) * 10,
+            cell=rng.normal(size=(3, 3)) + 9 * np.eye(3) if periodic else None,
+            pbc=[True, True, False] if periodic else None,
+            tags=rng.integers(0, 3, n) if periodic else None,
+            fixed=rng.integers(0, 2, n) if periodic else None,
+            sid=f"system-{index}" if periodic else None,
+            targets={"energy": rng.normal() - 1e4},
+            forces=rng.normal(size=(n, 3)),
+            pos_relaxed=rng.normal(size=(n, 3)),
+        )
