@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
         raise InputError(f"Cannot make the folder {out}: {error.strerror}.") from error
     root = options.root or sample(out / "data")
 
-    from molflt.demo import run
+    from molflt.commands.demo_run import run
 
     command = " ".join(["molflt demo", *words])
     return run(CONFIG, out, root, options.minutes, options.steps, command)
