@@ -4,10 +4,12 @@ import importlib
 import inspect
 import re
 
+import ase.io
 import pytest
 import torch
 import yaml
 from ase.build import molecule
+from ase.calculators.singlepoint import SinglePointCalculator
 
 import molflt
 from molflt.checkpoint import save_model
@@ -75,6 +77,38 @@ def test_every_command_is_known(pages, capsys):
             raise SystemExit(main([*words, "--help"]))
         assert stop.value.code == 0, words
     capsys.readouterr()
+
+
+def test_the_data_module_of_the_docs_trains_two_targets(pages, tmp_path):
+    (code,) = re.findall("```python\n(.*?)```", pages["how-to/own-data.md"], re.DOTALL)
+    (tmp_path / "my_data.py").write_text(code)
+    frames = []
+    for index in range(8):
+        atoms = molecule("H2O")
+        atoms.rattle(0.05, seed=index)
+        atoms.calc = SinglePointCalculator(atoms, energy=-14.0 + 0.1 * index)
+        atoms.info["gap"] = 5.0 + 0.2 * index
+        frames.append(atoms)
+    ase.io.write(tmp_path / "frames.extxyz", frames)
+    data = {"file": "frames.extxyz", "num_val": 3, "batch_size": 2}
+    encoder = {"width": 8, "num_layers": 1}
+    config = {
+        "model": {"encoder": {"class_path": "molflt.FLTEncoder", "init_args": encoder}},
+        "data": {"class_path": "my_data.Mine", "init_args": data},
+        "checkpoint": {"monitor": "val/gap/mae_eV"},
+        "trainer": {
+            "max_epochs": 1,
+            "enable_progress_bar": False,
+            "accelerator": "cpu",
+        },
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    words = ["-m", "molflt.cli", "fit", "--config", "mine.yaml"]
+    done = python(*words, cwd=tmp_path)  # whose folder Python searches with -m
+    assert done.returncode == 0, done.stderr
+    model = molflt.load(tmp_path / "runs/run/version_0/checkpoints/best.ckpt")
+    assert [spec.name for spec in model.targets] == ["energy", "gap"]
+    assert model.origin["data"] == "Mine"
 
 
 def test_paths_exist(repository, pages):

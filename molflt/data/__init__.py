@@ -5,24 +5,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from molflt.data.atoms_files import AtomsFiles
+    from molflt.data.datamodule import GraphDataModule
+    from molflt.data.dataset import GraphList
     from molflt.data.emt import EMTIS2RE
+    from molflt.data.molecule import atoms_to_graph, make_graph
     from molflt.data.oc20 import OC20IS2RE
     from molflt.data.qm9 import QM9
     from molflt.data.rmd17 import RMD17
 
-__all__ = ["EMTIS2RE", "OC20IS2RE", "QM9", "RMD17", "AtomsFiles"]
+__all__ = [
+    "EMTIS2RE",
+    "OC20IS2RE",
+    "QM9",
+    "RMD17",
+    "AtomsFiles",
+    "GraphDataModule",
+    "GraphList",
+    "atoms_to_graph",
+    "make_graph",
+]
 
 _HOMES = {
     "AtomsFiles": "molflt.data.atoms_files",
     "EMTIS2RE": "molflt.data.emt",
+    "GraphDataModule": "molflt.data.datamodule",
+    "GraphList": "molflt.data.dataset",
     "OC20IS2RE": "molflt.data.oc20",
     "QM9": "molflt.data.qm9",
     "RMD17": "molflt.data.rmd17",
+    "atoms_to_graph": "molflt.data.molecule",
+    "make_graph": "molflt.data.molecule",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a data module when it is first used: predictions need no Lightning."""
+    """Import a name when it is first used: predictions need no Lightning."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
