@@ -427,6 +427,8 @@ def test_an_ensemble_has_means_and_deviations_in_columns(folder, capsys):
     assert main(words) == 0
     head = capsys.readouterr().out.splitlines()[0]
     assert "std_energy [eV]" in head
+    assert main(["predict", "0.ckpt", "1.ckpt", "./0.ckpt", "one.xyz"]) == 2
+    assert "./0.ckpt is named twice" in capsys.readouterr().err
     assert main(["predict", "0.ckpt", "1.ckpt"]) == 2
     assert "only checkpoints" in capsys.readouterr().err
 

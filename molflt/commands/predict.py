@@ -85,10 +85,17 @@ def split_inputs(first: str, rest: Sequence[str]) -> tuple[list[str], list[str]]
     Checkpoints are the first word, names of shipped ones, and what ends in .ckpt.
 
     Raises:
-        UsageError: There is no structure file.
+        UsageError: There is no structure file, or a checkpoint is named twice.
     """
     models = [word for word in rest if checkpoint_path(word).suffix == ".ckpt"]
     checkpoints = [first, *models]
+    files = [checkpoint_path(word).resolve() for word in checkpoints]
+    for index, file in enumerate(files):
+        if file in files[:index]:
+            raise UsageError(
+                f"{checkpoints[index]} is named twice; models of an ensemble differ, "
+                "or their deviation is 0 and says nothing."
+            )
     inputs = [word for word in rest if word not in models]
     if not inputs:
         raise UsageError("There are only checkpoints; name a structure file too.")
