@@ -34,8 +34,6 @@ def origin_words(origin: dict[str, Any]) -> str:
     Args:
         origin: `FLTModel.origin`.
     """
-    if (before := origin.get("started_from")) is not None:
-        return f"started from {origin_words(before)}"
     parts = [str(origin.get("name", ""))]
     if "data" in origin:
         parts.append(f"trained on {origin['data']}")
@@ -49,6 +47,8 @@ def origin_words(origin: dict[str, Any]) -> str:
         for name, value in errors.items()
         if name.startswith(f"{split}/")
     ]
+    if (before := origin.get("started_from")) is not None:
+        parts.append(f"started from {origin_words(before)}")
     return ", ".join(filter(None, parts))
 
 

@@ -41,3 +41,16 @@ def test_errors_of_other_weights_are_not_kept(make_task, make_trainer, tmp_path)
     trainer = make_trainer(max_epochs=1, limit_val_batches=0)
     trainer.fit(make_task(), datamodule=Clusters())
     assert "errors" not in molflt.load(tmp_path / "a" / "last.ckpt").origin
+
+
+def test_words_begin_with_the_run_itself():
+    before = {"name": "old.ckpt", "data": "many", "commit": "0123456789abcdef"}
+    origin = {"name": "mine", "data": "few.xyz", "errors": {"val/energy/mae_eV": 0.1}}
+    assert origin_words(before) == "old.ckpt, trained on many, commit 0123456789"
+    assert origin_words({"started_from": before}) == (
+        "started from old.ckpt, trained on many, commit 0123456789"
+    )
+    assert origin_words(origin | {"started_from": before}) == (
+        "mine, trained on few.xyz, energy/mae_eV 0.1, "
+        "started from old.ckpt, trained on many, commit 0123456789"
+    )
