@@ -78,14 +78,16 @@ def num_rows(path: Path, geometry: Geometry) -> int:
     """Return the number of rows with which sums over pairs are the fastest.
 
     Matrix products on a CPU are compiled for each shape, which takes longer than small
-    ones do: batches of small graphs on the linear path get one of a few numbers.
+    ones do: batches of small graphs on the linear path get one of a few numbers. One
+    graph keeps its own, as it comes again (dynamics) or is to be looked at.
 
     Args:
         path: As of `near_path`.
         geometry: The graphs.
     """
     count = len(geometry.batch)
-    few = count <= MOST_ROUNDED and geometry.ranks is None
+    several = geometry.num_graphs > 1 and geometry.ranks is None
+    few = several and count <= MOST_ROUNDED
     if not few or geometry.batch.is_cuda or near_path(path, geometry) != "linear":
         return count
     step = max(16, 2 ** (count.bit_length() - 4))  # an eighth at most

@@ -76,14 +76,15 @@ def test_rows_give_the_messages_of_a_slab(form):
     assert_rows_give_messages(build_model(**FORMS[form]), slab_graph(), [1, 4, 5])
 
 
-def test_rows_of_the_linear_path():
+@pytest.mark.parametrize("options", [{}, {"num_far_heads": 0}])
+def test_rows_of_the_linear_path(options):
     """A large graph takes the linear paths; its rows are the same function."""
-    model, graph = build_model(), slab_graph()
+    model, graph = build_model(**options), slab_graph()
     model.encoder.forward = lambda data, forward=model.encoder.forward: forward(
         data, path="linear"
     )
     linear = attention_rows(model, graph, [4])
-    dense = attention_rows(build_model(), graph, [4])
+    dense = attention_rows(build_model(**options), graph, [4])
     for one, two in zip(linear, dense, strict=True):
         np.testing.assert_allclose(one.weights, two.weights, rtol=1e-4, atol=1e-5)
 
