@@ -25,6 +25,7 @@ from ase.constraints import FixAtoms
 import molflt
 from molflt.data.emt_relax import relax
 from molflt.data.emt_systems import LATTICE
+from molflt.errors import MolfltError
 
 SITES = ("ontop", "bridge", "fcc", "hcp")
 
@@ -89,4 +90,7 @@ def copper() -> Atoms:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (MolfltError, OSError) as error:  # what a user gave, and a sentence on it
+        raise SystemExit(str(error)) from None

@@ -19,6 +19,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 import molflt
 from molflt import parallel
 from molflt.data.molecule import atoms_to_graph
+from molflt.errors import MolfltError
 
 
 def main(words: list[str] | None = None) -> None:
@@ -58,4 +59,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (MolfltError, OSError) as error:  # what a user gave, and a sentence on it
+        raise SystemExit(str(error)) from None

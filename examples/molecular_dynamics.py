@@ -24,6 +24,7 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation
 from ase.md.verlet import VelocityVerlet
 
 import molflt
+from molflt.errors import MolfltError
 
 
 def main(words: list[str] | None = None) -> None:
@@ -106,4 +107,7 @@ def drift(times: np.ndarray, energies: np.ndarray) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (MolfltError, OSError) as error:  # what a user gave, and a sentence on it
+        raise SystemExit(str(error)) from None

@@ -12,7 +12,7 @@ from molflt.calculator import FLTCalculator
 from molflt.data.emt_generate import SPLITS, generate
 from molflt.pretrained import NAMES
 from tests.builders import model_of_kinds
-from tests.running import python, script
+from tests.running import ROOT, python, script
 
 
 def test_dynamics_keeps_the_energy(tmp_path, capsys):
@@ -35,6 +35,25 @@ def test_dynamics_keeps_the_energy(tmp_path, capsys):
     slope, rest = example.drift(times, 3.0 + 0.25 * times)
     assert slope == pytest.approx(0.25)
     assert rest < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ("molecular_dynamics.py", "none.ckpt", "water.xyz"),
+            "none.ckpt does not",
+        ),
+        (("molecular_dynamics.py", "emt-forces", "none.xyz"), "none.xyz"),
+        (("co_on_copper.py", "none.ckpt"), "none.ckpt does not"),
+    ],
+)
+def test_what_is_not_there_is_one_sentence(words, sentence, tmp_path):
+    ase.io.write(tmp_path / "water.xyz", molecule("H2O"))
+    done = python(ROOT / "examples" / words[0], *words[1:], cwd=tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert sentence in line
 
 
 def test_co_on_copper(tmp_path, capsys):
