@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import molflt
-from molflt import demo
 from molflt.cli import main
 from molflt.commands import demo as command
+from molflt.commands import demo_run as demo
 from molflt.commands.demo_plan import StepTimer, make_plan
 from molflt.data.emt_generate import ADSORPTION_ENERGY, SPLITS
 from molflt.data.lmdb import write_lmdb
