@@ -253,7 +253,8 @@ class FLTEncoder(nn.Module):
         if self._uses_slots(geometry, path):
             slot, geometry = geometry.slot, geometry.in_slots()
         elif self._has_pairs_alone and (count := num_rows(path, geometry)) > len(z):
-            slot, geometry = torch.arange(len(z)), geometry.in_rows(count)
+            slot = torch.arange(len(z), device=z.device)
+            geometry = geometry.in_rows(count)
         if slot is not None:
             z = z.new_zeros(len(geometry.batch)).index_copy(0, slot, z)
             tags = tags.new_full(z.shape, -1).index_copy(0, slot, tags)

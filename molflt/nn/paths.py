@@ -32,7 +32,8 @@ class Costs:
 
     Args:
         dense_slot: Each pair of slots of the padded graphs, on the dense path.
-        dense_row: Each row of padding, on the dense path.
+        dense_row: Each row of padding, on the dense path; from training steps on slabs
+            whose adsorbates by themselves are padded to them.
         linear_edge: Each edge (both directions count), on the linear path.
         linear_once: Tables of the kernels, a layer's share of them.
         torch_edge: Each edge on the linear path without compiled loops.
@@ -88,7 +89,8 @@ def num_rows(path: Path, geometry: Geometry) -> int:
     count = len(geometry.batch)
     several = geometry.num_graphs > 1 and geometry.ranks is None
     few = several and count <= MOST_ROUNDED
-    if not few or geometry.batch.is_cuda or near_path(path, geometry) != "linear":
+    on_cpu = geometry.batch.device.type == "cpu"
+    if not (few and on_cpu) or near_path(path, geometry) != "linear":
         return count
     step = max(16, 2 ** (count.bit_length() - 4))  # an eighth at most
     return -(-count // step) * step
