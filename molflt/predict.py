@@ -12,9 +12,10 @@ from molflt.domain import Domain
 from molflt.energy_target import potential_of
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble, Evaluation, Request
+from molflt.frames import ALL
 from molflt.graph_index import MODEL_FIELDS
 from molflt.model import FLTModel
-from molflt.read_structures import ALL, Structure, as_input_error, read_structures
+from molflt.read_structures import Structure, as_input_error, read_structures
 from molflt.structures import MAX_PADDED_PAIRS
 
 __all__ = ["Structure", "fill_batches", "predict_files", "read_structures"]

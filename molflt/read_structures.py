@@ -23,8 +23,7 @@ from molflt.data.source import open_source
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, MolfltError
-
-ALL = slice(None)
+from molflt.frames import ALL, one_frame
 
 
 @dataclass
@@ -105,11 +104,6 @@ def read_structures(
         yield item
 
 
-def one_frame(index: int | None) -> slice:
-    """Return the frames that are this one, counted from the end if it is below 0."""
-    return ALL if index is None else slice(index, index + 1 or None)
-
-
 def _chosen(
     items: Iterator[Structure | InputError], frames: slice, path: str | Path
 ) -> Iterator[Structure | InputError]:
@@ -121,7 +115,7 @@ def _chosen(
     first = next(chosen, None)
     if first is None and frames != ALL:
         which = f"frames from {start} to {stop} by {step or 1}"
-        if frames == one_frame(start):
+        if start is not None and frames == one_frame(start):
             which = f"frame {start}"
         raise InputError(f"{path} has no {which}.")
     if first is not None:

@@ -10,6 +10,7 @@ from molflt.commands.parser import Parser
 from molflt.commands.predict import CHECKPOINT_HELP, refuse_overwriting
 from molflt.errors import InputError, UsageError
 from molflt.files import atomic_path
+from molflt.frames import one_frame
 from molflt.version import __version__
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _structure(
         InputError: It cannot be used, or the file has fewer.
     """
     from molflt.domain import Domain
-    from molflt.read_structures import one_frame, read_structures
+    from molflt.read_structures import read_structures
 
     domain = Domain([model])
     found = next(read_structures(path, [], domain, tags, one_frame(frame)))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from molflt.errors import UsageError
+from molflt.frames import one_frame
 
 _LARGEST = 10**9  # of a count; beyond it are only slips, and overflows
 
@@ -87,5 +88,5 @@ def frames_of(text: str) -> slice:
     if len(parts) == 3 and parts[2] == 0:
         raise argparse.ArgumentTypeError("cannot take every 0th frame")
     if len(parts) == 1 and first is not None:
-        return slice(first, first + 1 or None)
+        return one_frame(first)
     return slice(*parts)

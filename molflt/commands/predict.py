@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser, frames_of, positive
 from molflt.errors import InputError, UsageError
+from molflt.frames import ALL
 from molflt.pretrained import NAMES, checkpoint_path
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def add_inputs(parser: Parser) -> None:
         "OCP; those that end in .ckpt, and names of shipped ones, are further "
         "checkpoints, of an ensemble: means and standard deviations are given",
     )
-    add("--frames", type=frames_of, default=slice(None), metavar="I:J:K", help=FRAMES)
+    add("--frames", type=frames_of, default=ALL, metavar="I:J:K", help=FRAMES)
     add("--batch-atoms", type=positive, help="largest number of atoms at once")
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU if any")
     add(
@@ -111,7 +112,7 @@ def predict(
     tags: "TagRule" = "auto",
     batch_atoms: int | None = None,
     forces: bool = False,
-    frames: slice = slice(None),
+    frames: slice = ALL,
 ) -> int:
     """Predict and write; the result is 1 if a structure or target had to be left."""
     if forces and (out is None or out.suffix not in FORCES):

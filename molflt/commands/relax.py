@@ -16,6 +16,7 @@ from molflt.commands.predict import (
 )
 from molflt.errors import InputError, UsageError
 from molflt.files import writing
+from molflt.frames import ALL
 
 if TYPE_CHECKING:
     from molflt.commands.relax_journal import Journal
@@ -80,7 +81,7 @@ def relax(
     device: str = "auto",
     tags: "TagRule" = "auto",
     resume: bool = False,
-    frames: slice = slice(None),
+    frames: slice = ALL,
 ) -> int:
     """Relax and write; the result is 1 if not everything converged."""
     refuse_overwriting(out, [*checkpoints, *inputs])
