@@ -18,18 +18,10 @@ import shlex
 import sys
 import time
 from pathlib import Path
-from typing import Any
-
-import torch
-from pytorch_lightning import Trainer
 
 from molflt.checkpoint import load, save_model
 from molflt.commands.lightning import FLTCLI, train
-from molflt.data.datamodule import GraphDataModule
-from molflt.model import FLTModel
 from molflt.pretrained import FOLDER, NAMES
-from molflt.provenance import provenance
-from molflt.training.task import FLTTask
 
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 5_000_000  # bytes, all together
@@ -53,8 +45,6 @@ def main(words: list[str] | None = None) -> None:
     add("--ckpt-path", type=Path, help="last.ckpt of an interrupted run, to go on with")
     add("--before", help="what that run was, for the origin")
     options, more = parser.parse_known_args(words)
-    # Before the training: the checkout may have moved on when it ends.
-    origin = {"name": options.name, "data": DATA[options.name], **command(words)}
     cli = FLTCLI(
         [
             *("--config", str(ROOT / "configs" / CONFIGS[options.name])),
@@ -68,19 +58,15 @@ def main(words: list[str] | None = None) -> None:
     if options.ckpt_path is None:
         train(cli)
     else:
-        origin["before"] = options.before or "the same, interrupted"
         cli.model.resume_from(options.ckpt_path)
         train(cli, ckpt_path=options.ckpt_path)
-    origin["training"] = {
-        "structures": len(cli.datamodule.train),
-        "epochs": cli.trainer.current_epoch,
-        "steps": cli.trainer.global_step,
-        "seconds": round(time.perf_counter() - started),  # of this process
-        "threads": torch.get_num_threads(),
-    }
     model = load(cli.trainer.checkpoint_callback.best_model_path)
+    origin = {**model.origin, "name": options.name, "data": DATA[options.name]}
+    origin["command"] = command(words)
+    origin["training"]["seconds"] = round(time.perf_counter() - started)  # this process
     origin["training"]["parameters"] = model.num_parameters
-    origin["errors"] = errors_of(model, cli.model, cli.datamodule)
+    if options.ckpt_path is not None:
+        origin["before"] = options.before or "the same, interrupted"
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"{options.name}.ckpt"
     save_model(model, path, origin)
@@ -89,34 +75,11 @@ def main(words: list[str] | None = None) -> None:
         raise SystemExit(f"Larger than {LARGEST / 1e6:g} MB together.")
 
 
-def errors_of(
-    model: FLTModel, task: FLTTask, data: GraphDataModule
-) -> dict[str, float]:
-    """Return the errors of a model on every validation set, by name of the metric.
-
-    By a trainer without callbacks: that of the training would put its averaged weights
-    in the place of the model's.
-    """
-    task.model = model
-    trainer = Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        inference_mode=False,  # forces are gradients
-    )
-    trainer.validate(task, data, verbose=False)
-    found = trainer.callback_metrics
-    return {name: float(value) for name, value in sorted(found.items())}
-
-
-def command(words: list[str] | None) -> dict[str, Any]:
-    """Return the command, without folders that only this machine has, and the rest."""
+def command(words: list[str] | None) -> str:
+    """Return the command, without folders that only this machine has."""
     given = sys.argv[1:] if words is None else words
     short = [Path(word).name if Path(word).is_absolute() else word for word in given]
-    line = shlex.join(["python", "scripts/train_shipped.py", *short])
-    return {"command": line, **provenance()}
+    return shlex.join(["python", "scripts/train_shipped.py", *short])
 
 
 if __name__ == "__main__":

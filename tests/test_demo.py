@@ -71,6 +71,7 @@ def test_demo_leaves_what_it_promises(root, tiny, tmp_path, capsys):
     assert {"machine", "versions", "commit", "date"} <= record.keys()
     assert list(record["results"]) == list(SPLITS[1:])
     model = molflt.load(out / "demo.ckpt")
+    assert model.origin["training"]["steps"] == 12
     for split, row in record["results"].items():
         assert split in printed
         assert row["structures"] == 3

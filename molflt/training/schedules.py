@@ -1,6 +1,10 @@
 """Learning-rate schedules as factors of the step."""
 
 import math
+from collections.abc import Callable
+from typing import Literal
+
+Schedule = Literal["cosine", "constant"]
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
@@ -34,3 +38,9 @@ def constant_after_warmup(step: int, warmup_steps: int, total_steps: int) -> flo
     """
     del total_steps
     return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+
+
+SCHEDULES: dict[Schedule, Callable[[int, int, int], float]] = {
+    "cosine": warmup_cosine,
+    "constant": constant_after_warmup,
+}

@@ -1,7 +1,7 @@
 """The training loop's view of a model: loss, metrics, optimiser."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pytorch_lightning import LightningModule
@@ -15,6 +15,7 @@ from molflt.data.datamodule import GraphDataModule
 from molflt.errors import MolfltError, UsageError
 from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
+from molflt.training import resuming
 from molflt.training.callbacks import check_monitors
 from molflt.training.displacement import Decay
 from molflt.training.fitting import fit_to
@@ -26,16 +27,8 @@ from molflt.training.objective import Objective
 from molflt.training.optimizers import adamw
 from molflt.training.origin import RunOrigin
 from molflt.training.pretrained import Pretrained
-from molflt.training.resuming import (
-    place_in_epoch,
-    position_in_epoch,
-    refuse_other_heads,
-    resumable_model,
-)
-from molflt.training.schedules import constant_after_warmup, warmup_cosine
+from molflt.training.schedules import SCHEDULES, Schedule
 from molflt.training.targets import chosen_targets
-
-SCHEDULES = {"cosine": warmup_cosine, "constant": constant_after_warmup}
 
 
 class FLTTask(LightningModule):
@@ -85,7 +78,7 @@ class FLTTask(LightningModule):
         lr: float = 1e-3,
         weight_decay: float = 1e-2,
         warmup_steps: int = 200,
-        schedule: Literal["cosine", "constant"] = "cosine",
+        schedule: Schedule = "cosine",
         force_weight: float = 0.0,
         stress_weight: float = 0.0,
         displacement_weight: float = 0.0,
@@ -138,7 +131,7 @@ class FLTTask(LightningModule):
         Raises:
             InputError: Not a checkpoint, or one of another model.
         """
-        model = resumable_model(path, self._encoder[0].config, **self._readout)
+        model = resuming.resumable_model(path, self._encoder[0].config, **self._readout)
         self.model = model.train()
 
     def configure_model(self) -> None:
@@ -246,6 +239,13 @@ class FLTTask(LightningModule):
         assert self.model is not None
         self._origin = RunOrigin(self.model.origin, self.trainer)
 
+    def on_fit_end(self) -> None:
+        """Leave that with the model; a later validation is of no run."""
+        assert self.model is not None
+        assert self._origin is not None
+        self.model.origin = self._origin.now(self.trainer)
+        self._origin = None
+
     def on_validation_epoch_start(self) -> None:
         """Forget the errors of an earlier, perhaps interrupted, pass."""
         self._evaluation.clear()
@@ -277,7 +277,7 @@ class FLTTask(LightningModule):
             if name.startswith("model.")
         }
         checkpoint["molflt"] = record
-        checkpoint["position"] = position_in_epoch(self.trainer)
+        checkpoint["position"] = resuming.position_in_epoch(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Tell the data module where training goes on.
@@ -286,11 +286,11 @@ class FLTTask(LightningModule):
             InputError: The run had an auxiliary head that this one lacks, or not.
         """
         if self.trainer.training:
-            refuse_other_heads(checkpoint["state_dict"], self.state_dict())
+            resuming.refuse_other_heads(checkpoint["state_dict"], self.state_dict())
             data, position = self._data, checkpoint["position"]
             seen = position["batch"] * data.batch_size * self.trainer.world_size
             data.resume_at(position["epoch"], seen)
-            place_in_epoch(checkpoint, max_steps=self.trainer.max_steps != -1)
+            resuming.place_in_epoch(checkpoint, max_steps=self.trainer.max_steps != -1)
 
     @property
     def _data(self) -> GraphDataModule:

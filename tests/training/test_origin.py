@@ -37,6 +37,18 @@ def test_a_checkpoint_knows_its_data_steps_versions_and_errors(trained):
     assert "trained on Clusters" in origin_words(origin)
 
 
+def test_the_trained_model_has_the_origin_of_its_checkpoint(trained):
+    """Also where no checkpoint is written; what is evaluated later changes nothing."""
+    trainer, folder = trained
+    task = trainer.lightning_module
+    origin = dict(task.model.origin)
+    assert origin == molflt.load(folder / "last.ckpt").origin
+    trainer.limit_val_batches = 1
+    trainer.validate(task, Clusters(), verbose=False)
+    trainer.save_checkpoint(folder / "again.ckpt")
+    assert molflt.load(folder / "again.ckpt").origin == origin
+
+
 def test_errors_of_other_weights_are_not_kept(make_task, make_trainer, tmp_path):
     trainer = make_trainer(max_epochs=1, limit_val_batches=0)
     trainer.fit(make_task(), datamodule=Clusters())
