@@ -24,3 +24,6 @@ SEEDED = (*DISPLACEMENTS, "SchNet surface")
 """Trained from three seeds, which differ much on unseen adsorbates."""
 
 EMT_TRAIN = 4_000
+
+AUGMENTATION = {"noise_A": 0.05, "interpolation": 1.0}
+"""Of positions in training, for every model; see `PositionAugmentation`."""

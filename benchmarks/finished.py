@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from adsorption import AUGMENTATION
 from plan import Run, options_of, same_options
 from record import RESULTS
 from speed import steps_of
@@ -21,12 +22,14 @@ def path_of(run: Run, suffix: str = ".json") -> Path:
 
 
 def read(run: Run) -> dict[str, Any] | None:
-    """Return a finished run; None: none of these options and so many steps."""
+    """Return a finished run; None: none of these options, data and so many steps."""
     path = path_of(run)
     if not path.exists():
         return None
     result: dict[str, Any] = json.loads(path.read_text())
     if not same_options(options_of(run.model), result["options"]):
+        return None
+    if run.task == "emt" and not AUGMENTATION.items() <= result["data"].items():
         return None
     steps = steps_of(run)
     return result if steps is None or result["steps"] == steps else None

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from adsorption import AUGMENTATION
 from moves import with_term
 from peers import PeerModel
 from plan import Run
@@ -22,17 +23,14 @@ from molflt.gradients import energy_and_forces
 from molflt.model import FLTModel
 from molflt.nn.gradients import EnergyForces
 from molflt.targets import ENERGY_THRESHOLD
+from molflt.training.augmentation import PositionAugmentation
 from molflt.training.losses import vector_loss
-from molflt.training.noise import PositionNoise
 
 TEST_INDICES = Path(__file__).resolve().parent / "qm9_test_indices.npz"
 QM9_VAL, QM9_TEST = 1_000, 2_000
 RMD17_VAL = 50
 FORCE_WEIGHT = 5.0
 """Weight of the mean length of the force error [std/Å] beside the energy's [std]."""
-
-EMT_NOISE = 0.05
-"""Noise on free atoms [Å], for every model: other starts relax to the same energy."""
 
 Model = FLTModel | PeerModel
 Errors = dict[str, float]
@@ -104,15 +102,15 @@ def open_task(run: Run, roots: Roots, steps: int = 0) -> Task:
             return {"mae": error, "ewt": (error < ENERGY_THRESHOLD).double()}
         return {"mae": error}
 
-    noise, counter = PositionNoise(EMT_NOISE), count()
+    augment, counter = PositionAugmentation(*AUGMENTATION.values()), count()
 
-    def noisy_loss(model: Model, batch: Batch) -> Tensor:
+    def augmented_loss(model: Model, batch: Batch) -> Tensor:
         index = next(counter)
-        noisy = noise(batch, (run.seed, index))
-        return loss(model, noisy, index / steps if steps else 0.0)
+        progress = index / steps if steps else 0.0
+        return loss(model, augment(batch, (run.seed, index), progress), progress)
 
     if run.task == "emt":
-        return Task(data, statistics, noisy_loss, errors, notes)
+        return Task(data, statistics, augmented_loss, errors, notes)
     if run.task == "rmd17":
         return Task(data, statistics, force_loss, force_errors, notes)
     return Task(data, statistics, loss, errors, notes)
@@ -197,8 +195,7 @@ def emt(run: Run, roots: Roots) -> tuple[GraphDataModule, dict[str, Any]]:
     )
     data.setup()
     sizes = {name: len(split) for name, split in data.test.items()}
-    notes = {"train": len(data.train), "structures": sizes, "noise_A": EMT_NOISE}
-    return data, notes
+    return data, {"train": len(data.train), "structures": sizes, **AUGMENTATION}
 
 
 def rmd17(run: Run, roots: Roots) -> tuple[GraphDataModule, dict[str, Any]]:

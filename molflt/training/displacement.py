@@ -78,13 +78,21 @@ class DisplacementTerm(nn.Module):
         Raises:
             InputError: There is no `pos_relaxed`.
         """
-        moved = label_of(batch, "pos_relaxed") - batch.pos.detach()
-        moved = shortest(moved, batch.batch, batch.cell, batch.pbc)
         predicted = self.head(x, vec)[1].squeeze(2)
-        error = predicted - moved.to(predicted.dtype)
+        error = predicted - displacements(batch).to(predicted.dtype)
         free = ~batch.fixed
         loss = self.weight_at(progress) * vector_loss(self.loss, error, free)
         return loss, atom_errors(error.detach(), batch, free)
+
+
+def displacements(batch: Batch) -> Float[Tensor, "n 3"]:
+    """Return the way of each atom to its relaxed position (n, 3) [Å], float64.
+
+    Raises:
+        InputError: There is no `pos_relaxed`.
+    """
+    moved = label_of(batch, "pos_relaxed") - batch.pos.detach()
+    return shortest(moved, batch.batch, batch.cell, batch.pbc)
 
 
 def shortest(

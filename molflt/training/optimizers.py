@@ -1,7 +1,56 @@
-"""Which parameters decay."""
+"""How weights follow their gradients: the optimiser and its learning rate."""
+
+from dataclasses import dataclass
 
 from torch import nn
 from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from molflt.errors import UsageError
+from molflt.training.schedules import SCHEDULES, Schedule
+
+
+@dataclass(frozen=True)
+class Descent:
+    """AdamW and its schedule.
+
+    Args:
+        lr: Peak learning rate.
+        weight_decay: Decay of the weights of linear layers; nothing else decays.
+        warmup_steps: Steps of linear rise, see `schedules`.
+        schedule: What follows them.
+
+    Raises:
+        UsageError: Options out of range.
+    """
+
+    lr: float
+    weight_decay: float
+    warmup_steps: int
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        if self.lr <= 0:
+            raise UsageError(f"lr must be above 0, not {self.lr:g}.")
+        for name in ("weight_decay", "warmup_steps"):
+            if (value := getattr(self, name)) < 0:
+                raise UsageError(f"{name} must not be negative, not {value:g}.")
+
+    def start(
+        self, module: nn.Module, total_steps: int, *, fused: bool
+    ) -> tuple[AdamW, LambdaLR]:
+        """Return the optimiser of a module, and its schedule, a step at a time.
+
+        Args:
+            module: Module whose parameters are trained.
+            total_steps: Length of the schedule.
+            fused: See `adamw`.
+        """
+        optimizer = adamw(module, self.lr, self.weight_decay, fused=fused)
+        factor = SCHEDULES[self.schedule]
+        return optimizer, LambdaLR(
+            optimizer, lambda step: factor(step, self.warmup_steps, total_steps)
+        )
 
 
 def adamw(

@@ -7,7 +7,6 @@ import torch
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.lr_scheduler import LambdaLR
 from torch_geometric.data import Batch
 
 from molflt.checkpoint import model_record
@@ -16,18 +15,18 @@ from molflt.errors import MolfltError, UsageError
 from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
 from molflt.training import resuming
+from molflt.training.augmentation import PositionAugmentation
 from molflt.training.callbacks import check_monitors
 from molflt.training.displacement import Decay
 from molflt.training.fitting import fit_to
 from molflt.training.labels import LabelledDataset, tell_unused_forces
 from molflt.training.losses import LossName
 from molflt.training.metrics import Evaluation
-from molflt.training.noise import PositionNoise
 from molflt.training.objective import Objective
-from molflt.training.optimizers import adamw
+from molflt.training.optimizers import Descent
 from molflt.training.origin import RunOrigin
 from molflt.training.pretrained import Pretrained
-from molflt.training.schedules import SCHEDULES, Schedule
+from molflt.training.schedules import Schedule
 from molflt.training.targets import chosen_targets
 
 
@@ -59,8 +58,10 @@ class FLTTask(LightningModule):
         displacement_weight: Weight, at the start, of the displacements to the relaxed
             positions, an auxiliary task; 0: none.
         displacement_decay: How that weight falls to 0: ``linear`` or ``cosine``.
-        position_noise: Standard deviation [Å] of noise on the positions of free atoms
-            in training; 0: none. Labels stay those of the structure without noise.
+        position_noise: Standard deviation [Å], at the start, of noise on the positions
+            of free atoms in training; 0: none. See `PositionAugmentation`.
+        position_interpolation: Probability, at the start, that a training structure is
+            put at a random point of its way to the relaxed positions; 0: none.
         tag_weighted_readout: Multiply each atom's share by a learned weight of its tag
             (sub-surface, surface, adsorbate); those of the slab start at 0.
         interaction_energy: Sum over the adsorbate's atoms what the slab adds to their
@@ -84,16 +85,12 @@ class FLTTask(LightningModule):
         displacement_weight: float = 0.0,
         displacement_decay: Decay = "linear",
         position_noise: float = 0.0,
+        position_interpolation: float = 0.0,
         tag_weighted_readout: bool = False,
         interaction_energy: bool = False,
     ) -> None:
         super().__init__()
-        if lr <= 0:
-            raise UsageError(f"lr must be above 0, not {lr:g}.")
-        limits = {"weight_decay": weight_decay, "warmup_steps": warmup_steps}
-        for name, value in limits.items():
-            if value < 0:
-                raise UsageError(f"{name} must not be negative, not {value:g}.")
+        self._descent = Descent(lr, weight_decay, warmup_steps, schedule)
         self.model: FLTModel | None = None
         # In a tuple, so that the encoder is registered once, as part of the model.
         self._encoder = (encoder,)
@@ -102,16 +99,11 @@ class FLTTask(LightningModule):
             *(encoder, loss, force_weight, stress_weight),
             *(displacement_weight, displacement_decay),
         )
-        if position_noise and (force_weight or stress_weight):
-            raise UsageError(
-                "position_noise moves atoms away from where their forces were "
-                "computed; set it or force_weight and stress_weight to 0."
-            )
-        self._lr = lr
-        self._weight_decay = weight_decay
-        self._warmup_steps = warmup_steps
-        self._schedule = SCHEDULES[schedule]
-        self._noise = PositionNoise(position_noise)
+        self._augmentation = PositionAugmentation(
+            position_noise, position_interpolation
+        )
+        if force_weight or stress_weight:
+            self._augmentation.refuse_derivatives()
         self._readout = {
             "tag_weighted_readout": tag_weighted_readout,
             "interaction_energy": interaction_energy,
@@ -152,7 +144,9 @@ class FLTTask(LightningModule):
         if self.objective.derivatives.active:
             potential_target(targets)
         encoder = self._encoder[0]
-        labelled = LabelledDataset(self._data.train, self.objective.atom_labels)
+        self._augmentation.check(targets)
+        needed = self._augmentation.atom_labels | self.objective.atom_labels
+        labelled = LabelledDataset(self._data.train, needed)
         tell_unused_forces(labelled, targets, self.objective.derivatives.force_weight)
         # Lightning makes its device the default; encoder and data are still on the CPU.
         with torch.device("cpu"):
@@ -165,28 +159,24 @@ class FLTTask(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and the schedule, updated after every step."""
-        fused = "mixed" not in str(self.trainer.precision)
-        optimizer = adamw(self, self._lr, self._weight_decay, fused=fused)
         total = self.trainer.estimated_stepping_batches
         if total == float("inf"):
             raise UsageError(
                 "The schedule needs an end: trainer.max_epochs or trainer.max_steps."
             )
         self._total_steps = max(1, int(total))
-        scheduler = LambdaLR(
-            optimizer,
-            lambda step: self._schedule(step, self._warmup_steps, self._total_steps),
-        )
+        fused = "mixed" not in str(self.trainer.precision)
+        optimizer, schedule = self._descent.start(self, self._total_steps, fused=fused)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log it and the batch's errors."""
         assert self.model is not None
-        batch = self._noise(batch, self._noise_seed(batch_idx))
         progress = min(1.0, self.global_step / self._total_steps)
+        batch = self._augmentation(batch, self._seed(batch_idx), progress)
         loss, errors = self.objective(self.model, batch, progress)
         if self.global_step == 0:
             check_monitors(self.trainer, self._data.val_names, errors)
@@ -207,8 +197,8 @@ class FLTTask(LightningModule):
         self.log("lr", torch.tensor(lr))  # on the CPU: to move it is to wait
         return loss
 
-    def _noise_seed(self, batch_idx: int) -> tuple[int, ...]:
-        """Return what determines the noise of a batch, in a resumed run as well."""
+    def _seed(self, batch_idx: int) -> tuple[int, ...]:
+        """Return what determines the moves of a batch, in a resumed run as well."""
         part = batch_idx % self.trainer.accumulate_grad_batches
         return self._data.seed, self.global_step, part, self.global_rank
 

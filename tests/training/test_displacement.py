@@ -1,4 +1,4 @@
-"""The auxiliary task on displacements, and noise on positions."""
+"""The auxiliary task on displacements."""
 
 from itertools import product
 
@@ -9,32 +9,11 @@ from scipy.stats import ortho_group
 from torch_geometric.data import Batch
 
 from molflt.checkpoint import load
-from molflt.data.molecule import make_graph
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder
 from molflt.training.displacement import DisplacementTerm, shortest
-from molflt.training.noise import PositionNoise
-from tests.training.clusters import Clusters, cluster
-from tests.training.interruption import Stop, same, weights
-
-TRICLINIC = np.array([[4.0, 0, 0], [1.9, 3.5, 0], [-1.5, 1.0, 5.0]])
-BOXES = {
-    "open": (np.zeros((3, 3)), [False, False, False]),
-    "cubic": (np.eye(3) * 6.0, [True, True, True]),
-    "triclinic": (TRICLINIC, [True, True, True]),
-    "slab": (TRICLINIC, [True, True, False]),
-    "slab without a third vector": (TRICLINIC * [[1], [1], [0]], [True, True, False]),
-}
-
-
-def boxed(box, seed=0):
-    cell, pbc = BOXES[box]
-    rng = np.random.default_rng(seed)
-    pos = 2.0 * np.arange(5)[:, None] * [0.1, 0.2, 1.0] + rng.normal(size=(5, 3)) / 4
-    graph = make_graph([6] * 5, pos, cell=cell, pbc=pbc, sid=box)
-    graph.pos_relaxed = graph.pos + torch.from_numpy(rng.normal(size=(5, 3)) / 4)
-    graph.fixed[1] = True
-    return graph
+from tests.training.boxes import BOXES, boxed
+from tests.training.clusters import Clusters
 
 
 def encoder(**options):
@@ -150,60 +129,3 @@ def test_what_displacements_need(make_task, make_trainer):
         DisplacementTerm(encoder(vector_width=0), "l1", 1.0, "linear")
     with pytest.raises(UsageError, match="displacement_weight must not be negative"):
         DisplacementTerm(encoder(), "l1", -1.0, "linear")
-
-
-def test_noise_has_its_size_and_spares_held_atoms():
-    batch = Batch.from_data_list([cluster(seed) for seed in range(300)])
-    batch.fixed = torch.arange(len(batch.z)) % 3 == 0
-    noise = PositionNoise(0.2)
-    noisy = noise(batch, (0, 7))
-    shift = noisy.pos - batch.pos
-    assert shift[batch.fixed].abs().max() == 0
-    free = shift[~batch.fixed]
-    assert float(free.std()) == pytest.approx(0.2, rel=0.05)
-    assert float(free.mean()) == pytest.approx(0.0, abs=0.02)
-    assert torch.equal(noisy.pos, noise(batch, (0, 7)).pos)
-    assert not torch.equal(noisy.pos, noise(batch, (0, 8)).pos)
-    assert torch.equal(noisy.energy, batch.energy)
-
-
-class Watch:
-    """Positions the objective was given in training and in evaluation."""
-
-    def __init__(self, task):
-        self.train, self.eval = [], []
-        task.objective.register_forward_pre_hook(self._note)
-
-    def _note(self, module, arguments):
-        _, batch, *progress = arguments
-        places = self.train if progress else self.eval
-        places.append((batch.sid, batch.pos.clone()))
-
-
-def test_noise_in_training_alone_and_the_same_after_resuming(
-    make_task, make_trainer, tmp_path
-):
-    data = Clusters()
-    data.setup()
-    whole = make_task(position_noise=0.1)
-    seen = Watch(whole)
-    make_trainer(folder="whole").fit(whole, datamodule=data)
-    clean = {g.sid: g.pos for g in (*data.train, *data.val["val_near"])}
-    noise = [pos - torch.cat([clean[sid] for sid in ids]) for ids, pos in seen.train]
-    assert all(shift.abs().max() > 0.01 for shift in noise)
-    assert len({float(shift[0, 0]) for shift in noise}) == len(noise)
-    for ids, pos in seen.eval[:1]:
-        assert torch.equal(pos, torch.cat([clean[sid] for sid in ids]))
-    with pytest.raises(RuntimeError, match="stopped"):
-        make_trainer(Stop(13)).fit(make_task(position_noise=0.1), datamodule=Clusters())
-    resumed, path = make_task(position_noise=0.1), tmp_path / "a" / "last.ckpt"
-    resumed.resume_from(path)
-    make_trainer(folder="b").fit(resumed, datamodule=Clusters(), ckpt_path=path)
-    assert same(weights(resumed), weights(whole))
-
-
-def test_noise_and_forces_contradict_each_other(make_task):
-    with pytest.raises(UsageError, match="position_noise moves atoms away"):
-        make_task(position_noise=0.1, force_weight=1.0)
-    with pytest.raises(UsageError, match="must not be negative"):
-        make_task(position_noise=-0.1)

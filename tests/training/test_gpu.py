@@ -54,6 +54,7 @@ def make_surface_task(interaction_energy):
         skip_subsurface=True,
     )
     options = {"displacement_weight": 1.0, "position_noise": 0.05}
+    options["position_interpolation"] = 0.5
     name = "interaction_energy" if interaction_energy else "tag_weighted_readout"
     return FLTTask(encoder, warmup_steps=2, **{name: True}, **options)
 
