@@ -94,6 +94,8 @@ def work(arguments: argparse.Namespace, roots: Roots, failed: set[Run]) -> bool:
                 print(run.name, flush=True)
                 try:
                     write_result(f"accuracy/{run.name}", perform(run, roots, steps))
+                    if read(run) is None:
+                        raise RuntimeError(f"{run.name} is not what the plan asks for.")
                 except Exception:  # one model's error must not stop the others
                     traceback.print_exc()
                     failed.add(run)

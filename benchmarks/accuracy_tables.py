@@ -12,6 +12,7 @@ from statistics import mean
 
 import ablation_tables
 import plan
+from adsorption import augmentation_of
 from plan import FAMILIES, Read
 from table_runs import (
     Result,
@@ -148,14 +149,16 @@ def emt(read: Read) -> str | None:
             for split, mae in zip(splits, errors, strict=True)
         ]
         lines.append(line([run.model, str(len(results)), str(run.batch_size), *cells]))
+    noise = augmentation_of("FLT interaction")["noise_A"]
     note = (
         "MAE (mean and standard deviation of the seeds) and EwT; "
         f"{some['train']:,} training systems, {minutes(some)} CPU-minutes on one "
         f"thread ({processors([r for results in found for r in results])}), the same "
         "neighbour lists (5 Å) and starts (moved at random by "
-        f"{some['data']['noise_A']:g} Å and along their way to the relaxed positions, "
-        "both falling to 0) for all; batch size (16 or 32) by MAE "
-        "on `val_id`. Models called surface are given neither of the layers below it "
+        f"{noise:g} Å and along their way to the relaxed positions, "
+        "both falling to 0; FLT no interpolation, else as FLT interaction: at random "
+        "alone) for all; batch size (16 or 32) by MAE on `val_id`. "
+        "Models called surface are given neither of the layers below it "
         "(tag 0); models called displacements neither, and they have the displacements "
         "to the relaxed positions as a second task, "
         "with a weight that falls to 0; models called interaction have all this, and "

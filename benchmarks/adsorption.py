@@ -1,7 +1,13 @@
 """The models of adsorption energies (EMT), by family and by what is special to them."""
 
 ADSORPTION = {
-    "FLT": ("FLT no density", "FLT surface", "FLT displacements", "FLT interaction"),
+    "FLT": (
+        "FLT no density",
+        "FLT surface",
+        "FLT displacements",
+        "FLT no interpolation",
+        "FLT interaction",
+    ),
     "PaiNN": (
         "PaiNN Bessel",
         "PaiNN Bessel surface",
@@ -17,7 +23,7 @@ SchNet has no vectors to predict displacements from; the Equivariant Transformer
 package has no pairs across images.
 """
 
-INTERACTION = ("FLT interaction", "PaiNN Bessel interaction")
+INTERACTION = ("FLT no interpolation", "FLT interaction", "PaiNN Bessel interaction")
 DISPLACEMENTS = ("FLT displacements", "PaiNN Bessel displacements", *INTERACTION)
 
 SEEDED = (*DISPLACEMENTS, "SchNet surface")
@@ -25,5 +31,11 @@ SEEDED = (*DISPLACEMENTS, "SchNet surface")
 
 EMT_TRAIN = 4_000
 
-AUGMENTATION = {"noise_A": 0.05, "interpolation": 1.0}
-"""Of positions in training, for every model; see `PositionAugmentation`."""
+
+def augmentation_of(model: str) -> dict[str, float]:
+    """Return the arguments of `PositionAugmentation` in training.
+
+    The same for every model, but for the one that shows what interpolation gains.
+    """
+    interpolation = 0.0 if model == "FLT no interpolation" else 1.0
+    return {"noise_A": 0.05, "interpolation": interpolation}

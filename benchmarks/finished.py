@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adsorption import AUGMENTATION
+from adsorption import augmentation_of
 from plan import Run, options_of, same_options
 from record import RESULTS
 from speed import steps_of
@@ -29,10 +29,15 @@ def read(run: Run) -> dict[str, Any] | None:
     result: dict[str, Any] = json.loads(path.read_text())
     if not same_options(options_of(run.model), result["options"]):
         return None
-    if run.task == "emt" and not AUGMENTATION.items() <= result["data"].items():
+    if run.task == "emt" and not _as_now(run, result):
         return None
     steps = steps_of(run)
     return result if steps is None or result["steps"] == steps else None
+
+
+def _as_now(run: Run, result: dict[str, Any]) -> bool:
+    """Whether positions moved as they would now."""
+    return augmentation_of(run.model).items() <= result["data"].items()
 
 
 @contextmanager

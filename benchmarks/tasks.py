@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from adsorption import AUGMENTATION
+from adsorption import augmentation_of
 from moves import with_term
 from peers import PeerModel
 from plan import Run
@@ -102,7 +102,10 @@ def open_task(run: Run, roots: Roots, steps: int = 0) -> Task:
             return {"mae": error, "ewt": (error < ENERGY_THRESHOLD).double()}
         return {"mae": error}
 
-    augment, counter = PositionAugmentation(*AUGMENTATION.values()), count()
+    augment, counter = (
+        PositionAugmentation(*augmentation_of(run.model).values()),
+        count(),
+    )
 
     def augmented_loss(model: Model, batch: Batch) -> Tensor:
         index = next(counter)
@@ -195,7 +198,8 @@ def emt(run: Run, roots: Roots) -> tuple[GraphDataModule, dict[str, Any]]:
     )
     data.setup()
     sizes = {name: len(split) for name, split in data.test.items()}
-    return data, {"train": len(data.train), "structures": sizes, **AUGMENTATION}
+    notes = {"train": len(data.train), "structures": sizes}
+    return data, notes | augmentation_of(run.model)
 
 
 def rmd17(run: Run, roots: Roots) -> tuple[GraphDataModule, dict[str, Any]]:

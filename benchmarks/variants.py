@@ -76,6 +76,7 @@ FLT: dict[str, Options] = {
     "FLT HCO": BASE | {"density_elements": "HCO"},
     "FLT surface": SURFACE,
     "FLT displacements": DISPLACEMENTS,
+    "FLT no interpolation": DISPLACEMENTS,
     "FLT interaction": DISPLACEMENTS,
     **{
         name: BASE | options

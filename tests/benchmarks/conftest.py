@@ -29,6 +29,7 @@ def few_clusters(monkeypatch):
     """QM9 and EMT are a few clusters, and our model is small."""
     import accuracy
     import tasks
+    from adsorption import augmentation_of
 
     from tests.training.clusters import Clusters
 
@@ -37,7 +38,7 @@ def few_clusters(monkeypatch):
     def clusters(run, roots):
         data = Clusters()
         data.setup()
-        return data, {"clusters": len(data.train)}
+        return data, {"clusters": len(data.train)} | augmentation_of(run.model)
 
     monkeypatch.setitem(accuracy.FLT, "FLT", options)
     monkeypatch.setattr(tasks, "qm9", clusters)

@@ -84,6 +84,12 @@ def test_a_failing_run_leaves_nothing_and_stops_no_other(
     assert [p.name for p in results.iterdir()] == [f"{small[1].name}.json"]
 
 
+def test_a_run_that_is_not_read_again_is_not_made_again(small, monkeypatch):
+    monkeypatch.setattr(finished, "augmentation_of", lambda model: {"noise_A": 7.0})
+    with pytest.raises(SystemExit, match="failed: emt-energy-flt"):
+        accuracy.main([])
+
+
 def test_runs_wait_until_their_steps_are_timed(small, results, monkeypatch, capsys):
     monkeypatch.setattr(accuracy, "steps_of", lambda run: None)
     with pytest.raises(SystemExit, match="failed: qm9-energy-flt"):

@@ -2,6 +2,7 @@ import json
 import multiprocessing
 
 import pytest
+from adsorption import augmentation_of
 from finished import claim, claimed_by, path_of, read
 from plan import Run, options_of
 
@@ -32,6 +33,17 @@ def test_a_run_of_another_number_of_steps_does_not_count(results, monkeypatch):
     assert read(RUN) is not None
     monkeypatch.setattr("finished.steps_of", lambda run: 101)
     assert read(RUN) is None
+
+
+def test_an_adsorption_run_from_other_starts_does_not_count(results, monkeypatch):
+    monkeypatch.setattr("finished.steps_of", lambda run: None)
+    run = Run("emt", "energy", "FLT interaction")
+    moves = augmentation_of(run.model)
+    for recorded, known in ((moves, True), (moves | {"interpolation": 0.3}, False)):
+        write(run)
+        content = json.loads(path_of(run).read_text()) | {"data": recorded}
+        path_of(run).write_text(json.dumps(content))
+        assert (read(run) is not None) is known
 
 
 def test_options_that_came_later_change_nothing(results, monkeypatch):

@@ -75,7 +75,7 @@ def test_adsorption_chooses_each_model_by_the_validation_set_of_known_systems():
     assert [run.model for run in runs] == [
         name for names in ADSORPTION.values() for name in names
     ]
-    assert [run.batch_size for run in runs] == [16] * 4 + [32] * 6
+    assert [run.batch_size for run in runs] == [16] * 5 + [32] * 6
     # Of a model with one finished run it is that; of one without, nothing.
     missing = runs[2]
     rest = planning.best_adsorption(lambda r: None if r == missing else read(r))
