@@ -27,7 +27,8 @@ from molflt.typing import NodeScalars, NodeVectors
 if TYPE_CHECKING:
     from molflt.nn.block import FLTLayer
 
-ATOMS = 2048  # a block: some megabytes, which processors keep close by
+ATOMS = 4096  # of a block, a thread: some megabytes, which processors keep close by
+MOST_ATOMS = 32768  # of a block: memory does not grow with the number of threads
 
 
 def stream_layer(
@@ -68,9 +69,15 @@ def _parameters(layer: "FLTLayer") -> list[nn.Parameter]:
     return [p for module in modules if module is not None for p in module.parameters()]
 
 
+def block_atoms() -> int:
+    """Return the number of atoms of a block: work enough for every thread."""
+    return min(ATOMS * torch.get_num_threads(), MOST_ATOMS)
+
+
 def _blocks(count: int) -> Iterator[slice]:
-    for at in range(0, count, ATOMS):
-        yield slice(at, min(at + ATOMS, count))
+    size = block_atoms()
+    for at in range(0, count, size):
+        yield slice(at, min(at + size, count))
 
 
 def _rows_of(tensors: Sequence[Tensor | None], rows: slice) -> list[Any]:
