@@ -56,7 +56,7 @@ def test_streamed_layers_wait_once_for_all_blocks(monkeypatch):
     batch = collate([atoms_to_graph(atoms) for atoms in SYSTEMS["open"]()])
     counts = []
     for atoms in (len(batch.z), 3):
-        monkeypatch.setattr(streaming, "block_atoms", lambda size=atoms: size)
+        monkeypatch.setattr(streaming, "block_atoms", lambda *_, size=atoms: size)
         with PretendGPU() as gpu:
             given = batch.clone().to(DEVICE)
             moved = model.to(DEVICE)

@@ -11,7 +11,7 @@
 | density_features | two- and three-body sums as first features |
 | displacements | D of all pairs as a linear map of positions and cell |
 | paths | how near heads are evaluated |
-| streaming, density_stream | layers and first features of large systems, in blocks |
+| streaming, density_stream, blocks | large systems, in blocks of atoms |
 | rows, near_rows, filter_rows | sums along rows of edges, compiled (`kernels`) or not |
 | edge_sums, near_sums | the same as functions for autograd, to any order |
 | table | radial functions as splines |

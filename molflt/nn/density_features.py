@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from molflt.host import fetched, segment_count
 from molflt.nn.angular import COMPONENTS
+from molflt.nn.blocks import block_atoms
 from molflt.nn.cutoff import Cutoff
 from molflt.nn.density_stream import stream_features
 from molflt.nn.geometry import Geometry
@@ -20,7 +21,8 @@ MAX_ORDER = len(COMPONENTS) - 1
 MAX_ELEMENTS = 8
 """Numbers of an atom grow with the square of the elements: 2,600 of 5, 6,500 of 8."""
 
-BLOCK = 4096  # atoms whose numbers are in memory at once
+MOST_AT_ONCE = 4096  # atoms whose numbers are all in memory at once, and kept
+ATOMS = 1024  # of a block of more, a thread
 WEIGHTS = (1.0, math.sqrt(3), 1.5 * math.sqrt(5), 2.5 * math.sqrt(7))
 """Of orders: contractions of `directions` are l! / (2l - 1)!! Legendre polynomials."""
 
@@ -125,17 +127,17 @@ class DensityFeatures(nn.Module):
         """
         assert geometry.pairs is not None
         row = self.rows(z)
-        counts = self._counts(row)
-        if len(z) > BLOCK:
-            return self.out(stream_features(self, row, counts, BLOCK, geometry.pairs))
-        return self.out(
-            self.features(row, counts[0], *self.density(row, geometry.pairs))
-        )
+        if len(z) > MOST_AT_ONCE:
+            size = block_atoms(ATOMS, MOST_AT_ONCE)
+            counts = self._counts(row, size)
+            return self.out(stream_features(self, row, counts, size, geometry.pairs))
+        (every,) = self._counts(row, max(1, len(row)))
+        return self.out(self.features(row, every, *self.density(row, geometry.pairs)))
 
-    def _counts(self, row: Int[Tensor, " n"]) -> list[list[int]]:
+    def _counts(self, row: Int[Tensor, " n"], size: int) -> list[list[int]]:
         """Return the atoms of each element, and of others, in each block of atoms."""
-        kinds, blocks = len(self.first) + 1, max(1, -(-len(row) // BLOCK))
-        block = torch.arange(len(row), device=row.device) // BLOCK
+        kinds, blocks = len(self.first) + 1, max(1, -(-len(row) // size))
+        block = torch.arange(len(row), device=row.device) // size
         (counts,) = fetched(segment_count(block * kinds + row, blocks * kinds))
         ends = range(0, len(counts), kinds)
         return [[int(count) for count in counts[k : k + kinds]] for k in ends]

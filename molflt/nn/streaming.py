@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from molflt.nn.blocks import block_atoms
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
 from molflt.nn.near_rows import NearRows, leaf
@@ -69,13 +70,8 @@ def _parameters(layer: "FLTLayer") -> list[nn.Parameter]:
     return [p for module in modules if module is not None for p in module.parameters()]
 
 
-def block_atoms() -> int:
-    """Return the number of atoms of a block: work enough for every thread."""
-    return min(ATOMS * torch.get_num_threads(), MOST_ATOMS)
-
-
 def _blocks(count: int) -> Iterator[slice]:
-    size = block_atoms()
+    size = block_atoms(ATOMS, MOST_ATOMS)
     for at in range(0, count, size):
         yield slice(at, min(at + size, count))
 

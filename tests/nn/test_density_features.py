@@ -116,7 +116,7 @@ def test_blocks_of_atoms_give_what_all_at_once_give(structures, monkeypatch):
     pos.requires_grad_()
     geometry, _ = make_geometry(structures, CUTOFF, pos)
     whole = (module(z, geometry),)
-    monkeypatch.setattr(density_features, "BLOCK", 4)
+    monkeypatch.setattr(density_features, "MOST_AT_ONCE", 4)
     monkeypatch.setattr(neighbour_density, "BLOCK", 3)
     parts = (module(z, geometry),)
     torch.testing.assert_close(whole[0], parts[0], rtol=1e-10, atol=1e-12)
@@ -126,7 +126,7 @@ def test_blocks_of_atoms_give_what_all_at_once_give(structures, monkeypatch):
 
 @pytest.mark.parametrize("block", [4096, 4])
 def test_they_differentiate_twice(structures, block, monkeypatch):
-    monkeypatch.setattr(density_features, "BLOCK", block)
+    monkeypatch.setattr(density_features, "MOST_AT_ONCE", block)
     module, z = make(order=2), species(structures)
     _, pos = make_geometry(structures, CUTOFF)
     weight = torch.randn(len(z), 8)
@@ -145,7 +145,7 @@ def test_mixed_precision_does_not_touch_them(structures, form):
     geometry, _ = make_geometry(structures, CUTOFF)
     row = module.rows(z)
     single, density = module.density(row, geometry.pairs)
-    (counts,) = module._counts(row)
+    (counts,) = module._counts(row, len(row))
     plain = module.features(row, counts, single, density)
     with torch.autocast("cpu", torch.bfloat16):
         again = module.density(row, geometry.pairs)

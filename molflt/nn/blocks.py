@@ -1,0 +1,13 @@
+"""Sizes of the blocks in which large systems are evaluated."""
+
+import torch
+
+
+def block_atoms(of_thread: int, most: int) -> int:
+    """Return the number of atoms of a block: work enough for every thread.
+
+    Args:
+        of_thread: Atoms a thread; their arrays stay close to a processor.
+        most: Memory does not grow with the number of threads beyond these.
+    """
+    return min(of_thread * torch.get_num_threads(), most)
