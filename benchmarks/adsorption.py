@@ -35,7 +35,8 @@ EMT_TRAIN = 4_000
 def augmentation_of(model: str) -> dict[str, float]:
     """Return the arguments of `PositionAugmentation` in training.
 
-    The same for every model, but for the one that shows what interpolation gains.
+    Models of the interaction gain from interpolation; "FLT no interpolation" shows how
+    much. The others lose by it.
     """
-    interpolation = 0.0 if model == "FLT no interpolation" else 1.0
-    return {"noise_A": 0.05, "interpolation": interpolation}
+    along = model in INTERACTION and model != "FLT no interpolation"
+    return {"noise_A": 0.05, "interpolation": float(along)}
