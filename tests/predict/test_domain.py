@@ -1,0 +1,114 @@
+"""Structures unlike those of the training set: tags, boundary conditions."""
+
+import ase.io
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+import molflt
+from molflt.cli import main
+from molflt.data.emt_generate import ADSORPTION_ENERGY
+from molflt.data.lmdb import write_lmdb
+from molflt.data.molecule import atoms_to_graph
+from molflt.predict import predict_files
+from molflt.targets import TargetSpec
+from tests.builders import copper_slab, model_of
+from tests.predict.tables import read_csv
+
+
+def test_boundary_conditions_that_training_had_not_are_told_of_files(folder, capsys):
+    ase.io.write("crystal.traj", [bulk("Cu"), copper_slab()])
+    assert main(["predict", "model.ckpt", "crystal.traj", "-o", "out.csv"]) == 0
+    printed = capsys.readouterr().err
+    assert "pbc T T T, which the training set has not\n" in printed
+    assert "pbc T T F\n" in printed
+
+
+def test_tags_of_ase_and_of_oc20_give_one_energy(folder):
+    """Layers counted by ase.build and the same slab in OC20's tags."""
+    layers = copper_slab()
+    oc20 = layers.copy()
+    oc20.set_tags([0] * 4 + [0] * 4 + [1] * 4 + [2])
+    assert sorted(set(layers.get_tags())) == [0, 1, 2, 3]
+    ase.io.write("layers.traj", layers)
+    ase.io.write("oc20.traj", oc20)
+    energies = {}
+    for name, rules in (("layers", ("auto", "ase")), ("oc20", ("auto", "oc20"))):
+        for rule in rules:
+            out = f"{name}-{rule}.csv"
+            words = [f"{name}.traj", "-o", out, "--tags", rule]
+            assert main(["predict", "model.ckpt", *words]) == 0
+            energies[name, rule] = float(read_csv(out)[0]["predicted_energy [eV]"])
+    assert max(energies.values()) - min(energies.values()) < 1e-9
+    assert (
+        main(["predict", "model.ckpt", "oc20.traj", "-o", "x.csv", "--tags=none"]) == 0
+    )
+    without = float(read_csv("x.csv")[0]["predicted_energy [eV]"])
+    assert abs(without - energies["oc20", "auto"]) > 1e-6
+    # The wrong convention is an error that names the tags.
+    assert main(["predict", "model.ckpt", "layers.traj", "--tags=oc20"]) == 1
+
+
+def tagged_model(tags_seen):
+    model = model_of(TargetSpec("energy"))
+    model.set_statistics(
+        "energy", model.statistics["energy"] | {"tags_seen": tags_seen}
+    )
+    return model
+
+
+def test_tags_are_not_read_for_a_model_that_was_shown_none(folder, capsys):
+    model = tagged_model([-1])
+    molflt.save_model(model, "untagged.ckpt")
+    bare = copper_slab()
+    bare.set_tags(0)
+    (expected,) = model.predict([bare])["energy"]
+    assert model.predict([copper_slab()])["energy"][0] == pytest.approx(
+        expected, abs=1e-6
+    )
+    atoms = copper_slab()
+    atoms.calc = molflt.FLTCalculator(model)
+    assert atoms.get_potential_energy() == pytest.approx(expected, abs=1e-5)
+    assert main(["predict", "untagged.ckpt", "slab.traj", "-o", "x.csv"]) == 0
+    (row,) = read_csv("x.csv")
+    assert float(row["predicted_energy [eV]"]) == pytest.approx(expected, abs=1e-5)
+    assert "tags are not used" in capsys.readouterr().err
+    # Who asks for tags gets them.
+    assert main(["predict", "untagged.ckpt", "slab.traj", "-o", "x", "--tags=ase"]) == 2
+    words = ["untagged.ckpt", "slab.traj", "-o", "y.csv", "--tags=ase"]
+    assert main(["predict", *words]) == 0
+    other = float(read_csv("y.csv")[0]["predicted_energy [eV]"])
+    assert abs(other - expected) > 1e-4
+
+
+def test_missing_tags_are_told_to_users_of_a_model_that_was_shown_all(folder, capsys):
+    model = tagged_model([0, 1, 2])
+    molflt.save_model(model, "tagged.ckpt")
+    bare = copper_slab()
+    bare.set_tags(0)
+    ase.io.write("bare.traj", [bare, copper_slab()])
+    with pytest.warns(UserWarning, match="1 structures, such as number 1, have no tag"):
+        model.predict([copper_slab(), bare])
+    bare.calc = molflt.FLTCalculator(model)
+    with pytest.warns(UserWarning, match="has no tags, unlike all of the tr"):
+        bare.get_potential_energy()
+    assert main(["predict", "tagged.ckpt", "bare.traj", "-o", "x.csv"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    told = [line for line in lines if "unlike all of the training set" in line]
+    assert len(told) == 1
+    assert told[0].startswith("1 structures: no tags")
+
+
+def test_boundary_conditions_that_training_had_not_are_told():
+    crystal = bulk("Cu")
+    told = "2 structures, such as number 1, have pbc T T T, the training set only F F F"
+    with pytest.warns(UserWarning, match=told) as found:
+        model_of().predict([copper_slab(), crystal, crystal])
+    assert found[0].filename == __file__  # the line to look at is the caller's
+
+
+def test_a_record_outside_of_the_training_set_is_named_once(folder):
+    gold = atoms_to_graph(Atoms("Au"), sid="a", targets={"energy": 1.0})
+    write_lmdb("gold.lmdb", [gold], targets=[ADSORPTION_ENERGY])
+    (error,) = predict_files(molflt.load("model.ckpt"), ["gold.lmdb"])
+    assert str(error).startswith("gold.lmdb, record 0 has Au, which the model was not")
