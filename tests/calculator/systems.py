@@ -22,8 +22,6 @@ def water() -> Atoms:
 
 
 SYSTEMS = {"molecule": water, "slab": slab, "crystal": oblique_copper}
-
-
 by_system = pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
 
 
