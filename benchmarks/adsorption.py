@@ -1,13 +1,7 @@
 """The models of adsorption energies (EMT), by family and by what is special to them."""
 
 ADSORPTION = {
-    "FLT": (
-        "FLT no density",
-        "FLT surface",
-        "FLT displacements",
-        "FLT no interpolation",
-        "FLT interaction",
-    ),
+    "FLT": ("FLT no density", "FLT surface", "FLT displacements", "FLT interaction"),
     "PaiNN": (
         "PaiNN Bessel",
         "PaiNN Bessel surface",
@@ -36,7 +30,7 @@ def augmentation_of(model: str) -> dict[str, float]:
     """Return the arguments of `PositionAugmentation` in training.
 
     Models of the interaction gain from interpolation; "FLT no interpolation" shows how
-    much. The others lose by it.
+    much. SchNet, and PaiNN with displacements, lose by it.
     """
     along = model in INTERACTION and model != "FLT no interpolation"
     return {"noise_A": 0.05, "interpolation": float(along)}

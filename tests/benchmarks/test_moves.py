@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import moves
 import peers
+import plan
 import pytest
 import torch
-from adsorption import ADSORPTION, DISPLACEMENTS, INTERACTION
+from adsorption import DISPLACEMENTS, INTERACTION
 from ase.build import add_adsorbate, fcc111
 from moves import add_term, with_term
 from peer_networks import import_schnetpack
@@ -46,7 +47,7 @@ def model(request):
 
 
 def test_the_models_are_in_the_plan():
-    known = {name for names in ADSORPTION.values() for name in names}
+    known = {run.model for run in (*plan.adsorption({}), *plan.adsorption_seeds({}))}
     assert set(DISPLACEMENTS) <= known
 
 

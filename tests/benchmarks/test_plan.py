@@ -72,10 +72,9 @@ def test_adsorption_chooses_each_model_by_the_validation_set_of_known_systems():
         return {"val": {"val_id_mae": 0.1 if good else 0.2, "val_ood_ads_mae": 0.0}}
 
     runs = planning.best_adsorption(read)
-    assert [run.model for run in runs] == [
-        name for names in ADSORPTION.values() for name in names
-    ]
-    assert [run.batch_size for run in runs] == [16] * 5 + [32] * 6
+    names = [name for names in ADSORPTION.values() for name in names]
+    assert [run.model for run in runs] == [*names, "FLT no interpolation"]
+    assert [run.batch_size for run in runs] == [16] * 4 + [32] * 6 + [16]
     # Of a model with one finished run it is that; of one without, nothing.
     missing = runs[2]
     rest = planning.best_adsorption(lambda r: None if r == missing else read(r))
