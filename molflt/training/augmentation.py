@@ -43,9 +43,9 @@ class PositionAugmentation:
         self.noise, self.interpolation = noise, interpolation
 
     @property
-    def atom_labels(self) -> dict[str, str]:
-        """Labels needed besides the targets, and the option that needs them."""
-        return {"pos_relaxed": "position_interpolation"} if self.interpolation else {}
+    def labels(self) -> dict[str, str]:
+        """Options, and the labels besides the targets that they need."""
+        return {"position_interpolation": "pos_relaxed"} if self.interpolation else {}
 
     def refuse_derivatives(self) -> None:
         """Refuse to move atoms where forces or stress are learned.

@@ -29,7 +29,7 @@ class LabelledDataset(GraphDataset):
 
     Args:
         dataset: The set.
-        needed: Names of the labels, and of the options that need them.
+        needed: Options, and the names of the labels that they need.
     """
 
     def __init__(self, dataset: GraphDataset, needed: Mapping[str, str]) -> None:
@@ -41,12 +41,13 @@ class LabelledDataset(GraphDataset):
 
     def __getitem__(self, index: int) -> Data:
         graph = self._dataset[index]
-        for label, option in self._needed.items():
+        for label in self._needed.values():
             if label not in graph:
-                hint = _HINTS.get(label, "")
+                options = [f"model.{o}" for o, n in self._needed.items() if n == label]
                 raise InputError(
-                    f"Record {graph.sid or index} has no label '{label}', which "
-                    f"model.{option} needs for every training structure{hint}."
+                    f"Record {graph.sid or index} has no label '{label}', which every "
+                    f"training structure needs for {' and '.join(options)}"
+                    f"{_HINTS.get(label, '')}."
                 )
         return graph
 

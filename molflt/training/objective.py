@@ -62,14 +62,14 @@ class Objective(nn.Module):
         )
 
     @property
-    def atom_labels(self) -> dict[str, str]:
-        """Labels needed besides the targets, and the options that need them."""
+    def labels(self) -> dict[str, str]:
+        """Options, and the labels besides the targets that they need."""
         needed = {
-            "forces": self.derivatives.force_weight and "force_weight",
-            "stress": self.derivatives.stress_weight and "stress_weight",
-            "pos_relaxed": self.displacement and "displacement_weight",
+            "force_weight": self.derivatives.force_weight and "forces",
+            "stress_weight": self.derivatives.stress_weight and "stress",
+            "displacement_weight": self.displacement and "pos_relaxed",
         }
-        return {label: str(option) for label, option in needed.items() if option}
+        return {option: str(label) for option, label in needed.items() if label}
 
     def forward(
         self, model: FLTModel, batch: Batch, progress: float | None = None

@@ -145,7 +145,7 @@ class FLTTask(LightningModule):
             potential_target(targets)
         encoder = self._encoder[0]
         self._augmentation.check(targets)
-        needed = self._augmentation.atom_labels | self.objective.atom_labels
+        needed = self.objective.labels | self._augmentation.labels
         labelled = LabelledDataset(self._data.train, needed)
         tell_unused_forces(labelled, targets, self.objective.derivatives.force_weight)
         # Lightning makes its device the default; encoder and data are still on the CPU.

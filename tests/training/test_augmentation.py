@@ -164,8 +164,8 @@ def test_interpolation_needs_relaxed_positions(make_task, make_trainer):
             del train[3].pos_relaxed
             return train, val, test
 
-    named = r"c3 .*'pos_relaxed'.*position_interpolation"
-    with pytest.raises(InputError, match=named):
-        make_trainer().fit(
-            make_task(position_interpolation=0.5), datamodule=Unrelaxed()
-        )
+    alone = {"position_interpolation": 0.5}
+    for options in (alone, alone | {"displacement_weight": 1.0}):
+        names = " and ".join(f"model.{name}" for name in sorted(options))
+        with pytest.raises(InputError, match=rf"c3 .*'pos_relaxed'.* for {names}\."):
+            make_trainer().fit(make_task(**options), datamodule=Unrelaxed())
