@@ -9,11 +9,15 @@ import pytest
 import torch
 import yaml
 from ase.build import molecule
+from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.optimize import BFGS
 
 import molflt
 from molflt.checkpoint import save_model
 from molflt.cli import main
+from molflt.data.ase_frames import iterate_graphs
+from molflt.data.label_rules import LabelRules
 from molflt.data.molecule import atoms_to_graph
 from molflt.encoder import FLTEncoder
 from molflt.model import FLTModel
@@ -79,9 +83,36 @@ def test_every_command_is_known(pages, capsys):
     capsys.readouterr()
 
 
+def code_of(pages, words):
+    """Return the code of the page on your own data that has these words in it."""
+    blocks = re.findall("```python\n(.*?)```", pages["how-to/own-data.md"], re.DOTALL)
+    (code,) = [block for block in blocks if words in block]
+    return code
+
+
+def test_relaxations_become_starts_with_the_end(pages, tmp_path):
+    (tmp_path / "relaxations").mkdir()
+    ends = []
+    for index in range(2):
+        atoms = molecule("CO")
+        atoms.rattle(0.1, seed=index)
+        atoms.calc = EMT()
+        trajectory = str(tmp_path / "relaxations" / f"{index}.traj")
+        with BFGS(atoms, trajectory=trajectory, logfile=None) as optimizer:
+            optimizer.run(fmax=0.05)
+        ends.append(atoms)
+    (tmp_path / "starts.py").write_text(code_of(pages, "starts.append"))
+    done = python("starts.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = list(iterate_graphs(tmp_path / "starts.extxyz", LabelRules(kind="relaxed")))
+    for graph, end in zip(found, ends, strict=True):
+        assert float(graph.energy) == pytest.approx(end.get_potential_energy())
+        assert graph.pos_relaxed.numpy() == pytest.approx(end.positions, abs=1e-6)
+        assert (graph.pos_relaxed - graph.pos).abs().max() > 1e-3
+
+
 def test_the_data_module_of_the_docs_trains_two_targets(pages, tmp_path):
-    (code,) = re.findall("```python\n(.*?)```", pages["how-to/own-data.md"], re.DOTALL)
-    (tmp_path / "my_data.py").write_text(code)
+    (tmp_path / "my_data.py").write_text(code_of(pages, "class Mine"))
     frames = []
     for index in range(8):
         atoms = molecule("H2O")

@@ -22,6 +22,7 @@ from molflt.data.xyz import iterate_xyz
 from molflt.errors import InputError
 
 _SQLITE = b"SQLite format 3\0"
+_OF_ALL_OR_NONE = {"forces": "forces", "pos_relaxed": "relaxed positions"}
 _HIDDEN = {"key_value_pairs", "data", "unique_id", "numbers", "positions"}
 
 
@@ -208,6 +209,27 @@ def read_stress(atoms: Atoms, where: str = "") -> np.ndarray:
     return np.asarray(stress, dtype=np.float64).reshape(3, 3)
 
 
+def read_relaxed(atoms: Atoms, where: str = "") -> np.ndarray | None:
+    """Find the positions after relaxation (n, 3) [Å] of one frame; None: not there.
+
+    Args:
+        atoms: The frame; an array ``pos_relaxed`` of it.
+        where: File and frame, for errors.
+
+    Raises:
+        InputError: They have the wrong shape.
+    """
+    relaxed = _places(atoms).get("pos_relaxed")
+    if relaxed is None:
+        return None
+    if np.shape(relaxed) != (len(atoms), 3) or not _numeric(relaxed):
+        raise InputError(
+            f"{where}: 'pos_relaxed' has shape {np.shape(relaxed)}, positions of "
+            f"{len(atoms)} atoms have ({len(atoms)}, 3)."
+        )
+    return np.asarray(relaxed, dtype=np.float64)
+
+
 def _numeric(value: Any) -> bool:
     return np.asarray(value).dtype.kind in "iuf"
 
@@ -220,21 +242,23 @@ def iterate_graphs(
     Args:
         path: Any file ASE reads.
         rules: How labels are read; a frame without energy is an error, and all frames
-            have forces or none.
+            have forces, or relaxed positions, or none.
 
     Raises:
         InputError: Names file and frame: a missing label, or as `make_graph`.
     """
-    with_forces: bool | None = None
+    first: Data | None = None
     for where, atoms in iterate_atoms(path):
         if isinstance(atoms, InputError):
             raise atoms
         graph = frame_graph(where, atoms, rules)
-        if with_forces is None:
-            with_forces = "forces" in graph
-        if with_forces != ("forces" in graph):
-            here, first = ("no forces", "some") if with_forces else ("forces", "none")
-            raise InputError(f"{where}: there are {here}, but frame 0 has {first}.")
+        first = graph if first is None else first
+        for label, name in _OF_ALL_OR_NONE.items():
+            if (label in graph) != (label in first):
+                here, there = ("no ", "some") if label in first else ("", "none")
+                raise InputError(
+                    f"{where}: there are {here}{name}, but frame 0 has {there}."
+                )
         yield graph
 
 
@@ -260,6 +284,7 @@ def frame_graph(
         tags=rules.tags,
         targets=None if energy is None else {"energy": energy},
         forces=forces if rules.have_forces else None,
+        pos_relaxed=read_relaxed(atoms, where) if rules.kind == "relaxed" else None,
         stress=read_stress(atoms, where)[None] if rules.stress else None,
         where=where,
     )

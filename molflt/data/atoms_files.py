@@ -42,7 +42,8 @@ class AtomsFiles(GraphDataModule):
         test_fraction: Part of the training files that is a test set if `test` is None;
             0: there is none. It depends on the files and `seed` alone.
         kind: ``potential``: energy of the geometry in the file; ``relaxed``: energy
-            after relaxation of it; see `TargetSpec`.
+            after relaxation of it; see `TargetSpec`. The positions after relaxation are
+            read from an array ``pos_relaxed``, where the files have it.
         reference: What zero energy means; kept in checkpoints, printed by predictions.
         tags: How to read the tags of slabs, see `molflt.data.tags`.
         batch_size: Structures of a training batch.

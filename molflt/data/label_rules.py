@@ -19,7 +19,8 @@ class LabelRules:
         stress: Read the stress too; a frame without it is an error.
         tags: How to read tags, see `molflt.data.tags`.
         kind: What the energy means, see `TargetSpec`; one that is no potential energy
-            has no forces, whatever the file says.
+            has no forces, whatever the file says. Of energies after relaxation, the
+            positions after it are read from an array ``pos_relaxed``, if it is there.
         reference: What zero energy means.
 
     Raises:

@@ -104,6 +104,7 @@ def atoms_to_graph(
     targets: Mapping[str, float] | None = None,
     forces: ArrayLike | None = None,
     stress: ArrayLike | None = None,
+    pos_relaxed: ArrayLike | None = None,
     where: str = "",
 ) -> Data:
     """Make the graph of ASE atoms; `FixAtoms` constraints become `fixed`.
@@ -118,6 +119,7 @@ def atoms_to_graph(
         targets: Scalar labels by name.
         forces: Forces (n, 3) [eV/Å].
         stress: Stress (1, 3, 3) [eV/Å^3].
+        pos_relaxed: Positions after relaxation (n, 3) [Å].
         where: File and frame, named in every error.
 
     Raises:
@@ -136,6 +138,7 @@ def atoms_to_graph(
         targets=targets,
         forces=forces,
         stress=stress,
+        pos_relaxed=pos_relaxed,
         where=where,
     )
 

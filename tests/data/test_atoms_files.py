@@ -4,6 +4,7 @@ from contextlib import closing
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 from ase.calculators.emt import EMT
@@ -11,7 +12,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 
 from molflt.data import AtomsFiles
-from molflt.data.ase_frames import iterate_graphs, read_labels
+from molflt.data.ase_frames import frame_graph, iterate_graphs, read_labels
+from molflt.data.convert import convert
 from molflt.data.label_rules import LabelRules
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.errors import InputError, UsageError
@@ -94,6 +96,52 @@ def test_forces_must_be_there_for_all_frames(tmp_path):
     ase.io.write(tmp_path / "c.xyz", mixed[1:], format="extxyz")
     with pytest.raises(InputError, match="some have forces"):
         AtomsFiles([tmp_path / "b.xyz", tmp_path / "c.xyz"]).setup()
+
+
+def relaxing(energy=1.0, moved=0.1):
+    atoms = molecule("CO")
+    atoms.info["energy"] = energy
+    atoms.arrays["pos_relaxed"] = atoms.positions + moved
+    return atoms
+
+
+@pytest.mark.parametrize("suffix", ["extxyz", "db", "lmdb"])
+def test_positions_after_relaxation_are_read_of_relaxed_energies(suffix, tmp_path):
+    file = tmp_path / ("a.extxyz" if suffix == "lmdb" else f"a.{suffix}")
+    frames = [relaxing(float(k)) for k in range(4)]
+    if suffix == "db":
+        with connect(file) as database:
+            for atoms in frames:
+                places = {"pos_relaxed": atoms.arrays.pop("pos_relaxed")}
+                database.write(atoms, data=places | atoms.info)
+    else:
+        ase.io.write(file, frames)
+    rules = LabelRules(kind="relaxed")
+    if suffix == "lmdb":
+        convert([file], tmp_path / "a.lmdb", rules)
+        file = tmp_path / "a.lmdb"
+    data = AtomsFiles(file, val_fraction=0.25, kind="relaxed")
+    data.setup()
+    for graph in (*data.train, *data.val["val"]):
+        torch.testing.assert_close(graph.pos_relaxed, graph.pos + 0.1)
+    if suffix != "lmdb":  # of another kind of energy they are nothing
+        assert "pos_relaxed" not in next(iterate_graphs(file))
+
+
+def test_positions_after_relaxation_are_of_all_frames_and_atoms(tmp_path):
+    rules = LabelRules(kind="relaxed")
+    without = relaxing()
+    del without.arrays["pos_relaxed"]
+    for frames, words in (
+        ([relaxing(), without], "there are no relaxed positions, but frame 0 has some"),
+        ([without, relaxing()], "there are relaxed positions, but frame 0 has none"),
+    ):
+        ase.io.write(tmp_path / "a.extxyz", frames)
+        with pytest.raises(InputError, match=f"frame 1: {words}"):
+            list(iterate_graphs(tmp_path / "a.extxyz", rules))
+    without.info["pos_relaxed"] = [1.0, 2.0]
+    with pytest.raises(InputError, match=r"here: 'pos_relaxed' has shape \(2,\)"):
+        frame_graph("here", without, rules)
 
 
 @pytest.mark.parametrize("value", [[1.0, 2.0], "low", np.array([1.0, 2.0])])
