@@ -27,7 +27,7 @@ EMT_TRAIN = 4_000
 
 
 def augmentation_of(model: str) -> dict[str, float]:
-    """Return the arguments of `PositionAugmentation` in training.
+    """Return how positions move in training, see `PositionAugmentation`.
 
     Models of the interaction gain from interpolation; "FLT no interpolation" shows how
     much. SchNet, and PaiNN with displacements, lose by it.

@@ -102,10 +102,8 @@ def open_task(run: Run, roots: Roots, steps: int = 0) -> Task:
             return {"mae": error, "ewt": (error < ENERGY_THRESHOLD).double()}
         return {"mae": error}
 
-    augment, counter = (
-        PositionAugmentation(*augmentation_of(run.model).values()),
-        count(),
-    )
+    moves, counter = augmentation_of(run.model), count()
+    augment = PositionAugmentation(moves["noise_A"], moves["interpolation"])
 
     def augmented_loss(model: Model, batch: Batch) -> Tensor:
         index = next(counter)

@@ -33,7 +33,7 @@ DATA = {
 
 
 def main(words: list[str] | None = None) -> None:
-    """Train, test, write."""
+    """Train and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,7 +63,8 @@ def main(words: list[str] | None = None) -> None:
     model = load(cli.trainer.checkpoint_callback.best_model_path)
     origin = {**model.origin, "name": options.name, "data": DATA[options.name]}
     origin["command"] = command(words)
-    origin["training"]["seconds"] = round(time.perf_counter() - started)  # this process
+    seconds = time.perf_counter() - started  # of this process, beyond the best weights
+    origin["training"]["run_seconds"] = round(seconds)
     origin["training"]["parameters"] = model.num_parameters
     if options.ckpt_path is not None:
         origin["before"] = options.before or "the same, interrupted"

@@ -149,7 +149,7 @@ def _convert(options: Namespace) -> int:
         if keys := overlooked(source, rules):
             print(
                 f"{source}: not read were {', '.join(keys)}; --energy-key, "
-                "--forces-key and --stress choose.",
+                "--forces-key, --stress and --kind choose.",
                 file=sys.stderr,
             )
     return 0

@@ -22,7 +22,7 @@ from molflt.data.xyz import iterate_xyz
 from molflt.errors import InputError
 
 _SQLITE = b"SQLite format 3\0"
-_OF_ALL_OR_NONE = {"forces": "forces", "pos_relaxed": "relaxed positions"}
+OF_ALL_OR_NONE = {"forces": "forces", "pos_relaxed": "relaxed positions"}
 _HIDDEN = {"key_value_pairs", "data", "unique_id", "numbers", "positions"}
 
 
@@ -213,7 +213,7 @@ def read_relaxed(atoms: Atoms, where: str = "") -> np.ndarray | None:
     """Find the positions after relaxation (n, 3) [Å] of one frame; None: not there.
 
     Args:
-        atoms: The frame; an array ``pos_relaxed`` of it.
+        atoms: The frame; ``pos_relaxed`` of it, among the places of `read_labels`.
         where: File and frame, for errors.
 
     Raises:
@@ -253,7 +253,7 @@ def iterate_graphs(
             raise atoms
         graph = frame_graph(where, atoms, rules)
         first = graph if first is None else first
-        for label, name in _OF_ALL_OR_NONE.items():
+        for label, name in OF_ALL_OR_NONE.items():
             if (label in graph) != (label in first):
                 here, there = ("no ", "some") if label in first else ("", "none")
                 raise InputError(

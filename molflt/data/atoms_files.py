@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molflt.data.ase_frames import iterate_graphs
+from molflt.data.ase_frames import OF_ALL_OR_NONE, iterate_graphs
 from molflt.data.datamodule import GraphDataModule, Splits
 from molflt.data.dataset import (
     GraphDataset,
@@ -162,12 +162,13 @@ class AtomsFiles(GraphDataModule):
             )
         )
         graphs = list(with_unique_ids(frames))
-        with_forces = ["forces" in graph for graph in graphs]
-        if any(with_forces) and not all(with_forces):
-            raise InputError(
-                f"Of the {split} files {', '.join(map(str, files))} some have forces "
-                "and some have none."
-            )
+        for label, name in OF_ALL_OR_NONE.items():
+            has = [label in graph for graph in graphs]
+            if any(has) and not all(has):
+                raise InputError(
+                    f"Of the {split} files {', '.join(map(str, files))} some have "
+                    f"{name} and some have none."
+                )
         return GraphList(graphs)
 
 

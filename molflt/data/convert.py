@@ -87,10 +87,13 @@ def overlooked(source: str | Path, rules: LabelRules) -> list[str]:
         return []
     used = (rules.energy_key, rules.forces_key, "stress" if rules.stress else None)
     known = {*used, "energy", "free_energy", "energies", "forces", "stresses"}
+    if rules.kind == "relaxed":
+        known.add("pos_relaxed")
     return [
         key
         for key in first_keys(source)
-        if key not in known and re.search("energy|force|stress", key, re.IGNORECASE)
+        if key not in known
+        and re.search("energy|force|stress|relaxed", key, re.IGNORECASE)
     ]
 
 

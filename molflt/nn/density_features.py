@@ -128,7 +128,7 @@ class DensityFeatures(nn.Module):
         assert geometry.pairs is not None
         row = self.rows(z)
         if len(z) > MOST_AT_ONCE:
-            size = block_atoms(ATOMS, MOST_AT_ONCE)
+            size = block_atoms(ATOMS, MOST_AT_ONCE, row.device)
             counts = self._counts(row, size)
             return self.out(stream_features(self, row, counts, size, geometry.pairs))
         (every,) = self._counts(row, max(1, len(row)))

@@ -70,10 +70,10 @@ def _parameters(layer: "FLTLayer") -> list[nn.Parameter]:
     return [p for module in modules if module is not None for p in module.parameters()]
 
 
-def _blocks(count: int) -> Iterator[slice]:
-    size = block_atoms(ATOMS, MOST_ATOMS)
-    for at in range(0, count, size):
-        yield slice(at, min(at + size, count))
+def _blocks(x: Tensor) -> Iterator[slice]:
+    size = block_atoms(ATOMS, MOST_ATOMS, x.device)
+    for at in range(0, len(x), size):
+        yield slice(at, min(at + size, len(x)))
 
 
 def _rows_of(tensors: Sequence[Tensor | None], rows: slice) -> list[Any]:
@@ -109,7 +109,7 @@ class _Stream(torch.autograd.Function):
         out, moved = torch.empty_like(x), x.new_empty(0)
         if vec is not None:
             moved = torch.empty_like(vec)
-        for own in _blocks(len(x)):
+        for own in _blocks(x):
             sums = near.sums(atoms, vectors, own.start, own.stop)
             given = _rows_of([x, vec, far_scalars, far_vectors], own)
             out[own], turned = layer.receive(sums, *given)
@@ -130,7 +130,7 @@ def _send_all(
 ) -> tuple[Tensor, Tensor | None]:
     """Return what all atoms send (n, ·), and their vectors (n, 3, ·) or None."""
     atoms, vectors = None, None
-    for own in _blocks(len(x)):
+    for own in _blocks(x):
         part, turned = layer.send(x[own], None if vec is None else vec[own])
         if atoms is None:
             atoms = part.new_empty(len(x), *part.shape[1:])
@@ -158,7 +158,7 @@ def _once(
     found = [None if t is None else torch.empty_like(t) for t in given]
     atoms, vectors = _send_all(layer, x, vec)
     grad_sums = near.packed_gradients(len(x), x)
-    for own in _blocks(len(x)):
+    for own in _blocks(x):
         sums = near.sums(atoms, vectors, own.start, own.stop)
         leaves = [None if t is None else leaf(t) for t in _rows_of(given, own)]
         parts = [leaf(t) for t in sums]
@@ -171,7 +171,7 @@ def _once(
         near.put([part[own] for part in grad_sums], slopes[len(found) :])
     moved = torch.zeros_like(delta) if delta.requires_grad else None
     knots = TableGradient(table) if table.requires_grad else None
-    for own in _blocks(len(x)):
+    for own in _blocks(x):
         sent = near.gradients(
             atoms, vectors, grad_sums, own.start, own.stop, moved, knots
         )

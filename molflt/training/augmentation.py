@@ -17,11 +17,11 @@ class PositionAugmentation:
 
         x_i + a (x_i^relaxed - x_i) + s (1 - t) e_i
 
-    t from 0 to 1 is the part of the training that is over, e_i is standard normal, and
-    a of a structure is uniform in [0, 1] with probability p (1 - t), else 0. What
-    starts beside a structure, or further on its way, relaxes to the same energy; near
-    the end of that way energies are easier to learn. In the end structures are as
-    given, as those to be predicted will be.
+    t from 0 to 1 is the part of the planned training that is over, e_i is standard
+    normal, and a of a structure is uniform in [0, 1] with probability p (1 - t), else
+    0. What starts beside a structure, or further on its way, relaxes to the same
+    energy; near the end of that way energies are easier to learn. In the end structures
+    are as given, as those to be predicted will be.
 
     Args:
         noise: s [Å]; 0: none.
@@ -71,7 +71,8 @@ class PositionAugmentation:
                 raise UsageError(
                     "model.position_interpolation is for energies after relaxation, "
                     f"which are the same all the way; {spec.name!r} is of the kind "
-                    f"{spec.kind}: set it to 0."
+                    f"{spec.kind}: set it to 0, or say what the energies of your data "
+                    "are (data.init_args.kind or molflt data convert --kind relaxed)."
                 )
 
     def __call__(self, batch: Batch, seed: Sequence[int], progress: float) -> Batch:

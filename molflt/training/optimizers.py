@@ -35,6 +35,9 @@ class Descent:
         for name in ("weight_decay", "warmup_steps"):
             if (value := getattr(self, name)) < 0:
                 raise UsageError(f"{name} must not be negative, not {value:g}.")
+        if self.schedule not in SCHEDULES:
+            known = " or ".join(SCHEDULES)
+            raise UsageError(f"schedule must be {known}, not {self.schedule!r}.")
 
     def start(
         self, module: nn.Module, total_steps: int, *, fused: bool

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
+from pytorch_lightning.trainer.states import TrainerFn
 
 from molflt.data.datamodule import GraphDataModule
 from molflt.provenance import provenance
@@ -34,7 +35,12 @@ class RunOrigin:
         self._validated: tuple[int, dict[str, float]] = (-1, {})
 
     def validated(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
-        """Note the errors of a validation, by name of the metric."""
+        """Note the errors of a validation, by name of the metric.
+
+        Those of other passes than the run's own do not count.
+        """
+        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
+            return
         errors = {name: float(value) for name, value in sorted(metrics.items())}
         self._validated = trainer.global_step, errors
 

@@ -133,6 +133,8 @@ class FLTTask(LightningModule):
             UsageError: Training was not run before evaluation, or a target is unknown.
         """
         if self.model is not None:
+            if self.trainer.training:
+                self._augmentation.check(self.model.targets)
             return
         if not self.trainer.training:
             raise UsageError(
@@ -233,7 +235,8 @@ class FLTTask(LightningModule):
         """Leave that with the model; a later validation is of no run."""
         assert self.model is not None
         assert self._origin is not None
-        self.model.origin = self._origin.now(self.trainer)
+        if self.trainer.global_step:
+            self.model.origin = self._origin.now(self.trainer)
         self._origin = None
 
     def on_validation_epoch_start(self) -> None:
@@ -270,12 +273,15 @@ class FLTTask(LightningModule):
         checkpoint["position"] = resuming.position_in_epoch(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Tell the data module where training goes on.
+        """Tell the data module where training goes on, the model whose weights it gets.
 
         Raises:
             InputError: The run had an auxiliary head that this one lacks, or not.
         """
-        if self.trainer.training:
+        if not self.trainer.training:  # weights of another state, in this model
+            assert self.model is not None
+            self.model.origin = dict(checkpoint.get("molflt", {}).get("origin", {}))
+        else:
             resuming.refuse_other_heads(checkpoint["state_dict"], self.state_dict())
             data, position = self._data, checkpoint["position"]
             seen = position["batch"] * data.batch_size * self.trainer.world_size

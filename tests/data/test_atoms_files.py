@@ -139,6 +139,11 @@ def test_positions_after_relaxation_are_of_all_frames_and_atoms(tmp_path):
         ase.io.write(tmp_path / "a.extxyz", frames)
         with pytest.raises(InputError, match=f"frame 1: {words}"):
             list(iterate_graphs(tmp_path / "a.extxyz", rules))
+    for name, atoms in (("b", relaxing()), ("c", without)):
+        ase.io.write(tmp_path / f"{name}.extxyz", atoms)
+    files = [tmp_path / "b.extxyz", tmp_path / "c.extxyz"]
+    with pytest.raises(InputError, match="some have relaxed positions"):
+        AtomsFiles(files, kind="relaxed").setup()
     without.info["pos_relaxed"] = [1.0, 2.0]
     with pytest.raises(InputError, match=r"here: 'pos_relaxed' has shape \(2,\)"):
         frame_graph("here", without, rules)

@@ -93,8 +93,7 @@ def test_labels_that_are_not_read_are_told(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "1 structures with energy\n" in printed.out
     assert (
-        "not read were REF_forces; --energy-key, --forces-key and --stress"
-        in printed.err
+        "not read were REF_forces; --energy-key, --forces-key, --stress" in printed.err
     )
     words = ["--energy-key=REF_energy", "--forces-key=REF_forces"]
     assert main(["data", "convert", source, out, *words]) == 0
@@ -137,3 +136,17 @@ def test_check_prints_what_there_is_and_what_is_wrong(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "structures    2" in printed.out
     assert "frame 1" in printed.err
+
+
+def test_relaxed_positions_that_are_not_read_are_told(tmp_path, capsys):
+    atoms = molecule("H2O")
+    atoms.info["energy"] = -1.5
+    atoms.arrays["pos_relaxed"] = atoms.positions + 0.1
+    source, out = str(tmp_path / "my.extxyz"), str(tmp_path / "my.lmdb")
+    ase.io.write(source, atoms)
+    assert main(["data", "convert", source, out]) == 0
+    assert "not read were pos_relaxed; " in capsys.readouterr().err
+    assert main(["data", "convert", source, out, "--kind=relaxed"]) == 0
+    printed = capsys.readouterr()
+    assert "1 structures with energy, pos_relaxed\n" in printed.out
+    assert "not read" not in printed.err

@@ -155,6 +155,11 @@ def test_interpolation_is_for_energies_after_relaxation(make_task, make_trainer)
     task = make_task(position_interpolation=0.5)
     with pytest.raises(UsageError, match="'energy' is of the kind potential"):
         make_trainer().fit(task, datamodule=Clusters())
+    make_trainer(max_epochs=1).fit(plain := make_task(), datamodule=Clusters())
+    resumed = make_task(position_interpolation=0.5)
+    resumed.model = plain.model
+    with pytest.raises(UsageError, match="'energy' is of the kind potential"):
+        make_trainer(folder="b").fit(resumed, datamodule=Clusters())
 
 
 def test_interpolation_needs_relaxed_positions(make_task, make_trainer):
@@ -167,5 +172,5 @@ def test_interpolation_needs_relaxed_positions(make_task, make_trainer):
     alone = {"position_interpolation": 0.5}
     for options in (alone, alone | {"displacement_weight": 1.0}):
         names = " and ".join(f"model.{name}" for name in sorted(options))
-        with pytest.raises(InputError, match=rf"c3 .*'pos_relaxed'.* for {names}\."):
+        with pytest.raises(InputError, match=rf"c3 .*'pos_relaxed'.* for {names} \("):
             make_trainer().fit(make_task(**options), datamodule=Unrelaxed())

@@ -1,6 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
+from molflt.errors import UsageError
 from molflt.training.optimizers import adamw
 
 
@@ -19,3 +21,8 @@ def test_only_weights_of_linear_layers_decay():
         for p in module.parameters()
         if p.requires_grad and p is not module[1].weight
     }
+
+
+def test_an_unknown_schedule_is_refused(make_task):
+    with pytest.raises(UsageError, match="schedule must be cosine or constant"):
+        make_task(schedule="step")

@@ -6,6 +6,7 @@ import torch
 import molflt
 from molflt.provenance import origin_words
 from tests.training.clusters import Clusters
+from tests.training.interruption import Stop
 
 
 @pytest.fixture
@@ -47,6 +48,31 @@ def test_the_trained_model_has_the_origin_of_its_checkpoint(trained):
     trainer.validate(task, Clusters(), verbose=False)
     trainer.save_checkpoint(folder / "again.ckpt")
     assert molflt.load(folder / "again.ckpt").origin == origin
+
+
+def test_other_weights_in_the_model_have_their_own_origin(trained):
+    trainer, folder = trained
+    task = trainer.lightning_module
+    other = {"data": "elsewhere", "training": {"steps": 3}}
+    content = torch.load(folder / "last.ckpt", weights_only=True)
+    content["molflt"]["origin"] = other
+    torch.save(content, folder / "other.ckpt")
+    trainer.validate(task, Clusters(), ckpt_path=folder / "other.ckpt", verbose=False)
+    assert task.model.origin == other
+
+
+def test_a_fit_without_a_step_and_an_interrupted_one_note_no_errors(
+    make_task, make_trainer, tmp_path
+):
+    task = make_task()
+    make_trainer(max_epochs=1, limit_train_batches=0).fit(task, datamodule=Clusters())
+    assert task.model.origin == {}
+    task, trainer = make_task(), make_trainer(Stop(3), folder="b")
+    with pytest.raises(RuntimeError, match="stopped"):
+        trainer.fit(task, datamodule=Clusters())
+    trainer.validate(task, Clusters(), verbose=False)
+    trainer.save_checkpoint(tmp_path / "stopped.ckpt")
+    assert "errors" not in molflt.load(tmp_path / "stopped.ckpt").origin
 
 
 def test_errors_of_other_weights_are_not_kept(make_task, make_trainer, tmp_path):
