@@ -20,8 +20,8 @@ _HINTS = {
     "convert --forces-key says which; to learn from energies alone, set it to 0)",
     "stress": " (files of ASE: data.init_args.stress reads it, or molflt data convert "
     "--stress)",
-    "pos_relaxed": " (files of ASE: an array of this name is read if the energies are "
-    "those after relaxation: data.init_args.kind or molflt data convert --kind relaxed)",
+    "pos_relaxed": " (files of ASE: an array of this name is read if energies are those "
+    "after relaxation: data.init_args.kind or molflt data convert --kind relaxed)",
 }
 """Labels that are there and not read unless asked for."""
 
