@@ -20,7 +20,7 @@ _HINTS = {
     "convert --forces-key says which; to learn from energies alone, set it to 0)",
     "stress": " (files of ASE: data.init_args.stress reads it, or molflt data convert "
     "--stress)",
-    "pos_relaxed": " (files of ASE: an array of this name is read if energies are those "
+    "pos_relaxed": " (files of ASE: an array of this name is read of energies "
     "after relaxation: data.init_args.kind or molflt data convert --kind relaxed)",
 }
 """Labels that are there and not read unless asked for."""
