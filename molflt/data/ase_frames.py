@@ -152,16 +152,9 @@ def read_labels(
             raise InputError(f"{where}: no {key!r}; the keys there are: {seen}.")
     if energy is not None and (np.size(energy) != 1 or not _numeric(energy)):
         raise InputError(f"{where}: {energy_key or 'energy'!r} is not one number.")
-    if forces is not None and (
-        np.shape(forces) != (len(atoms), 3) or not _numeric(forces)
-    ):
-        raise InputError(
-            f"{where}: {forces_key or 'forces'!r} has shape {np.shape(forces)}, forces "
-            f"of {len(atoms)} atoms have ({len(atoms)}, 3)."
-        )
     return (
         None if energy is None else float(np.reshape(energy, ())),
-        None if forces is None else np.asarray(forces, dtype=np.float64),
+        _vectors(forces, forces_key or "forces", "forces", len(atoms), where),
     )
 
 
@@ -220,14 +213,21 @@ def read_relaxed(atoms: Atoms, where: str = "") -> np.ndarray | None:
         InputError: They have the wrong shape.
     """
     relaxed = _places(atoms).get("pos_relaxed")
-    if relaxed is None:
+    return _vectors(relaxed, "pos_relaxed", "positions", len(atoms), where)
+
+
+def _vectors(
+    value: Any, key: str, what: str, count: int, where: str
+) -> np.ndarray | None:
+    """Return vectors of all atoms (count, 3); None: they are not there."""
+    if value is None:
         return None
-    if np.shape(relaxed) != (len(atoms), 3) or not _numeric(relaxed):
+    if np.shape(value) != (count, 3) or not _numeric(value):
         raise InputError(
-            f"{where}: 'pos_relaxed' has shape {np.shape(relaxed)}, positions of "
-            f"{len(atoms)} atoms have ({len(atoms)}, 3)."
+            f"{where}: {key!r} has shape {np.shape(value)}, {what} of {count} atoms "
+            f"have ({count}, 3)."
         )
-    return np.asarray(relaxed, dtype=np.float64)
+    return np.asarray(value, dtype=np.float64)
 
 
 def _numeric(value: Any) -> bool:
