@@ -9,6 +9,7 @@ from molflt.encoder import FLTEncoder
 from molflt.graph_index import OF_ATOMS, OF_GRAPHS, graph_index
 from molflt.neighbors import NeighborPairs
 from molflt.nn.heads import Path
+from molflt.order import ranks, spatial_order
 from molflt.parts import adsorbate_atoms, behind
 from molflt.subsurface import part_of
 from molflt.typing import AtomIndex, NodeScalars, NodeVectors
@@ -87,14 +88,46 @@ def features_of(
         index = adsorbate_atoms(seen)
         part = part_of(seen, index)
         whole = behind(seen, part)
-    geometry = None if pairs is None else encoder.geometry(whole, pairs(whole))
-    x, vec = encoder(whole, geometry=geometry, path=path)
+    x, vec = _encoded(encoder, whole, path, None if pairs is None else pairs(whole))
     if index is None or part is None:
         return Features(x, vec, seen)
     n = len(seen.z)
     vectors = (None, None) if vec is None else (vec[:n], vec[n:])
     own = Features(x[n:], vectors[1], part)
     return Features(x[:n], vectors[0], seen, index, own)
+
+
+def _encoded(
+    encoder: FLTEncoder, data: Data, path: Path, pairs: NeighborPairs | None
+) -> tuple[NodeScalars, NodeVectors | None]:
+    """Return what the encoder says of all atoms, met in the order of space.
+
+    In their own order where somebody watches, who would look for them there.
+
+    Args:
+        encoder: The encoder.
+        data: The atoms that it looks at.
+        path: How attention is evaluated.
+        pairs: Their pairs within the cutoff, if they are at hand.
+    """
+    order = None
+    if path != "dense" and not _is_watched(encoder):
+        order = spatial_order(data)
+    rank = None
+    if order is not None:
+        rank, data = ranks(order), part_of(data, order)
+        if pairs is not None:
+            pairs = pairs.renumbered(rank)
+    geometry = None if pairs is None else encoder.geometry(data, pairs)
+    x, vec = encoder(data, geometry=geometry, path=path)
+    if rank is not None:
+        x = x.index_select(0, rank)
+        vec = None if vec is None else vec.index_select(0, rank)
+    return x, vec
+
+
+def _is_watched(encoder: FLTEncoder) -> bool:
+    return any(m._forward_hooks or m._forward_pre_hooks for m in encoder.modules())
 
 
 def with_adsorbates_alone(encoder: FLTEncoder, features: Features) -> Features:

@@ -115,6 +115,9 @@ class FLTModel(nn.Module):
     ) -> Features:
         """Return the features that all targets are read from.
 
+        The encoder meets the atoms of a large system in the order of space, unless one
+        of its modules has a forward hook.
+
         Args:
             data: Graph or batch of graphs.
             path: How attention is evaluated.

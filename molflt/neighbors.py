@@ -27,6 +27,11 @@ class NeighborPairs(NamedTuple):
     second: Tensor  # (p,) int64
     shift: Tensor  # (p, 3) int32, in lattice vectors
 
+    def renumbered(self, number: Tensor) -> "NeighborPairs":
+        """Return the same pairs, atom i being called number[i] (n,)."""
+        first, second = (number.index_select(0, atoms) for atoms in self[:2])
+        return NeighborPairs(first, second, self.shift)
+
 
 def neighbor_pairs(
     pos: Tensor,

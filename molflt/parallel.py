@@ -31,7 +31,9 @@ from molflt.nn.exchange import Ranks
 from molflt.nn.gradients import EnergyForces
 from molflt.nn.readout import AtomReadout, Sites
 from molflt.nn.share import Share
+from molflt.order import spatial_order
 from molflt.partition import Layout
+from molflt.subsurface import part_of
 
 
 def energy(
@@ -161,6 +163,9 @@ class _OwnSites(Sites):
 def _own_part(model: FLTModel, data: Data, name: str, group: Any) -> Tensor:
     """Return the own atoms' part of a target, less its offset, over std (1,)."""
     data = model.encoder.seen(data)
+    order = spatial_order(data)
+    if order is not None:
+        data = part_of(data, order)
     share, index = share_of(model.encoder, data, group)
     fields = {key: data[key][index] for key in OF_ATOMS if key in data}
     x, vec = model.encoder(Data(**fields), geometry=share, path="linear")
