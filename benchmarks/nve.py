@@ -1,6 +1,6 @@
 """Does a force field keep the energy? Ethanol trained on rMD17, 20,000 steps of 0.5 fs.
 
-    python benchmarks/nve.py --root DIR [--epochs 65]
+    python benchmarks/nve.py --root DIR [--epochs 190]
     python benchmarks/nve.py --root DIR --checkpoint runs/ethanol/.../best.ckpt
 
 Without a checkpoint a model is trained first with configs/rmd17.yaml on 950 geometries;
@@ -40,7 +40,7 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     add("--root", type=Path, required=True, help="folder of revised MD17")
     add("--molecule", default="ethanol")
     add("--checkpoint", type=Path, help="of an earlier training")
-    add("--epochs", type=int, default=65)
+    add("--epochs", type=int, default=190, help="190: half an hour")
     add("--runs", type=Path, default=Path("runs"), help="folder of the training")
     add("--steps", type=int, default=20_000, help="steps at constant energy")
     add("--langevin-steps", type=int, default=2_000)
