@@ -219,55 +219,6 @@ def test_contributions_need_no_other_tags_than_the_energy():
     torch.testing.assert_close(total, model(graph)["energy"][0], rtol=0, atol=1e-5)
 
 
-def test_encoder_takes_tensors_or_a_batch():
-    encoder = energy_model({}).encoder
-    batch = Batch.from_data_list([narrow_slab(), salt()])
-    whole = encoder(batch)
-    parts = encoder(
-        batch.z,
-        batch.pos,
-        batch.batch,
-        cell=batch.cell,
-        pbc=batch.pbc,
-        tags=batch.tags,
-    )
-    for one, two in zip(whole, parts, strict=True):
-        assert torch.equal(one, two)
-    water = molecules()[1]
-    assert torch.equal(encoder(water)[0], encoder(water.z, water.pos)[0])
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_near_heads": 0, "num_far_heads": 0}, "at least one"),
-        ({"far_min_width": 0.2}, "min_width"),
-        ({"cutoff": -1.0}, "cutoff"),
-        ({"cutoff": 1e9}, "at most 10000 Å"),
-        ({"cutoff": float("nan")}, "cutoff"),
-        ({"width": 0}, "width must be at least 1, received 0"),
-        ({"num_layers": 0}, "num_layers"),
-        ({"num_near_heads": -2}, "num_near_heads"),
-        ({"head_width": 0}, "head_width"),
-        ({"vector_width": -1}, "vector_width"),
-        ({"expansion": 0.0}, "expansion"),
-        ({"vector_head_width": 0, "matrix_head_width": 2}, "vector_head_width"),
-        ({"vector_head_width": 0, "num_far_heads": 0}, "vector_head_width"),
-        ({"spectrum": "free"}, "spectrum: free is an option of form 'additive'"),
-        ({"num_features": 32}, "num_features"),
-    ],
-)
-def test_contradictory_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        energy_of(energy_model(options))(molecules()[1])
-
-
-@pytest.mark.parametrize("option", ["spectrum", "estimator", "sampling"])
-def test_unknown_choices_are_refused(option):
-    with pytest.raises((ValueError, TypeError), match=option):
-        energy_model({"form": "additive", option: "nonsense"})
-
-
 def test_coincident_atoms_have_finite_gradients():
     model = energy_model({}, dtype=torch.float64)
     pos = torch.zeros(2, 3, dtype=torch.float64, requires_grad=True)
@@ -298,11 +249,6 @@ def test_sums_over_many_atoms_survive_mixed_precision():
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         energy = float(model(many)["energy"])
     assert energy == pytest.approx(len(many.z), rel=1e-5)
-
-
-def test_an_unknown_path_is_refused():
-    with pytest.raises((ValueError, TypeError), match="path"):
-        energy_model({})(molecules()[1], path="Dense")
 
 
 @pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)

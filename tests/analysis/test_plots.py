@@ -13,7 +13,6 @@ from molflt.analysis import (
     map_plots,
     model_plots,
     plots,
-    read_metrics,
 )
 from molflt.analysis.attention_plot import attention
 from molflt.analysis.style import COLOURS, panels, save
@@ -285,66 +284,6 @@ def test_long_curves_are_averaged():
     np.testing.assert_allclose(mean.get_ydata(), 2.0)
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["train", "val_id"]
-
-
-CSV = """epoch,lr,step,train/energy/mae_eV,val_id/energy/mae_eV
-0,0.1,4,0.5,
-0,,9,,0.4
-1,0.1,14,0.3,
-1,0.1,14,0.25,
-"""
-
-
-def test_metrics_of_lightning(tmp_path):
-    (tmp_path / "metrics.csv").write_text(CSV)
-    curves = read_metrics(tmp_path, "mae_eV")
-    assert list(curves) == ["train/energy/mae_eV", "val_id/energy/mae_eV"]
-    steps, values = curves["train/energy/mae_eV"]
-    assert (steps.tolist(), values.tolist()) == ([4, 14], [0.5, 0.25])
-    assert list(read_metrics(tmp_path / "metrics.csv")) == [
-        "lr", "train/energy/mae_eV", "val_id/energy/mae_eV"
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("text", ["a,b\n1,2\n", "step,x\n1,abc\n", "step,x\nzero,1\n"])
-def test_other_tables(tmp_path, text):
-    path = tmp_path / "table.csv"
-    path.write_text(text)
-    with pytest.raises(InputError, match=r"table.csv, line 2"):
-        read_metrics(path)
-
-
-def test_a_binary_file_and_none(tmp_path):
-    path = tmp_path / "metrics.csv"
-    with pytest.raises(InputError, match="Cannot read"):
-        read_metrics(path)
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="Cannot read"):
-        read_metrics(path)
-
-
-def test_maps_have_a_scale_for_either_sign():
-    _, axes = panels(2)
-    map_plots.attention_map(axes[0], RNG.random((3, 30)), names=["H"] * 30)
-    map_plots.attention_map(axes[1], RNG.random((3, 5)) - 0.5)
-    low, high = axes[0].images[0].get_clim()
-    assert (low, high > 0) == (0.0, True)
-    low, high = axes[1].images[0].get_clim()
-    assert low == -high
-    assert "H" not in [label.get_text() for label in axes[0].get_xticklabels()]
-    with pytest.raises(ValueError, match=r"shape \(m, n\)"):
-        map_plots.attention_map(axes[0], [1.0])
-
-
-def test_slices_are_scaled_where_atoms_are():
-    _, (ax,) = panels(1)
-    axis = np.linspace(-2, 2, 5)
-    values = np.hypot(axis, axis[:, None])
-    values[2, 2] = 1e6  # at D = 0
-    map_plots.kernel_slice(ax, axis, values)
-    shown = ax.images[0].get_array()
-    assert shown[0, 0] == pytest.approx(1.0)
-    assert ax.images[0].get_clim() == (-1, 1)
 
 
 def test_contributions_need_an_atom_each():
