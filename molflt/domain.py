@@ -66,8 +66,8 @@ class Domain:
         if self._needs_tags and (system["tags"] == -1).all():
             raise InputError(
                 f"{where} has no tags, and the model's energy is what is between an "
-                "adsorbate (tag 2) and its slab (1, below it 0); set them "
-                "(atoms.set_tags) and write extxyz, which keeps them."
+                "adsorbate (tag 2) and its slab (1, below it 0); molflt data tag "
+                "FILE OUT.extxyz --adsorbate C,O (molflt.data.tag_slab) sets them."
             )
 
     def remarks(self, system: Arrays) -> list[str]:

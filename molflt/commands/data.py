@@ -22,6 +22,7 @@ def main(words: list[str]) -> int:
     _add_qm9(commands.add_parser("qm9", help="fetch QM9 and pack it"))
     _add_oc20(commands.add_parser("oc20", help="fetch OC20's IS2RE and unpack it"))
     _add_convert(commands.add_parser("convert", help="labelled structures to one LMDB"))
+    _add_tag(commands.add_parser("tag", help="tell adsorbate, surface and the rest"))
     for name, purpose in (
         ("check", "name what is wrong with a data set; exit code 1 if it cannot train"),
         ("describe", "say what a data set holds"),
@@ -152,6 +153,44 @@ def _convert(options: Namespace) -> int:
                 "--forces-key, --stress and --kind choose.",
                 file=sys.stderr,
             )
+    return 0
+
+
+def _add_tag(parser: Parser) -> None:
+    parser.description = (
+        "Write slabs with OC20's tags (2 adsorbate, 1 surface, 0 below it), for files "
+        "that have none, such as a POSCAR. The adsorbate is on the upper side."
+    )
+    add = parser.add_argument
+    add("source", type=Path, metavar="SRC", help="a file that ASE reads, all frames")
+    add("out", type=Path, metavar="OUT.extxyz", help="the file to write")
+    add(
+        "--adsorbate",
+        required=True,
+        help="its elements (C,O,H), of which all atoms are meant, or the numbers of "
+        "its atoms, from 0 (36,37; --adsorbate=-2,-1 are the last two)",
+    )
+    add(
+        "--depth",
+        type=float,
+        help="slab atoms less than this below the highest are surface [Å], 2 in OC20; "
+        "default: the layer on top",
+    )
+    parser.set_defaults(run=_tag)
+
+
+def _tag(options: Namespace) -> int:
+    from molflt.data.slab_tags import tag_file
+
+    words = [word.strip() for word in options.adsorbate.split(",") if word.strip()]
+    numbers = [word.lstrip("-").isdecimal() for word in words]
+    adsorbate = [int(w) if n else w for w, n in zip(words, numbers, strict=True)]
+    counts = tag_file(options.source, options.out, adsorbate, options.depth)
+    for (below, surface, above), count in counts.items():
+        print(
+            f"{options.out}: {count:,} structures with {above} atoms of the adsorbate, "
+            f"{surface} of the surface, {below} below it"
+        )
     return 0
 
 

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.db import connect
 from ase.db.core import convert_str_to_int_float_bool_or_str
 
+from molflt.data.plain import plain
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble
 from molflt.files import atomic_path
@@ -150,15 +151,3 @@ def _cell(values: dict[str, float], name: str) -> str:
 def _wordlike(file: str) -> str:
     plain = isinstance(convert_str_to_int_float_bool_or_str(file), str)
     return file if plain else f"./{file}"
-
-
-def plain(atoms: Atoms) -> Atoms:
-    """Return a copy that any format can hold: labels, but no nested information."""
-    copy = atoms.copy()
-    copy.calc = atoms.calc
-    copy.info = {
-        key: value
-        for key, value in atoms.info.items()
-        if isinstance(value, str | int | float | bool) or hasattr(value, "dtype")
-    }
-    return copy

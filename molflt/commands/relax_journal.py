@@ -10,7 +10,7 @@ from types import TracebackType
 import ase.io
 from ase import Atoms
 
-from molflt.commands.prediction_files import plain
+from molflt.data.plain import plain
 from molflt.data.xyz import atoms_of, frame_texts
 from molflt.errors import InputError, MolfltError, UsageError
 from molflt.files import atomic_path, lock, writing

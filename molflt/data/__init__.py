@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from molflt.data.oc20 import OC20IS2RE
     from molflt.data.qm9 import QM9
     from molflt.data.rmd17 import RMD17
+    from molflt.data.slab_tags import tag_slab
 
 __all__ = [
     "EMTIS2RE",
@@ -23,6 +24,7 @@ __all__ = [
     "GraphList",
     "atoms_to_graph",
     "make_graph",
+    "tag_slab",
 ]
 
 _HOMES = {
@@ -35,6 +37,7 @@ _HOMES = {
     "RMD17": "molflt.data.rmd17",
     "atoms_to_graph": "molflt.data.molecule",
     "make_graph": "molflt.data.molecule",
+    "tag_slab": "molflt.data.slab_tags",
 }
 
 

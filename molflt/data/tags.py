@@ -88,8 +88,8 @@ def _detect(atoms: Atoms, tags: np.ndarray, where: str) -> TagRule:
     present = np.unique(tags)
     if len(present) == 1 and present[0] in (1, 2):
         return "oc20"
-    heights = _heights(atoms)
-    steps = np.diff([heights[tags == tag].mean() for tag in present])
+    height = heights(atoms)
+    steps = np.diff([height[tags == tag].mean() for tag in present])
     falls, rises = bool((steps < -MIN_STEP).all()), bool((steps > MIN_STEP).all())
     if present[-1] > 2:
         _refuse_gaps(tags, where)
@@ -106,8 +106,8 @@ def _detect(atoms: Atoms, tags: np.ndarray, where: str) -> TagRule:
     )
 
 
-def _heights(atoms: Atoms) -> np.ndarray:
-    """Height of each atom along the surface normal [Å], the vacuum at the top."""
+def heights(atoms: Atoms) -> np.ndarray:
+    """Return how high each atom is along the surface normal [Å], vacuum at the top."""
     cell, pbc = np.asarray(atoms.cell), np.asarray(atoms.pbc)
     normal = np.cross(cell[0], cell[1])
     length = float(np.linalg.norm(normal))
@@ -117,15 +117,15 @@ def _heights(atoms: Atoms) -> np.ndarray:
     period = float(cell[2] @ normal)
     if period < 0:  # left-handed cell: c points the way that is up
         normal, period = -normal, -period
-    heights = atoms.positions @ normal
+    found = atoms.positions @ normal
     if not pbc[2] or period < 1e-8:
-        return np.asarray(heights)
-    heights = heights % period
-    ordered = np.sort(heights)
+        return np.asarray(found)
+    found = found % period
+    ordered = np.sort(found)
     gaps = np.diff(ordered, append=ordered[0] + period)
     bottom = ordered[(int(np.argmax(gaps)) + 1) % len(ordered)]
     # Rounding must not lift the lowest atom to the top of the cell.
-    return np.asarray((heights - bottom + 1e-9) % period)
+    return np.asarray((found - bottom + 1e-9) % period)
 
 
 def _refuse(tags: np.ndarray, bad: np.ndarray, convention: str, where: str) -> None:
