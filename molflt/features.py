@@ -112,7 +112,7 @@ def _encoded(
     """
     order = None
     if path != "dense" and not _is_watched(encoder):
-        order = spatial_order(data)
+        order = spatial_order(data, encoder.cutoff)
     rank = None
     if order is not None:
         rank, data = ranks(order), part_of(data, order)

@@ -15,7 +15,7 @@ LEAST_ATOMS = 8192
 BITS = 10  # of a coordinate along the curve
 
 
-def spatial_order(data: Data) -> AtomIndex | None:
+def spatial_order(data: Data, cutoff: float) -> AtomIndex | None:
     """Return the atoms along a Morton curve (n,), graph by graph.
 
     What a block of atoms reads of its neighbours then stays close to the processor,
@@ -23,9 +23,10 @@ def spatial_order(data: Data) -> AtomIndex | None:
 
     Args:
         data: Graph or batch of graphs.
+        cutoff: Distance [Å] within which atoms are neighbours.
 
     Raises:
-        InputError: A periodic lattice vector cannot be used.
+        InputError: A periodic lattice vector cannot be used with this cutoff.
 
     Source: G. M. Morton, A computer oriented geodetic data base, IBM (1966).
     """
@@ -41,7 +42,7 @@ def spatial_order(data: Data) -> AtomIndex | None:
         if len(own) >= LEAST_ATOMS:
             box = None if cell is None else cell[graph : graph + 1]
             periodic = None if pbc is None else pbc[graph : graph + 1]
-            places = Layout(data.pos[own], box, periodic, 1.0).places
+            places = Layout(data.pos[own], box, periodic, cutoff).places
             order[graph] = own[_morton(places).argsort(stable=True)]
     return torch.cat(order)
 

@@ -163,7 +163,7 @@ class _OwnSites(Sites):
 def _own_part(model: FLTModel, data: Data, name: str, group: Any) -> Tensor:
     """Return the own atoms' part of a target, less its offset, over std (1,)."""
     data = model.encoder.seen(data)
-    order = spatial_order(data)
+    order = spatial_order(data, model.encoder.cutoff)
     if order is not None:
         data = part_of(data, order)
     share, index = share_of(model.encoder, data, group)

@@ -9,6 +9,7 @@ from torch_geometric.data import Batch
 
 from molflt import features, order
 from molflt.data.molecule import atoms_to_graph
+from molflt.errors import InputError
 from molflt.evaluation import Request, evaluate
 from molflt.neighbors import neighbor_pairs
 from molflt.order import ranks, spatial_order
@@ -17,6 +18,7 @@ from tests.builders import energy_model, model_of_kinds
 
 PATTERNS = [(False,) * 3, (True,) * 3, (True, True, False)]
 LEAST = 40
+CUTOFF = 3.2
 
 
 @pytest.fixture(autouse=True)
@@ -43,10 +45,10 @@ def batch_of(*structures):
 @pytest.mark.parametrize("pbc", PATTERNS)
 def test_neighbours_are_close_in_the_order(pbc):
     graph = atoms_to_graph(shuffled(pbc, repeat=10))
-    found = spatial_order(graph)
+    found = spatial_order(graph, CUTOFF)
     assert torch.equal(found.sort().values, torch.arange(len(graph.z)))
     batch = torch.zeros_like(graph.z)
-    pairs = neighbor_pairs(graph.pos, batch, 1, 3.2, graph.cell, graph.pbc)
+    pairs = neighbor_pairs(graph.pos, batch, 1, CUTOFF, graph.cell, graph.pbc)
 
     def apart(rank):
         return (rank[pairs.first] - rank[pairs.second]).abs().double().median()
@@ -56,22 +58,22 @@ def test_neighbours_are_close_in_the_order(pbc):
 
 def test_graphs_stay_together_and_small_ones_as_they_are():
     data = batch_of(shuffled(), molecule("C6H6"), shuffled(seed=1))
-    found = spatial_order(data)
+    found = spatial_order(data, CUTOFF)
     assert torch.equal(data.batch[found], data.batch)
     (small,) = (data.batch == 1).nonzero(as_tuple=True)
     assert torch.equal(found[small], small)
     assert not torch.equal(found, found.sort().values)
-    assert spatial_order(batch_of(*[molecule("C6H6")] * 9)) is None  # 108 atoms
-    assert spatial_order(atoms_to_graph(molecule("CH4"))) is None
+    assert spatial_order(batch_of(*[molecule("C6H6")] * 9), CUTOFF) is None  # 108 atoms
+    assert spatial_order(atoms_to_graph(molecule("CH4")), CUTOFF) is None
 
 
 def test_atoms_in_one_place_far_from_another_have_an_order():
     positions = np.concatenate([np.zeros((LEAST, 3)), [[1e9, 0, 0]]])
     graph = atoms_to_graph(Atoms("H", [[0, 0, 0.0]]))
     graph.z, graph.pos = torch.ones(LEAST + 1).long(), torch.from_numpy(positions)
-    assert torch.equal(spatial_order(graph), torch.arange(LEAST + 1))
+    assert torch.equal(spatial_order(graph, CUTOFF), torch.arange(LEAST + 1))
     graph.pos[-1] = 0
-    assert torch.equal(spatial_order(graph), torch.arange(LEAST + 1))
+    assert torch.equal(spatial_order(graph, CUTOFF), torch.arange(LEAST + 1))
 
 
 @pytest.mark.parametrize("far_heads", [0, 1])
@@ -99,6 +101,14 @@ def test_nothing_depends_on_the_order(keeps, far_heads, monkeypatch):
     assert in_space.keys() == as_given.keys() >= {"energies", "forces", "stress"}
     for key, value in in_space.items():
         np.testing.assert_allclose(value, as_given[key], rtol=1e-8, atol=1e-9)
+
+
+def test_the_order_refuses_the_same_cells_as_the_search():
+    graph = atoms_to_graph(shuffled())
+    graph.cell[0, 0] *= 499 * CUTOFF / graph.cell[0, 0].norm()
+    assert spatial_order(graph, CUTOFF) is not None
+    with pytest.raises(InputError, match="lattice vector is 1596.* must be between"):
+        spatial_order(graph, CUTOFF / 2)
 
 
 def test_who_watches_meets_atoms_in_their_own_order():

@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from molflt import parallel
+from molflt import order, parallel
 from molflt.data.molecule import atoms_to_graph
 from molflt.errors import MolfltError, UsageError
 from molflt.nn import far_sums, paths
@@ -51,6 +51,7 @@ class Case:
     stream_edges: int = 10**9
     far: FarCosts = field(default_factory=FarCosts)
     chunk: int = 2**26
+    least_ordered: int = order.LEAST_ATOMS
 
     def model(self):
         options = {"far_band": 0.3, "far_min_width": 0.04, "far_components": 4}
@@ -73,11 +74,12 @@ class Case:
 
     @contextmanager
     def settings(self):
-        before = paths.COSTS.stream_edges, far_sums.CHUNK, far_sums.KEPT
-        paths.COSTS.stream_edges, far_sums.CHUNK = self.stream_edges, self.chunk
-        far_sums.KEPT = min(far_sums.KEPT, self.chunk)
-        yield
-        paths.COSTS.stream_edges, far_sums.CHUNK, far_sums.KEPT = before
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(paths.COSTS, "stream_edges", self.stream_edges)
+            patch.setattr(far_sums, "CHUNK", self.chunk)
+            patch.setattr(far_sums, "KEPT", min(far_sums.KEPT, self.chunk))
+            patch.setattr(order, "LEAST_ATOMS", self.least_ordered)
+            yield
 
 
 def periodic(*pbc):
@@ -102,6 +104,7 @@ CASES = {
     "transforms": Case(SLAB, far=NUFFT),
     "transforms in chunks": Case(OPEN, far=NUFFT, chunk=2**10),
     "streamed": Case(SLAB, {"matrix_head_width": 4}, stream_edges=1, stress=True),
+    "in the order of space": Case(SLAB, least_ordered=1, stress=True),
     "streamed on some": Case(OPEN, stream_edges=1700),
     "mean": Case(OPEN, {"extensive": False}),
     "single precision": Case(OPEN, dtype=SINGLE),
