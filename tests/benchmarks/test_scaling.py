@@ -53,6 +53,19 @@ def test_a_box_is_cut_or_repeated(tmp_path):
     np.testing.assert_allclose(whole.pos[81:] - whole.pos[:81], cell[[0] * 81])
 
 
+@pytest.mark.parametrize(
+    ("seconds", "again"),
+    [([], True), ([40], True), ([50], False), ([20] * 2, True), ([20] * 3, False)],
+)
+def test_long_evaluations_count_by_the_fastest_of_up_to_three(seconds, again):
+    assert scaling.is_repeated(seconds) == again
+
+
+def test_short_evaluations_fill_some_seconds():
+    assert scaling.is_repeated([0.5] * 4)
+    assert not scaling.is_repeated([0.5] * 5)
+
+
 def test_a_run_is_recorded_and_not_repeated(results, options, monkeypatch, capsys):
     options.max = 100
     scaling.run_sizes("Performer", "energy", options)
