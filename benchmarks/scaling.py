@@ -28,8 +28,8 @@ from systems import water
 SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 MODES = ("energy", "forces")
 POLL = 0.05  # s between looks at a process
-# Evaluations are repeated and the fastest counts: as often as they fit into seconds; and
-# long ones up to thrice, as the first may wait for memory that nobody has touched yet.
+# The fastest of several evaluations counts: of as many as fit into seconds, and of at
+# most three long ones, as the first may wait for memory that nobody has touched yet.
 REPEAT_WITHIN = 3.0  # s
 LONG, LONG_WITHIN = 3, 90.0  # times, s
 

@@ -92,10 +92,12 @@ def tag_file(
     Raises:
         InputError: Names file and frame that cannot be used, or `out` cannot be
             written.
-        UsageError: As `tag_slab`, or `out` is no ``.extxyz``.
+        UsageError: As `tag_slab`; or `out` is no ``.extxyz``, or is the source.
     """
     if out.suffix != ".extxyz":
         raise UsageError(f"The file to write must end in .extxyz, not {out}.")
+    if out.exists() and Path(source).exists() and out.samefile(source):
+        raise UsageError(f"{out} is the file to read; write to another.")
     counts: Counter[tuple[int, int, int]] = Counter()
     with atomic_path(out) as temporary, open(temporary, "w", encoding="utf-8") as file:
         for where, atoms in iterate_atoms(source):

@@ -137,3 +137,5 @@ def test_all_frames_or_none(folder, capsys):
     assert (folder / "out.extxyz").read_bytes() == before
     assert main(["data", "tag", "in.traj", "out.cif", "--adsorbate", "C"]) != 0
     assert "must end in .extxyz" in capsys.readouterr().err
+    assert main(["data", "tag", "out.extxyz", "out.extxyz", "--adsorbate", "C"]) != 0
+    assert "write to another" in capsys.readouterr().err
