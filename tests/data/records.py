@@ -1,7 +1,11 @@
 """Structures of all kinds for files of records: open and periodic, with tags or not."""
 
+from contextlib import contextmanager
+
+import lmdb
 import numpy as np
 
+from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.targets import TargetSpec
 
@@ -25,3 +29,18 @@ def random_graphs(count, seed=0, atoms=9):
             forces=rng.normal(size=(n, 3)),
             pos_relaxed=rng.normal(size=(n, 3)),
         )
+
+
+def write_twenty(folder):
+    """A file of twenty structures, and its path."""
+    target = folder / "set.lmdb"
+    write_lmdb(target, random_graphs(20), targets=[ENERGY], metadata={"licence": "CC0"})
+    return target
+
+
+@contextmanager
+def opened(path):
+    """A transaction that writes, past the package."""
+    environment = lmdb.open(str(path), subdir=False, lock=False)
+    with environment, environment.begin(write=True) as transaction:
+        yield transaction

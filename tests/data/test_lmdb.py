@@ -1,9 +1,7 @@
 import json
 import os
 import pickle
-from contextlib import contextmanager
 
-import lmdb
 import pytest
 import torch
 from torch_geometric.loader import DataLoader
@@ -12,23 +10,13 @@ from molflt.data import lmdb as module
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.errors import InputError
-from tests.data.records import ENERGY, random_graphs
+from tests.data.records import ENERGY, opened, random_graphs, write_twenty
 from tests.running import python
 
 
 @pytest.fixture
 def path(tmp_path):
-    target = tmp_path / "set.lmdb"
-    write_lmdb(target, random_graphs(20), targets=[ENERGY], metadata={"licence": "CC0"})
-    return target
-
-
-@contextmanager
-def opened(path):
-    """A transaction that writes, past the package."""
-    environment = lmdb.open(str(path), subdir=False, lock=False)
-    with environment, environment.begin(write=True) as transaction:
-        yield transaction
+    return write_twenty(tmp_path)
 
 
 def assert_same(one, two):

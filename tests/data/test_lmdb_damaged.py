@@ -4,9 +4,7 @@ import json
 import shutil
 import warnings
 import zlib
-from contextlib import contextmanager
 
-import lmdb
 import numpy as np
 import pytest
 from safetensors.numpy import save
@@ -14,23 +12,13 @@ from safetensors.numpy import save
 from molflt.data import lmdb_record
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.errors import InputError
-from tests.data.records import ENERGY, random_graphs
+from tests.data.records import ENERGY, opened, random_graphs, write_twenty
 from tests.running import python
 
 
 @pytest.fixture
 def path(tmp_path):
-    target = tmp_path / "set.lmdb"
-    write_lmdb(target, random_graphs(20), targets=[ENERGY], metadata={"licence": "CC0"})
-    return target
-
-
-@contextmanager
-def opened(path):
-    """A transaction that writes, past the package."""
-    environment = lmdb.open(str(path), subdir=False, lock=False)
-    with environment, environment.begin(write=True) as transaction:
-        yield transaction
+    return write_twenty(tmp_path)
 
 
 def test_files_that_are_no_lmdb(tmp_path):
