@@ -164,7 +164,7 @@ def emt(read: Read) -> str | None:
         "adsorbate's atoms, PaiNN: of whole, adsorbate and slab), and training starts "
         "on the way to the relaxed positions, too, less and less often (FLT no "
         "interpolation: FLT interaction without this)."
-        f"{still_open(plan.adsorption({}), read)}"
+        f"{still_open({*plan.adsorption({}), *plan.adsorption_seeds({})}, read)}"
     )
     return "\n".join([*lines, "", note])
 
