@@ -110,7 +110,7 @@ def test_adsorption_tells_how_many_runs_are_open():
     text = accuracy_tables.emt(
         lambda run: None if run.model == "SchNet surface" else measured(run)
     )
-    assert "2 runs of the plan are open." in text
+    assert "4 runs of the plan are open." in text  # two sizes, two further seeds
     assert "SchNet surface" not in {row[0] for row in rows(text)}
     assert accuracy_tables.emt(lambda run: None) is None
 
