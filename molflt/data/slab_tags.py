@@ -15,9 +15,7 @@ from molflt.data.tags import heights
 from molflt.errors import InputError, UsageError
 from molflt.files import atomic_path
 
-LAYER_GAP = (
-    1.0  # Å; layers of low-index surfaces are farther apart, atoms of one closer
-)
+LAYER_GAP = 1.0  # Å; layers of low-index surfaces are farther apart
 THICKEST = 2.5  # Å; a layer that is thicker is none
 
 
