@@ -101,8 +101,9 @@ def scaling(result: dict[str, Any]) -> str:
     lines.append(
         f"\nWater, neighbour lists included, models of width 64 and 3 layers with a "
         f"cutoff of 5 Å, on {cores(machine, machine)}, at most "
-        f"{result['memory_gib']:.0f} GiB; the fastest of a few evaluations. FLT "
-        "chooses its path; growth from 10,000 atoms on."
+        f"{result['memory_gib']:.0f} GiB; the fastest evaluation counts, of long "
+        "ones there are one to three (`repeats` in results/scaling). FLT chooses its "
+        "path; growth from 10,000 atoms on."
     )
     return "\n".join(lines)
 

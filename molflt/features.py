@@ -110,11 +110,10 @@ def _encoded(
         path: How attention is evaluated.
         pairs: Their pairs within the cutoff, if they are at hand.
     """
-    order = None
-    if path != "dense" and not _is_watched(encoder):
-        order = spatial_order(data, encoder.cutoff)
+    order = None if path == "dense" else spatial_order(data, encoder.cutoff)
     rank = None
-    if order is not None:
+    # Asked of large systems alone: all modules are looked at.
+    if order is not None and not _is_watched(encoder):
         rank, data = ranks(order), part_of(data, order)
         if pairs is not None:
             pairs = pairs.renumbered(rank)

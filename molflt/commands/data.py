@@ -1,5 +1,6 @@
 """``molflt data``: make, convert, check and describe data sets."""
 
+import re
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -166,6 +167,7 @@ def _add_tag(parser: Parser) -> None:
     add("out", type=Path, metavar="OUT.extxyz", help="the file to write")
     add(
         "--adsorbate",
+        type=_atoms,
         required=True,
         help="its elements (C,O,H), of which all atoms are meant, or the numbers of "
         "its atoms, from 0 (36,37; --adsorbate=-2,-1 are the last two)",
@@ -179,13 +181,16 @@ def _add_tag(parser: Parser) -> None:
     parser.set_defaults(run=_tag)
 
 
+def _atoms(words: str) -> list[str | int]:
+    """Return the elements and numbers of atoms that stand between commas."""
+    found = (word.strip() for word in words.split(","))
+    return [int(w) if re.fullmatch(r"-?\d+", w) else w for w in found if w]
+
+
 def _tag(options: Namespace) -> int:
     from molflt.data.slab_tags import tag_file
 
-    words = [word.strip() for word in options.adsorbate.split(",") if word.strip()]
-    numbers = [word.lstrip("-").isdecimal() for word in words]
-    adsorbate = [int(w) if n else w for w, n in zip(words, numbers, strict=True)]
-    counts = tag_file(options.source, options.out, adsorbate, options.depth)
+    counts = tag_file(options.source, options.out, options.adsorbate, options.depth)
     for (below, surface, above), count in counts.items():
         print(
             f"{options.out}: {count:,} structures with {above} atoms of the adsorbate, "

@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from molflt.analysis import (
-    map_plots,
-)
+from molflt.analysis import map_plots
 from molflt.analysis.style import panels
 
 RNG = np.random.default_rng(0)

@@ -2,9 +2,7 @@
 
 import pytest
 
-from molflt.analysis import (
-    read_metrics,
-)
+from molflt.analysis import read_metrics
 from molflt.errors import InputError
 
 CSV = """epoch,lr,step,train/energy/mae_eV,val_id/energy/mae_eV

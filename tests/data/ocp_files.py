@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from molflt.data.ocp_record import read_record
+
 
 class Pyg1Data:
     """Pickles as PyG 1.x's Data did: fields in the instance, by NEWOBJ and BUILD."""
@@ -79,3 +81,10 @@ def write_ocp(path, records, *, length=True):
         if length:
             with environment.begin(write=True) as transaction:
                 transaction.put(b"length", pickle.dumps(len(records)))
+
+
+FIELDS = ("pos", "cell", "atomic_numbers", "natoms", "tags", "fixed", "y_relaxed")
+
+
+def read(record, fields=FIELDS):
+    return read_record(record, fields, "train.lmdb, record 7")

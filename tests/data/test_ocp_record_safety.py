@@ -14,15 +14,9 @@ import torch
 from torch_geometric.data import Data
 
 from molflt.data.ocp_batch import read_batch
-from molflt.data.ocp_record import ALLOWED, read_record
+from molflt.data.ocp_record import ALLOWED
 from molflt.errors import InputError
-from tests.data.ocp_files import pyg1, pyg2, slab_fields
-
-FIELDS = ("pos", "cell", "atomic_numbers", "natoms", "tags", "fixed", "y_relaxed")
-
-
-def read(record, fields=FIELDS):
-    return read_record(record, fields, "train.lmdb, record 7")
+from tests.data.ocp_files import FIELDS, pyg1, pyg2, read, slab_fields
 
 
 class Calls:

@@ -14,11 +14,6 @@ from molflt.units import HARTREE, KCAL_PER_MOL
 from tests.data.qm9_files import EXCLUDED, HEADER, upstream
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return upstream(tmp_path_factory.mktemp("qm9") / "raw")
-
-
 @pytest.fixture
 def read(files):
     return read_source(source_from_file(files))

@@ -13,11 +13,6 @@ from molflt.errors import InputError
 from tests.data.qm9_files import sdf_record, upstream
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    return upstream(tmp_path_factory.mktemp("qm9") / "raw")
-
-
 def test_files_are_found_in_the_layout_of_pyg(tmp_path, monkeypatch):
     upstream(tmp_path / "raw")
     assert find_source(tmp_path).sdf == tmp_path / "raw" / "gdb9.sdf"

@@ -139,3 +139,5 @@ def test_all_frames_or_none(folder, capsys):
     assert "must end in .extxyz" in capsys.readouterr().err
     assert main(["data", "tag", "out.extxyz", "out.extxyz", "--adsorbate", "C"]) != 0
     assert "write to another" in capsys.readouterr().err
+    assert main([*words[:-1], "--adsorbate=--5"]) != 0
+    assert "There is no element '--5'" in capsys.readouterr().err
