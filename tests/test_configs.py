@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from molflt.cli import main
 from molflt.commands.lightning import FLTCLI
@@ -57,7 +58,8 @@ def test_config_builds_and_runs(path, roots, tmp_path, monkeypatch, capsys):
     if module == "QM9":
         words += [f"--data.init_args.num_{part}=3" for part in ("train", "val", "test")]
     cli = FLTCLI(words, run=False)
-    assert cli.datamodule.targets[0].name in cli.config["checkpoint"]["monitor"]
+    split, target, metric = cli.config["checkpoint"]["monitor"].split("/")
+    (spec,) = (spec for spec in cli.datamodule.targets if spec.name == target)
     assert cli.config["name"] == path.stem
     words += [
         "--trainer.fast_dev_run=true",
@@ -68,8 +70,7 @@ def test_config_builds_and_runs(path, roots, tmp_path, monkeypatch, capsys):
     ]
     assert main(["fit", *words]) == 0, capsys.readouterr().err
     # What picks the best checkpoint is among what validation logs.
-    split, target, metric = cli.config["checkpoint"]["monitor"].split("/")
-    unit = unit_in_name(cli.datamodule.targets[0].unit)
+    unit = unit_in_name(spec.unit)
     forces = cli.config["model"]["force_weight"] > 0
     assert metric == f"force_mae_{unit}_per_A" if forces else f"mae_{unit}"
     printed = capsys.readouterr().out
@@ -100,3 +101,17 @@ def test_configs_of_qm9_differ_in_their_target_alone():
             rest = rest.replace(f"{line}\n", f"{general}\n")
         rests.add(rest)
     assert len(rests) == 1
+
+
+def test_config_of_all_targets_of_qm9_has_them_and_the_same_training():
+    together, alone = (
+        yaml.safe_load((CONFIGS / name).read_text())
+        for name in ("qm9.yaml", "qm9_u0.yaml")
+    )
+    targets = together["data"]["init_args"].pop("target")
+    assert set(targets) == QM9_STANDARD
+    assert len(targets) == len(QM9_STANDARD)
+    del alone["data"]["init_args"]["target"]
+    assert together.pop("name") == "qm9"
+    assert alone.pop("name") == "qm9_u0"
+    assert together == alone

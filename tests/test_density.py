@@ -13,6 +13,7 @@ from molflt.errors import UsageError
 
 SMALL = {"width": 16, "num_layers": 1, "num_far_heads": 0, "head_width": 4}
 ORDER = {"density_order": 1}  # fewer numbers
+HALF = 1e-3  # precision of U
 
 
 def graphs(names=("CH3CH2OH", "CH3OCH3", "H2O", "C6H6", "CH3COCl"), copies=6):
@@ -51,9 +52,9 @@ def test_components_are_uncorrelated_and_keep_their_spread():
         part = b[row == element]
         covariance = part.T @ part / len(part)
         scale = float(covariance.trace())
-        assert scale == pytest.approx(SPREAD**2 * 8, rel=1e-6)
+        assert scale == pytest.approx(SPREAD**2 * 8, rel=HALF)
         assert part.mean(0).abs().max() < 1e-8 * scale
-        assert (covariance - covariance.diag().diag()).abs().max() < 1e-6 * scale
+        assert (covariance - covariance.diag().diag()).abs().max() < HALF * scale
         spread = covariance.diag()
         assert spread.max() > 10 * spread.min()  # not whitened
 
@@ -103,3 +104,30 @@ def test_a_fitted_model_still_gives_energies_that_do_not_turn():
     atoms.positions += np.array([3.0, -2.0, 5.0])
     turned, _ = model(collate([atoms_to_graph(atoms)]))
     torch.testing.assert_close(turned, x, rtol=1e-8, atol=1e-9)
+
+
+def test_components_are_kept_to_half_precision_and_lose_nothing_in_a_file():
+    """They are most of a checkpoint."""
+    model = encoder("HCOClF").float()  # no fluorine in the structures
+    fit_density(model, graphs())
+    state = model.state_dict()
+    name = "embedding.density.projection"
+    assert state[name].dtype == torch.float16
+    again = encoder("HCOClF").float()
+    again.load_state_dict(state)
+    before, after = (m.embedding.density.projection for m in (model, again))
+    assert after.dtype == torch.float32
+    assert torch.equal(after, before)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e6], ids=["finer", "larger"])
+def test_components_out_of_the_range_of_half_precision_stay_as_they_are(size):
+    """Such as those of structures that hardly differ, and of earlier checkpoints."""
+    features = encoder().embedding.density
+    given = torch.full(features.projection.shape[1:], size * 0.7).double()
+    if size > 1:
+        features.set_components(0, given, torch.ones(len(given)).double())
+    else:
+        features.projection[0] = given
+    assert torch.equal(features.projection[0], given)
+    assert features.state_dict()["projection"].dtype == torch.float64

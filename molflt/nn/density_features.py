@@ -1,6 +1,7 @@
 """First features of an atom from the density of its neighbours, by element."""
 
 import math
+from typing import Any
 
 import torch
 from ase.data import atomic_numbers
@@ -97,10 +98,11 @@ class DensityFeatures(nn.Module):
         shape = len(numbers), self.num_sums, self.components
         random = torch.Generator().manual_seed(0)
         projection = torch.randn(shape, generator=random) / math.sqrt(self.num_sums)
-        self.register_buffer("projection", projection)
+        self.register_buffer("projection", _rounded(projection))
         self.register_buffer("shift", torch.zeros(shape[0], self.components))
         self.first = nn.ModuleList(_linear(self.components, width) for _ in numbers)
         self.out = _linear(width, width)
+        self.register_state_dict_post_hook(_in_half)
 
     def rows(self, z: Species) -> Int[Tensor, " n"]:
         """Return which of the elements each atom is; their number for others."""
@@ -108,13 +110,14 @@ class DensityFeatures(nn.Module):
 
     @torch.no_grad()
     def set_components(self, row: int, projection: Tensor, mean: Tensor) -> None:
-        """Take U and the mean of one of the elements.
+        """Take U, to half precision if it is in its range, and the mean of an element.
 
         Args:
             row: The element.
             projection: U, a column a component (k, K).
             mean: Mean of the numbers (k,).
         """
+        projection = _rounded(projection)
         self.get_buffer("projection")[row] = projection
         self.get_buffer("shift")[row] = mean @ projection
 
@@ -215,3 +218,22 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
     nn.init.normal_(layer.weight, std=inputs**-0.5)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def _rounded(projection: Tensor) -> Tensor:
+    """Return U to half precision: any matrix near the principal components will do."""
+    rounded = projection.half().to(projection)
+    return rounded if rounded.isfinite().all() else projection
+
+
+def _in_half(
+    module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any
+) -> None:
+    """Put U into a state in half precision where that loses nothing.
+
+    It is most of a checkpoint. Loading a state brings it back to the module's own type.
+    """
+    name = f"{prefix}projection"
+    half = state[name].half()
+    if torch.equal(half.to(state[name]), state[name]):
+        state[name] = half
