@@ -109,6 +109,10 @@ def test_config_of_all_targets_of_qm9_has_them_and_the_same_training():
         for name in ("qm9.yaml", "qm9_u0.yaml")
     )
     targets = together["data"]["init_args"].pop("target")
+    assert together["data"]["init_args"].pop("geometry") == "both"
+    assert 2 * together["trainer"].pop("max_epochs") == alone["trainer"].pop(
+        "max_epochs"
+    )
     assert set(targets) == QM9_STANDARD
     assert len(targets) == len(QM9_STANDARD)
     del alone["data"]["init_args"]["target"]

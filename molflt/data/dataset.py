@@ -65,6 +65,31 @@ class GraphSubset(GraphDataset):
         return self._dataset.num_atoms[self.indices]
 
 
+class GraphUnion(GraphDataset):
+    """Several sets, one after the other."""
+
+    def __init__(self, datasets: Sequence[GraphDataset]) -> None:
+        self._datasets = list(datasets)
+        self._ends = np.cumsum([len(dataset) for dataset in datasets])
+        self._num_atoms = np.concatenate([dataset.num_atoms for dataset in datasets])
+
+    def __len__(self) -> int:
+        return len(self._num_atoms)
+
+    def __getitem__(self, index: int) -> Data:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"graph {index} of {len(self)}")
+        index %= len(self)
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        start = self._ends[which] - len(self._datasets[which])
+        return self._datasets[which][int(index - start)]
+
+    @property
+    def num_atoms(self) -> np.ndarray:
+        """Atoms of each graph (len,) int64."""
+        return self._num_atoms
+
+
 class CachedDataset(GraphDataset):
     """Keep every graph that was read once.
 

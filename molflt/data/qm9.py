@@ -1,22 +1,30 @@
 """QM9: 130,831 small organic molecules (H C N O F) with 19 properties from DFT."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
 
 from molflt.data.datamodule import GraphDataModule, Splits
-from molflt.data.dataset import GraphSubset
+from molflt.data.dataset import GraphSubset, GraphUnion
+from molflt.data.qm9_mmff import prepare_mmff
 from molflt.data.qm9_source import (
     fetch_source,
     find_source,
     read_source,
     source_from_file,
 )
-from molflt.data.qm9_table import QM9Table, read_table, write_table
+from molflt.data.qm9_table import QM9Table, read_table, source_of, write_table
 from molflt.data.qm9_targets import qm9_targets
 from molflt.data.splits import Split, make_split
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 from molflt.targets import TargetSpec
 
 TABLE = Path("processed") / "qm9.safetensors"
+MMFF_FILE = "qm9_mmff.safetensors"  # beside it
+Geometry = Literal["dft", "mmff", "both"]
 
 
 class QM9(GraphDataModule):
@@ -42,9 +50,13 @@ class QM9(GraphDataModule):
         max_train: Use this many of the training molecules, drawn at random; None: all.
         in_memory: Keep every graph that was made. The numbers are in memory either way;
             graphs take some 6 kB each and save 30 microseconds each time.
+        geometry: ``dft``: positions of QM9; ``mmff``: of the nearest minimum of MMFF94,
+            for models that will be given conformers of a SMILES (`qm9_mmff`);
+            ``both``: each training molecule twice, and sets ``val`` and ``test`` with
+            the first, ``val_mmff`` and ``test_mmff`` with the second.
 
     Raises:
-        UsageError: An unknown target or split, or a count that does not fit.
+        UsageError: An unknown target, split or geometry, or a count that does not fit.
     """
 
     def __init__(
@@ -62,11 +74,15 @@ class QM9(GraphDataModule):
         seed: int = 0,
         max_train: int | None = None,
         in_memory: bool = False,
+        geometry: Geometry = "dft",
     ) -> None:
         super().__init__(
             batch_size, eval_batch_size, num_workers, seed, max_train, in_memory
         )
+        if geometry not in ("dft", "mmff", "both"):
+            raise UsageError(f"geometry must be dft, mmff or both, not {geometry!r}.")
         self._targets = qm9_targets(target)
+        self._geometry = geometry
         self.root = Path(root)
         self.from_file = from_file
         self._split_arguments = (split, num_train, num_val, num_test)
@@ -86,20 +102,38 @@ class QM9(GraphDataModule):
 
     def prepare_data(self) -> None:
         """Download and pack the molecules if that has not been done."""
-        prepare_qm9(self.root, self.from_file)
+        path = prepare_qm9(self.root, self.from_file)
+        if self._geometry != "dft":
+            arrays = read_table(path, None)
+            assert arrays is not None
+            prepare_mmff(path.with_name(MMFF_FILE), arrays, source_of(path))
 
     def load_splits(self) -> Splits:
         """Read the packed molecules, making them first where needed."""
-        arrays = read_table(prepare_qm9(self.root, self.from_file), None)
+        path = prepare_qm9(self.root, self.from_file)
+        arrays = read_table(path, None)
         assert arrays is not None
-        table = QM9Table(arrays, [spec.name for spec in self._targets])
         name, *counts = self._split_arguments
-        self._split = make_split(name, len(table), *counts)
-        return (
-            GraphSubset(table, self._split.train),
-            {"val": GraphSubset(table, self._split.val)},
-            {"test": GraphSubset(table, self._split.test)},
-        )
+        self._split = split = make_split(name, len(arrays["number"]), *counts)
+        train, val, test = [], {}, {}
+        for suffix, table, kept in self._tables(path, arrays):
+            train.append(GraphSubset(table, split.train[kept[split.train]]))
+            val[f"val{suffix}"] = GraphSubset(table, split.val[kept[split.val]])
+            test[f"test{suffix}"] = GraphSubset(table, split.test[kept[split.test]])
+        return GraphUnion(train), dict(val), dict(test)
+
+    def _tables(
+        self, path: Path, arrays: dict[str, Tensor]
+    ) -> Iterator[tuple[str, QM9Table, np.ndarray]]:
+        """Yield, for each geometry, a suffix, all molecules, and which have it."""
+        names = [spec.name for spec in self._targets]
+        if self._geometry != "mmff":
+            yield "", QM9Table(arrays, names), np.ones(len(arrays["number"]), bool)
+        if self._geometry != "dft":
+            moved = prepare_mmff(path.with_name(MMFF_FILE), arrays, source_of(path))
+            table = QM9Table(arrays | {"pos": moved["pos"]}, names)
+            suffix = "_mmff" if self._geometry == "both" else ""
+            yield suffix, table, moved["found"].numpy()
 
 
 def prepare_qm9(out: str | Path, from_file: str | Path | None = None) -> Path:

@@ -110,6 +110,16 @@ def write_table(
         save_file(arrays, temporary, metadata={"format": _FORMAT, "source": source})
 
 
+def source_of(path: str | Path) -> str:
+    """Return the digest of the files that a table was read from.
+
+    Args:
+        path: What `write_table` wrote, and `read_table` accepts.
+    """
+    with safe_open(path, framework="pt") as file:
+        return str((file.metadata() or {})["source"])
+
+
 def read_table(path: str | Path, source: str | None) -> dict[str, torch.Tensor] | None:
     """Return the arrays, or None if they were made from other files than `source`.
 

@@ -6,12 +6,9 @@ from pathlib import Path
 from ase import Atoms
 from rdkit import Chem
 from rdkit.Chem.rdDistGeom import EmbedMolecule, ETKDGv3
-from rdkit.Chem.rdForceFieldHelpers import (
-    MMFFHasAllMoleculeParams,
-    MMFFOptimizeMolecule,
-)
 from rdkit.rdBase import BlockLogs
 
+from molflt.data.mmff import relax_mmff
 from molflt.errors import InputError
 
 SEED = 0
@@ -23,8 +20,7 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
     Coordinates come from ETKDG (version 3) with a fixed seed, so that the same SMILES
     gives the same structure; MMFF94, where it has parameters, brings bond lengths and
     angles near their minimum. A charge or unpaired electrons stand in `info`.
-    Sources: Riniker and Landrum, J. Chem. Inf. Model. 55, 2562 (2015); Halgren, J.
-    Comput. Chem. 17, 490 (1996).
+    Source: Riniker and Landrum, J. Chem. Inf. Model. 55, 2562 (2015).
 
     Args:
         smiles: The molecule.
@@ -44,8 +40,7 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
     options.randomSeed = seed  # type: ignore[assignment]  # wrong in RDKit's stubs
     if EmbedMolecule(molecule, options) < 0:
         raise InputError(f"{prefix}RDKit finds no conformer of '{smiles}'.")
-    if MMFFHasAllMoleculeParams(molecule):
-        MMFFOptimizeMolecule(molecule, maxIters=1000)
+    relax_mmff(molecule)
     info: dict[str, str | int] = {"smiles": smiles}
     if charge := Chem.GetFormalCharge(molecule):
         info["charge"] = charge

@@ -1,0 +1,75 @@
+"""QM9's molecules as they are known without quantum chemistry: at minima of MMFF94.
+
+Who wants to predict for a SMILES has a force field's geometry, and a model that has
+seen none is far off there. The labels stay those of QM9, at the minimum of its
+functional from which the force field started (the idea of QM9M: Lu, Wang and Zhang,
+J. Chem. Theory Comput. 15, 4113 (2019)).
+
+As safetensors beside the packed molecules: positions (a, 3) float64 [Å] of all atoms,
+and for each molecule whether they were found (m,).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+from molflt.data.mmff import mmff_positions
+from molflt.data.progress import track
+from molflt.errors import InputError
+from molflt.files import atomic_path
+
+_FORMAT = "molflt-qm9-mmff-1"
+
+
+def prepare_mmff(
+    path: str | Path, table: Mapping[str, Tensor], source: str
+) -> dict[str, Tensor]:
+    """Return ``pos`` and ``found``; make the file unless it has the same molecules.
+
+    It takes 3 ms a molecule, 7 minutes for all.
+
+    Args:
+        path: The file.
+        table: Arrays of the packed molecules (`molflt.data.qm9_table`).
+        source: Digest of the files they were read from.
+
+    Raises:
+        InputError: The file is damaged or cannot be written.
+    """
+    path = Path(path)
+    made = _read(path, source)
+    if made is not None:
+        return made
+    z, pos = table["z"].numpy(), table["pos"].numpy().copy()
+    ends = table["offsets"].tolist()
+    found = np.zeros(len(ends) - 1, dtype=bool)
+    for index in track(range(len(found)), "geometries of MMFF94"):
+        atoms = slice(ends[index], ends[index + 1])
+        relaxed = mmff_positions(z[atoms], pos[atoms])
+        if relaxed is not None:
+            pos[atoms], found[index] = relaxed, True
+    arrays = {"pos": pos, "found": found}
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary, metadata={"format": _FORMAT, "source": source})
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _read(path: Path, source: str) -> dict[str, Tensor] | None:
+    """Return the arrays, or None: no file, or one of other molecules."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise InputError(f"{path} has no geometries of QM9; remove it.")
+            if metadata.get("source") != source:
+                return None
+            return {name: file.get_tensor(name) for name in ("pos", "found")}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged ({error}); remove it.") from error
