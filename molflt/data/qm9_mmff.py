@@ -3,10 +3,11 @@
 Who wants to predict for a SMILES has a force field's geometry, and a model that has
 seen none is far off there. The labels stay those of QM9, at the minimum of its
 functional from which the force field started (the idea of QM9M: Lu, Wang and Zhang,
-J. Chem. Theory Comput. 15, 4113 (2019)).
+J. Chem. Theory Comput. 15, 4113 (2019)). Where that is far away it is another
+conformer, to which the labels do not belong.
 
 As safetensors beside the packed molecules: positions (a, 3) float64 [Å] of all atoms,
-and for each molecule whether they were found (m,).
+and for each molecule whether there are any (m,).
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,9 @@ from molflt.data.mmff import mmff_positions
 from molflt.data.progress import track
 from molflt.errors import InputError
 from molflt.files import atomic_path
+
+FARTHEST = 0.5
+"""Root mean square of the distances that atoms may move [Å]."""
 
 _FORMAT = "molflt-qm9-mmff-1"
 
@@ -51,12 +55,30 @@ def prepare_mmff(
     for index in track(range(len(found)), "geometries of MMFF94"):
         atoms = slice(ends[index], ends[index + 1])
         relaxed = mmff_positions(z[atoms], pos[atoms])
-        if relaxed is not None:
+        if relaxed is not None and rmsd(pos[atoms], relaxed) <= FARTHEST:
             pos[atoms], found[index] = relaxed, True
     arrays = {"pos": pos, "found": found}
     with atomic_path(path) as temporary:
         save_file(arrays, temporary, metadata={"format": _FORMAT, "source": source})
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def rmsd(pos: np.ndarray, other: np.ndarray) -> float:
+    """Return how far atoms moved, when a molecule is put on another without mirroring.
+
+        min over turns R of sqrt((1 / n) sum_i |R r_i - r'_i|^2),   centroids at 0
+
+    Args:
+        pos: Positions (n, 3).
+        other: Positions of the same atoms (n, 3).
+
+    Source: Kabsch, Acta Cryst. A 34, 827 (1978).
+    """
+    pos, other = (each - each.mean(axis=0) for each in (pos, other))
+    left, values, right = np.linalg.svd(pos.T @ other)
+    values[2] *= np.sign(np.linalg.det(left) * np.linalg.det(right))
+    squares = (pos**2).sum() + (other**2).sum() - 2 * values.sum()
+    return float(np.sqrt(max(squares, 0.0) / len(pos)))
 
 
 def _read(path: Path, source: str) -> dict[str, Tensor] | None:

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
+from scipy.spatial.transform import Rotation
 
+from molflt.data import qm9_mmff
 from molflt.data.mmff import mmff_positions
 from molflt.data.qm9 import MMFF_FILE, QM9, TABLE
+from molflt.data.qm9_mmff import rmsd
 from molflt.data.smiles import smiles_to_atoms
 from molflt.errors import InputError, UsageError
 from tests.data.qm9_files import upstream
@@ -31,6 +34,37 @@ def test_the_minimum_is_that_of_a_conformer_of_the_smiles():
         found = mmff_positions(atoms.numbers, atoms.positions)
         assert lengths(found) == pytest.approx(expected, abs=2e-3)
     assert np.abs(lengths(atoms.positions) - expected).max() > 0.01
+
+
+def test_distances_moved_do_not_depend_on_the_frame():
+    atoms = molecule("CH3CH2OH")
+    turned = atoms.copy()
+    turned.rotate(70, (1, 2, 3))
+    turned.translate((4, -2, 1))
+    assert rmsd(atoms.positions, turned.positions) == pytest.approx(0, abs=1e-7)
+    rng = np.random.default_rng(0)
+    moved = turned.copy()
+    moved.positions += 0.1 * rng.normal(size=(len(atoms), 3))
+    _, best = Rotation.align_vectors(
+        *(each - each.mean(axis=0) for each in (atoms.positions, moved.positions))
+    )
+    found = rmsd(atoms.positions, moved.positions)
+    assert found == pytest.approx(best / np.sqrt(len(atoms)))
+    mirrored = atoms.positions * [1, 1, -1]
+    mirrored[0, 2] += 1.0  # not its own mirror image
+    atoms.positions[0, 2] -= 1.0
+    assert rmsd(atoms.positions, mirrored) > 0.1
+
+
+def test_geometries_that_are_far_away_are_left_out(root, monkeypatch):
+    data = QM9(root, "u0", "random:0", 11, 0, geometry="mmff")
+    data.setup()
+    assert len(data.train) > 5
+    (root / TABLE).with_name(MMFF_FILE).unlink()
+    monkeypatch.setattr(qm9_mmff, "FARTHEST", 0.005)
+    again = QM9(root, "u0", "random:0", 11, 0, geometry="mmff")
+    again.setup()
+    assert len(again.train) < len(data.train)
 
 
 @pytest.mark.parametrize("name", ["CO", "H2"], ids=["no bonds", "no parameters"])
