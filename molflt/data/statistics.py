@@ -1,6 +1,6 @@
 """What a training set says about a target: atom references, spread, ranges."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -116,34 +116,46 @@ class Statistics:
 def fit_statistics(
     dataset: GraphDataset, spec: TargetSpec, *, progress: bool | None = False
 ) -> Statistics:
-    """Fit references and spread in one pass over the set, in float64.
+    """Return what `fit_all_statistics` does, of one target."""
+    (found,) = fit_all_statistics(dataset, [spec], progress=progress)
+    return found
 
-    The least-squares problem is reduced by QR factorisations batch by batch: memory
+
+def fit_all_statistics(
+    dataset: GraphDataset,
+    specs: Sequence[TargetSpec],
+    *,
+    progress: bool | None = False,
+) -> list[Statistics]:
+    """Fit references and spreads in one pass over the set, in float64.
+
+    The least-squares problems are reduced by QR factorisations batch by batch: memory
     does not grow with the set, and the condition number is not squared as it is by
     normal equations.
 
     Args:
         dataset: Structures with labels.
-        spec: The target.
+        specs: The targets.
         progress: Draw a bar; None: only on a terminal.
 
     Raises:
         InputError: The set is empty, a label is missing or not finite (names the id),
-            or the target is an interaction and there are no adsorbates.
+            or a target is an interaction and there are no adsorbates.
     """
-    indices = range(len(dataset))
-    bar = track(indices, f"statistics of {spec.name}", show=progress)
+    names = ", ".join(spec.name for spec in specs)
+    bar = track(range(len(dataset)), f"statistics of {names}", show=progress)
     graphs = (dataset[index] for index in bar)
-    # Upper triangle of the QR factorisation of the rows [terms of the baseline, label].
+    # Upper triangle of the QR factorisation of the rows [terms of baselines, labels].
     triangle: np.ndarray | None = None
     present = np.zeros(NUM_SPECIES, dtype=bool)
     sizes: set[int] = set()
     patterns: set[tuple[bool, ...]] = set()
     tags: set[int] = set()
-    lowest, highest, count = np.inf, -np.inf, 0
+    lowest, highest = np.full(len(specs), np.inf), np.full(len(specs), -np.inf)
+    count = 0
     while batch := list(islice(graphs, _BATCH)):
-        labels = _labels(batch, spec)
-        terms = _terms(batch, spec)
+        labels = np.column_stack([_labels(batch, spec) for spec in specs])
+        terms = _terms(batch, moments=any(spec.readout == "extent" for spec in specs))
         present |= terms[:, :NUM_SPECIES].any(axis=0)
         sizes |= {len(graph.z) for graph in batch}
         patterns |= {tuple(graph.pbc[0].tolist()) for graph in batch}
@@ -151,39 +163,48 @@ def fit_statistics(
         rows = np.column_stack([terms, labels])
         stacked = rows if triangle is None else np.concatenate([triangle, rows])
         triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
-        lowest, highest = min(lowest, labels.min()), max(highest, labels.max())
+        lowest = np.minimum(lowest, labels.min(axis=0))
+        highest = np.maximum(highest, labels.max(axis=0))
         count += len(batch)
     if triangle is None:
-        raise InputError(f"There is no structure to fit target {spec.name!r} to.")
-    if spec.interaction and ADSORBATE not in tags:
-        raise InputError(
-            f"No structure has an atom with tag {ADSORBATE}, an adsorbate's, so "
-            f"{spec.name!r} cannot be learned as an interaction energy."
-        )
+        raise InputError(f"There is no structure to fit target {names!r} to.")
     elements = np.flatnonzero(present)
-    fit, rest = _baseline(triangle, elements, spec)
-    rmse = rest / float(np.sqrt(count))
-    by_element = _by_element(fit[:NUM_SPECIES], elements)
-    rank = np.linalg.matrix_rank(triangle[:, elements]) if by_element else 0
-    negligible = rmse <= 1e-9 * max(1.0, abs(lowest), abs(highest))
-    return Statistics(
-        target=spec.name,
-        unit=spec.unit,
-        element_reference=by_element,
-        mean=float(fit[-1]),
-        std=1.0 if negligible else rmse,
-        rmse=rmse,
-        num_structures=count,
-        elements=tuple(int(z) for z in elements),
-        num_atoms_min=min(sizes),
-        num_atoms_max=max(sizes),
-        target_min=float(lowest),
-        target_max=float(highest),
-        pbc_seen=[list(pattern) for pattern in sorted(patterns)],
-        moment_reference=_by_element(fit[NUM_SPECIES:-1], elements),
-        tags_seen=sorted(tags),
-        determined=not by_element or int(rank) == len(elements),
-    )
+    found = []
+    for index, spec in enumerate(specs):
+        if spec.interaction and ADSORBATE not in tags:
+            raise InputError(
+                f"No structure has an atom with tag {ADSORBATE}, an adsorbate's, so "
+                f"{spec.name!r} cannot be learned as an interaction energy."
+            )
+        others = triangle.shape[1] - len(specs)
+        own = triangle[:, [*range(others), others + index]]
+        fit, rest = _baseline(own, elements, spec)
+        rmse = rest / float(np.sqrt(count))
+        by_element = _by_element(fit[:NUM_SPECIES], elements)
+        rank = np.linalg.matrix_rank(triangle[:, elements]) if by_element else 0
+        ends = float(lowest[index]), float(highest[index])
+        negligible = rmse <= 1e-9 * max(1.0, *map(abs, ends))
+        found.append(
+            Statistics(
+                target=spec.name,
+                unit=spec.unit,
+                element_reference=by_element,
+                mean=float(fit[-1]),
+                std=1.0 if negligible else rmse,
+                rmse=rmse,
+                num_structures=count,
+                elements=tuple(int(z) for z in elements),
+                num_atoms_min=min(sizes),
+                num_atoms_max=max(sizes),
+                target_min=ends[0],
+                target_max=ends[1],
+                pbc_seen=[list(pattern) for pattern in sorted(patterns)],
+                moment_reference=_by_element(fit[NUM_SPECIES:-1], elements),
+                tags_seen=sorted(tags),
+                determined=not by_element or int(rank) == len(elements),
+            )
+        )
+    return found
 
 
 def _labels(graphs: Iterable[Data], spec: TargetSpec) -> np.ndarray:
@@ -200,20 +221,20 @@ def _labels(graphs: Iterable[Data], spec: TargetSpec) -> np.ndarray:
     return np.array(labels)
 
 
-def _terms(graphs: list[Data], spec: TargetSpec) -> np.ndarray:
-    """Return counts of elements, for an extent their moments, and 1 for each graph."""
+def _terms(graphs: list[Data], *, moments: bool) -> np.ndarray:
+    """Return counts of elements, perhaps their moments, and 1 for each graph."""
     z = torch.cat([graph.z for graph in graphs])
     sizes = torch.tensor([len(graph.z) for graph in graphs])
     batch = torch.repeat_interleave(torch.arange(len(graphs)), sizes)
     shape = (len(graphs), NUM_SPECIES)
     column = (batch * NUM_SPECIES + z).numpy()
     counts = np.bincount(column, minlength=np.prod(shape)).reshape(shape)
-    if spec.readout != "extent":
+    if not moments:
         return np.column_stack([counts, np.ones(len(graphs))])
     pos = torch.cat([graph.pos for graph in graphs])
     squares = squared_radii(z, pos, batch, len(graphs)).numpy()
-    moments = np.bincount(column, squares, np.prod(shape)).reshape(shape)
-    return np.column_stack([counts, moments, np.ones(len(graphs))])
+    weighted = np.bincount(column, squares, np.prod(shape)).reshape(shape)
+    return np.column_stack([counts, weighted, np.ones(len(graphs))])
 
 
 def _baseline(

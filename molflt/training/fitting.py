@@ -3,7 +3,7 @@
 import logging
 
 from molflt.data.dataset import GraphDataset
-from molflt.data.statistics import Statistics, fit_statistics
+from molflt.data.statistics import Statistics, fit_all_statistics
 from molflt.density import fit_density
 from molflt.model import FLTModel
 from molflt.targets import TargetSpec
@@ -23,8 +23,8 @@ def fit_to(model: FLTModel, dataset: GraphDataset) -> None:
         InputError: A label is missing or not finite.
     """
     fit_density(model.encoder, dataset)
-    for spec in model.targets:
-        statistics = fit_statistics(dataset, spec, progress=None)
+    found = fit_all_statistics(dataset, model.targets, progress=None)
+    for spec, statistics in zip(model.targets, found, strict=True):
         model.set_statistics(spec.name, statistics.plain())
         if not statistics.tagged:
             model.encoder.embedding.forget_tags()

@@ -1,6 +1,7 @@
 """The baseline of each readout: what is fitted, and that the readout adds the same."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from molflt.data import statistics as module
 from molflt.data.dataset import GraphList
 from molflt.data.molecule import make_graph
 from molflt.data.qm9_targets import QM9_TARGETS
-from molflt.data.statistics import Statistics, fit_statistics
+from molflt.data.statistics import Statistics, fit_all_statistics, fit_statistics
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
 
@@ -55,6 +56,19 @@ def test_moments_and_counts_are_found(batch, shift, monkeypatch):
     assert found.element_reference == pytest.approx(ATOM, rel=1e-6)
     assert found.mean == 0
     assert found.rmse < 1e-6
+
+
+def test_targets_together_have_the_statistics_of_each_alone(monkeypatch):
+    monkeypatch.setattr(module, "_BATCH", 7)
+    data = molecules(noise=0.3)
+    specs = [POLARISABILITY, EXTENT, DIPOLE, POOLED]
+    for spec, found in zip(specs, fit_all_statistics(data, specs), strict=True):
+        alone = fit_statistics(data, spec)
+        for name in ("element_reference", "moment_reference", "mean", "std"):
+            expected = pytest.approx(getattr(alone, name), rel=1e-9)
+            assert getattr(found, name) == expected, name
+            found = replace(found, **{name: getattr(alone, name)})
+        assert found == replace(alone, rmse=found.rmse)
 
 
 def test_a_dipole_is_scaled_and_not_shifted():
