@@ -11,7 +11,8 @@ from typing import Any
 
 import accuracy_tables
 from finished import read
-from table_text import header, line
+from table_runs import target_name, unit_of
+from table_text import header, line, spread
 
 from molflt.files import atomic_path
 
@@ -59,6 +60,23 @@ def emt_relaxation(result: dict[str, Any]) -> str:
         f"relaxed to {result['fmax_eV_per_A']:g} eV/Å in {result['seconds']:.0f} s, "
         f"{result['steps_mean']:.0f} steps on average, on "
         f"{cores(result, result)}."
+    )
+    return "\n".join(lines)
+
+
+def qm9_geometries(result: dict[str, Any]) -> str:
+    """Return the errors of the shipped model of QM9 by target and geometry."""
+    columns = {"dft": "QM9's geometry", "mmff": "MMFF94's", "smiles": "SMILES"}
+    lines = header(["target", "unit", *columns.values()])
+    for name, row in result["mae"].items():
+        unit, scale = unit_of({"unit": result["units"][name]})
+        cells = [spread([scale * row[geometry]]) for geometry in columns]
+        lines.append(line([target_name(name), unit, *cells]))
+    training = result["origin"]["training"]
+    lines.append(
+        f"\nTest MAE of {result['molecules']:,} molecules of QM9, without fluorine "
+        f"(of {result['left_out']:,} more a geometry is missing). One model of "
+        f"{training['parameters']:,} parameters for all, {training['steps']:,} steps."
     )
     return "\n".join(lines)
 
@@ -166,6 +184,7 @@ def cores(result: dict[str, Any], job: dict[str, Any]) -> str:
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "emt_is2re": emt_is2re,
     "emt_relaxation": emt_relaxation,
+    "qm9_geometries": qm9_geometries,
     "nve": nve,
     "scaling": scaling,
     "step_profile": step_profile,

@@ -28,6 +28,7 @@ class Domain:
         periodic: Patterns of periodic directions seen, such as ``"T T F"``; empty: a
             checkpoint does not say.
         tags: Tags of atoms seen, -1 for none; empty: a checkpoint does not say.
+        most_atoms: Atoms of the largest structure; None: a checkpoint does not say.
     """
 
     def __init__(self, models: Sequence["FLTModel"]) -> None:
@@ -42,6 +43,11 @@ class Domain:
             )
         tags = [{int(tag) for tag in _entries(model, "tags_seen")} for model in models]
         self.tags = set.union(*tags) if all(tags) else set()
+        sizes = [
+            [known.get("num_atoms_max", 0) for known in model.statistics.values()]
+            for model in models
+        ]
+        self.most_atoms = min(max(each, default=0) for each in sizes) or None
         specs = [spec for model in models for spec in model.targets]
         self._needs_tags = any(spec.interaction for spec in specs)
 

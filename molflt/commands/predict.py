@@ -192,7 +192,7 @@ def print_table(ensemble: "Ensemble") -> Callable[["Structure"], None]:
     print("  ".join([f"{'structure':<32}", f"{'formula':<20}", *cells]))
 
     def row(structure: "Structure") -> None:
-        where = f"{structure.file}:{structure.frame}"
+        where = f"{structure.file}:{structure.frame} {structure.sid}"
         numbers = []
         for (name, deviation, _), width in zip(columns, widths, strict=True):
             values = structure.deviations if deviation else structure.values

@@ -62,6 +62,7 @@ class Summary:
         self._domain = Domain(ensemble.models)
         self._differences = {name: Differences() for name in [*self._units, "forces"]}
         self._readings: Counter[tuple[str, bool, tuple[bool, ...]]] = Counter()
+        self._larger = 0
         self.failures = Failures()
         self.count = 0
 
@@ -74,6 +75,8 @@ class Summary:
             for sentence in item.failures.values():
                 self.failures.add(sentence)
             bare = self._domain.lacks_tags(item.system["tags"])
+            most = self._domain.most_atoms
+            self._larger += most is not None and len(item.atoms) > most
             self._readings[item.tags, bare, tuple(item.atoms.pbc.tolist())] += 1
             for name, value in item.values.items():
                 if name in item.labels:
@@ -94,6 +97,9 @@ class Summary:
             unknown = self._domain.unknown_periodicity(pbc) is not None
             new = ", which the training set has not" if unknown else ""
             _say(f"{count} structures: {tags}; pbc {flags(pbc)}{new}")
+        if self._larger:
+            most = self._domain.most_atoms
+            _say(f"{self._larger} of more than {most} atoms, the training set's most")
         for name, differences in self._differences.items():
             if differences.count:
                 unit = self._units.get(name, "eV/Å")

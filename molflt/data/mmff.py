@@ -26,10 +26,30 @@ def relax_mmff(molecule: Chem.Mol) -> bool:
     return bool(MMFFOptimizeMolecule(molecule, maxIters=MAX_STEPS) == 0)
 
 
+def bonded(z: np.ndarray, pos: np.ndarray) -> Chem.Mol | None:
+    """Return a neutral molecule with the bonds that its geometry tells; None: it fails.
+
+    Args:
+        z: Atomic numbers (n,).
+        pos: Positions (n, 3) [Å].
+    """
+    molecule = Chem.RWMol()
+    conformer = Chem.Conformer(len(z))
+    for index, (number, place) in enumerate(zip(z, pos, strict=True)):
+        molecule.AddAtom(Chem.Atom(int(number)))
+        conformer.SetAtomPosition(index, Point3D(*map(float, place)))
+    molecule.AddConformer(conformer)
+    try:
+        with BlockLogs():  # RDKit prints what the errors say
+            DetermineBonds(molecule, charge=0)
+            Chem.SanitizeMol(molecule)
+    except ValueError:
+        return None
+    return molecule
+
+
 def mmff_positions(z: np.ndarray, pos: np.ndarray) -> np.ndarray | None:
     """Return the positions of a neutral molecule at the nearest minimum of MMFF94.
-
-    Its bonds are told from its geometry.
 
     Args:
         z: Atomic numbers (n,).
@@ -39,18 +59,7 @@ def mmff_positions(z: np.ndarray, pos: np.ndarray) -> np.ndarray | None:
         Positions (n, 3), or None: the bonds cannot be told, MMFF94 has no parameters
         for them, or no minimum was found.
     """
-    molecule = Chem.RWMol()
-    conformer = Chem.Conformer(len(z))
-    for index, (number, place) in enumerate(zip(z, pos, strict=True)):
-        molecule.AddAtom(Chem.Atom(int(number)))
-        conformer.SetAtomPosition(index, Point3D(*map(float, place)))
-    molecule.AddConformer(conformer)
-    with BlockLogs():  # RDKit prints what the errors say
-        try:
-            DetermineBonds(molecule, charge=0)
-            Chem.SanitizeMol(molecule)
-        except ValueError:
-            return None
-        if not relax_mmff(molecule):
-            return None
+    molecule = bonded(z, pos)
+    if molecule is None or not relax_mmff(molecule):
+        return None
     return np.asarray(molecule.GetConformer().GetPositions())

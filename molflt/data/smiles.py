@@ -56,8 +56,8 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
 def iterate_smiles(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
     """Read a .smi file: a SMILES a line, optionally followed by a name.
 
-    Yields where each molecule stands, and its conformer (the name becomes
-    ``info["sid"]``) or what is wrong with it.
+    Yields where each molecule stands, and its conformer (its name, or else the SMILES,
+    becomes ``info["sid"]``) or what is wrong with it.
 
     Raises:
         InputError: No such file, or one without molecules.
@@ -74,8 +74,7 @@ def iterate_smiles(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]
         except InputError as error:
             yield where, error
             continue
-        if name:
-            atoms.info["sid"] = name[0].strip()
+        atoms.info["sid"] = name[0].strip() if name else smiles
         yield where, atoms
     if index < 0:
         raise InputError(f"{path} has no SMILES.")

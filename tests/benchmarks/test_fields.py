@@ -1,4 +1,4 @@
-"""Benchmarks of force fields on the smallest of runs: what is compared with what."""
+"""Benchmarks of shipped models on the smallest of runs: what is compared with what."""
 
 import json
 
@@ -6,12 +6,16 @@ import emt_relaxation
 import numpy as np
 import nve
 import pytest
+import qm9_geometries
 import torch
 
 import molflt
-from molflt.data import RMD17
+from molflt.data import QM9, RMD17
 from molflt.data.emt import SAMPLE
-from tests.builders import model_of_kinds
+from molflt.data.molecule import graph_to_atoms
+from molflt.data.qm9_targets import qm9_targets
+from tests.builders import model_of, model_of_kinds
+from tests.data.qm9_files import upstream
 
 
 def test_relaxations_are_compared_with_emt(results, capsys):
@@ -55,6 +59,32 @@ def test_dynamics_is_measured_on_a_test_geometry(results, tmp_path, capsys):
     written = json.loads((results.parent / "nve.json").read_text())
     assert written["picoseconds"] == pytest.approx(0.008)
     assert 0 < written["rms_about_the_line_meV_per_atom"] < 5
+
+
+def test_molecules_are_evaluated_at_three_geometries(results, tmp_path, monkeypatch):
+    model = model_of(*qm9_targets(["u0", "mu"]))
+    molflt.save_model(model, tmp_path / "molecules.ckpt")
+    sizes = {"split": "random:0", "num_train": 1, "num_val": 0}
+    monkeypatch.setattr(qm9_geometries, "SPLIT", sizes)
+    root = upstream(tmp_path / "qm9")
+    words = ["--checkpoint", str(tmp_path / "molecules.ckpt"), "--root", str(root)]
+    found = qm9_geometries.main(words)
+    written = json.loads((results.parent / "qm9_geometries.json").read_text())
+    assert written["mae"] == found["mae"]
+    assert found["molecules"] + found["left_out"] == 10
+    data = QM9(root, "u0", **sizes)
+    data.setup()
+    graphs = {graph.sid: graph_to_atoms(graph) for graph in data.test["test"]}
+    given = {sid: qm9_geometries.geometries(atoms) for sid, atoms in graphs.items()}
+    assert given["gdb_12"] is None  # carbon monoxide
+    kept = {sid: each for sid, each in given.items() if each is not None}
+    assert found["molecules"] == len(kept) > 3
+    labels = {graph.sid: float(graph.u0) for graph in data.test["test"]}
+    for which, name in enumerate(qm9_geometries.GEOMETRIES):
+        predicted = model.predict([each[which] for each in kept.values()])["u0"]
+        error = np.abs(predicted - [labels[sid] for sid in kept]).mean()
+        assert found["mae"]["u0"][name] == pytest.approx(error)
+    assert len(set(found["mae"]["mu"].values())) == 3
 
 
 def renamed(model):

@@ -26,6 +26,7 @@ def test_lines_with_names_comments_and_gaps(tmp_path):
     (_, water), (where, methane) = iterate_smiles(path)
     assert water.info["sid"] == "water"
     assert methane.get_chemical_formula() == "CH4"
+    assert methane.info["sid"] == "C"
     assert where == f"{path}, molecule 1"
 
 

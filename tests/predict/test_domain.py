@@ -24,6 +24,26 @@ def test_boundary_conditions_that_training_had_not_are_told_of_files(folder, cap
     assert "pbc T T F\n" in printed
 
 
+def test_structures_larger_than_all_of_training_are_told(folder, capsys):
+    words = ["predict", "known.ckpt", "many.traj", "one.xyz", "-o", "out.csv"]
+    for most, expected in (
+        (3, "2 of more than 3 atoms"),  # CH4, NH3
+        (5, ""),
+        (None, ""),  # a checkpoint that does not say
+    ):
+        model = model_of()
+        known = {} if most is None else {"num_atoms_max": most}
+        model.set_statistics("energy", model.statistics["energy"] | known)
+        molflt.save_model(model, "known.ckpt")
+        assert main(words) == 0
+        printed = capsys.readouterr().err
+        assert (
+            expected in printed
+            if expected
+            else "the training set's most" not in printed
+        )
+
+
 def test_tags_of_ase_and_of_oc20_give_one_energy(folder):
     """Layers counted by ase.build and the same slab in OC20's tags."""
     layers = copper_slab()
