@@ -35,13 +35,9 @@ def test_runs_side_by_side(runs, capsys):
     printed = capsys.readouterr()
     lines = [line.split() for line in printed.out.splitlines()]
     rows = {(line[1], line[3]): line[5::2] for line in lines if len(line) == 13}
-    assert rows["a/version_2", "val_id/energy/mae_eV"] == ["0.25", "19", "0.3", "29"]
-    assert rows["b[red]/version_0", "val_ood/energy/mae_eV"] == [
-        "0.8",
-        "19",
-        "0.8",
-        "19",
-    ]
+    assert rows["a/version_2", "val_id/energy/mae_eV"] == ["0.25", "20", "0.3", "30"]
+    last = ["0.8", "20", "0.8", "20"]
+    assert rows["b[red]/version_0", "val_ood/energy/mae_eV"] == last
     assert not any("train" in name for _, name in rows)
     differing = [line for line in printed.out.splitlines() if "model.lr" in line]
     assert "0.001" in differing[0]

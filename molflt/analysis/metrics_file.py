@@ -14,7 +14,8 @@ Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 def read_metrics(path: str | Path, ending: str = "") -> dict[str, Curve]:
     """Return steps (p,) and values (p,) of each metric in a ``metrics.csv``.
 
-    Where a run was resumed and logged a step twice, the later value counts.
+    Steps are those taken until then; the file counts from 0 and has one less. Where a
+    run was resumed and logged a step twice, the later value counts.
 
     Args:
         path: The file, or the folder that holds it.
@@ -36,7 +37,8 @@ def read_metrics(path: str | Path, ending: str = "") -> dict[str, Curve]:
             if not text or name in ("step", "epoch") or not str(name).endswith(ending):
                 continue
             try:
-                curves.setdefault(str(name), {})[int(row["step"])] = float(text)
+                taken = int(row["step"]) + 1
+                curves.setdefault(str(name), {})[taken] = float(text)
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(
                     f"{path}, line {number} is not of Lightning's metrics table, which "

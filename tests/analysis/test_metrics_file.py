@@ -18,7 +18,7 @@ def test_metrics_of_lightning(tmp_path):
     curves = read_metrics(tmp_path, "mae_eV")
     assert list(curves) == ["train/energy/mae_eV", "val_id/energy/mae_eV"]
     steps, values = curves["train/energy/mae_eV"]
-    assert (steps.tolist(), values.tolist()) == ([4, 14], [0.5, 0.25])
+    assert (steps.tolist(), values.tolist()) == ([5, 15], [0.5, 0.25])
     assert list(read_metrics(tmp_path / "metrics.csv")) == [
         "lr", "train/energy/mae_eV", "val_id/energy/mae_eV"
     ]  # fmt: skip
