@@ -103,6 +103,11 @@ def one_target(model: FLTModel, target: str | None) -> TargetSpec:
     names = [spec.name for spec in model.targets]
     if target is None and len(names) == 1:
         target = names[0]
+    if target is None:
+        raise UsageError(
+            f"The model has several targets; choose with target one of "
+            f"{', '.join(names)}."
+        )
     if target not in names:
         raise UsageError(
             f"target must be one of {', '.join(names)}, received {target!r}."
