@@ -63,7 +63,9 @@ def vectors(read: Read) -> str | None:
     if base is None:
         return None
     runs = runs_of(plan.scalars, read)
-    lines = header(["target", "unit", "CPU-minutes", base.model, plan.SCALARS])
+    lines = header(
+        ["target", "unit", "molecules", "CPU-minutes", base.model, plan.SCALARS]
+    )
     short = replace(runs[0], seconds=base.seconds)
     for run in (short, *runs):
         pair = read(replace(run, model=base.model)), read(run)
@@ -72,8 +74,11 @@ def vectors(read: Read) -> str | None:
         unit, factor = unit_of(pair[0])
         errors = [[factor * result["test"]["test_mae"]] for result in pair]
         minutes = str(run.seconds // 60)
-        lines.append(line([target_name(run.target), unit, minutes, *marked(errors)]))
+        given = [target_name(run.target), unit, f"{run.train:,}", minutes]
+        lines.append(line([*given, *marked(errors)]))
     if len(lines) == len(header([""])):
         return None
-    note = f"QM9, test MAE, one seed each.{still_open(runs, read)}"
+    note = (
+        f"QM9, test MAE by training molecules, one seed each.{still_open(runs, read)}"
+    )
     return "\n".join([*lines, "", note])

@@ -290,9 +290,10 @@ def ablations(chosen: dict[str, Run]) -> Iterator[Run]:
 
 
 def scalars(chosen: dict[str, Run]) -> Iterator[Run]:
-    """Yield our model without vectors on U0 with more time, then on other targets."""
+    """Yield our model without vectors: U0 with more time and molecules, then others."""
     if "FLT" in chosen:
         run = replace(chosen["FLT"], model=SCALARS)
-        yield replace(run, seconds=LONG)
+        for train in CURVE[2:]:
+            yield replace(run, seconds=LONG, train=train)
         for target in QM9_TARGETS[1:]:
             yield replace(run, target=target)

@@ -139,14 +139,15 @@ def test_vectors_are_compared_where_both_runs_are_made():
         return None if open_ else measured(run)
 
     text = ablation_tables.vectors(read)
-    assert [row[:3] for row in rows(text)[2:]] == [
-        ["U0", "meV", "8"],
-        ["U0", "meV", "60"],
-        ["μ", "D", "8"],
+    assert [row[:4] for row in rows(text)[2:]] == [
+        ["U0", "meV", "10,000", "8"],
+        ["U0", "meV", "10,000", "60"],
+        ["U0", "meV", "30,000", "60"],
+        ["μ", "D", "10,000", "8"],
     ]
     assert "10 runs of the plan are open." in text
-    assert rows(text)[2][3:] == ["**50.0**", "250"]
-    assert len(rows(ablation_tables.vectors(measured))) == 2 + 13
+    assert rows(text)[2][4:] == ["**50.0**", "250"]
+    assert len(rows(ablation_tables.vectors(measured))) == 2 + 14
     assert ablation_tables.vectors(lambda run: None) is None
 
 
