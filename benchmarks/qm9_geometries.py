@@ -7,7 +7,7 @@ SMILES alone gives the model a conformer of RDKit's, relaxed with MMFF94, as `mo
 predict` does with .smi files. So each molecule is evaluated three times:
 
 - `dft`: at the geometry of QM9;
-- `mmff`: at the minimum of MMFF94 next to it;
+- `mmff`: at the minimum of MMFF94 next to it, within `qm9_mmff.FARTHEST`;
 - `smiles`: at a conformer that is made anew from its bonds, often another one.
 
 The molecules are the first of the test set of the split that the model was trained on,
@@ -31,12 +31,15 @@ from molflt import load
 from molflt.data import QM9
 from molflt.data.mmff import bonded, mmff_positions
 from molflt.data.molecule import graph_to_atoms
+from molflt.data.qm9_mmff import FARTHEST, rmsd
 from molflt.data.smiles import smiles_to_atoms
 from molflt.errors import InputError
 
 GEOMETRIES = ("dft", "mmff", "smiles")
+MOLECULES = 124_742
+"""QM9 without fluorine: a split of another number would have training molecules."""
 SPLIT = {"split": "random:0", "num_train": 110_000, "num_val": 2_000}
-"""As `scripts/train_shipped.py qm9-properties` was given it."""
+"""As in `scripts/train_shipped.py`."""
 
 
 def main(words: list[str] | None = None) -> dict[str, Any]:
@@ -55,6 +58,11 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     names = [spec.name for spec in model.targets]
     data = QM9(options.root, target=names, **SPLIT)
     data.setup()
+    if data.split.total != MOLECULES:
+        raise SystemExit(
+            f"{options.root} has {data.split.total:,} molecules, not the {MOLECULES:,} "
+            "without fluorine of which the shipped model was trained on a part."
+        )
     test = data.test["test"]
     graphs = [test[index] for index in range(min(options.molecules, len(test)))]
     tried = {graph.sid: geometries(graph_to_atoms(graph)) for graph in graphs}
@@ -86,6 +94,8 @@ def geometries(atoms: Atoms) -> tuple[Atoms, Atoms, Atoms] | None:
     relaxed = mmff_positions(atoms.numbers, atoms.positions)
     molecule = bonded(atoms.numbers, atoms.positions)
     if relaxed is None or molecule is None:
+        return None
+    if rmsd(atoms.positions, relaxed) > FARTHEST:  # another conformer
         return None
     try:
         again = smiles_to_atoms(Chem.MolToSmiles(Chem.RemoveHs(molecule)))

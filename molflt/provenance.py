@@ -10,6 +10,7 @@ from typing import Any
 
 from molflt.version import __version__
 
+MOST_ERRORS = 6  # of a sentence
 PACKAGES = ("torch", "torch-geometric", "pytorch-lightning", "numpy", "ase")
 
 
@@ -42,14 +43,31 @@ def origin_words(origin: dict[str, Any]) -> str:
     errors = origin.get("errors", {})
     # Of the set like the training set, where there are others.
     split = "val_id" if any(n.startswith("val_id/") for n in errors) else "val"
-    parts += [
+    shown = [
         f"{name.removeprefix(f'{split}/')} {value:.3g}"
         for name, value in errors.items()
         if name.startswith(f"{split}/")
     ]
+    # Of many targets they would fill the screen: `target_words` has those of each.
+    parts += shown if len(shown) <= MOST_ERRORS else []
     if (before := origin.get("started_from")) is not None:
         parts.append(f"started from {origin_words(before)}")
     return ", ".join(filter(None, parts))
+
+
+def target_words(origin: dict[str, Any], target: str) -> str:
+    """Return the mean absolute errors of a target by validation set; may be empty.
+
+    Args:
+        origin: `FLTModel.origin`.
+        target: Name of the target.
+    """
+    found = []
+    for name, value in origin.get("errors", {}).items():
+        split, _, metric = name.partition("/")
+        if metric.startswith(f"{target}/mae_"):
+            found.append(f"{value:.3g} on {split}")
+    return f"MAE {', '.join(found)}" if found else ""
 
 
 def _version(package: str) -> str | None:

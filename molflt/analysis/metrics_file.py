@@ -14,8 +14,9 @@ Curve = tuple[NDArray[np.int64], NDArray[np.float64]]
 def read_metrics(path: str | Path, ending: str = "") -> dict[str, Curve]:
     """Return steps (p,) and values (p,) of each metric in a ``metrics.csv``.
 
-    Steps are those taken until then; the file counts from 0 and has one less. Where a
-    run was resumed and logged a step twice, the later value counts.
+    Steps are those that ``molflt fit`` had taken by then; the file counts from 0 and
+    has one less. Where a run was resumed and logged a step twice, the later value
+    counts.
 
     Args:
         path: The file, or the folder that holds it.

@@ -149,11 +149,14 @@ def predict(
 
 def describe(ensemble: "Ensemble") -> None:
     """Print what the numbers will mean and where the models are from, on stderr."""
-    from molflt.provenance import origin_words
+    from molflt.provenance import origin_words, target_words
 
     for spec in ensemble.targets:
-        meaning = f", zero: {spec.reference}" if spec.reference else ""
-        print(f"{spec.name} [{spec.unit}], {spec.kind}{meaning}", file=sys.stderr)
+        parts = [f"{spec.name} [{spec.unit}]", spec.kind]
+        parts += [f"zero: {spec.reference}"] if spec.reference else []
+        if len(ensemble.models) == 1 and len(ensemble.targets) > 1:
+            parts.append(target_words(ensemble.models[0].origin, spec.name))
+        print(", ".join(filter(None, parts)), file=sys.stderr)
     for model in ensemble.models:
         if words := origin_words(model.origin):
             print(words, file=sys.stderr)
@@ -189,16 +192,17 @@ def print_table(ensemble: "Ensemble") -> Callable[["Structure"], None]:
             columns.append((spec.name, True, f"std_{spec.name} [{spec.unit}]"))
     widths = [max(16, len(head)) for *_, head in columns]
     cells = [f"{c[2]:>{w}}" for c, w in zip(columns, widths, strict=True)]
-    print("  ".join([f"{'structure':<32}", f"{'formula':<20}", *cells]))
+    print("  ".join([f"{'structure':<32}", f"{'formula':<20}", *cells, "id"]))
 
     def row(structure: "Structure") -> None:
-        where = f"{structure.file}:{structure.frame} {structure.sid}"
+        where = f"{structure.file}:{structure.frame}"
         numbers = []
         for (name, deviation, _), width in zip(columns, widths, strict=True):
             values = structure.deviations if deviation else structure.values
             text = f"{values[name]:.6f}" if name in values else "failed"
             numbers.append(f"{text:>{width}}")
         formula = structure.atoms.get_chemical_formula()
-        print("  ".join([f"{where:<32}", f"{formula:<20}", *numbers]))
+        cells = [f"{where:<32}", f"{formula:<20}", *numbers, structure.sid]
+        print("  ".join(cells).rstrip())
 
     return row

@@ -39,7 +39,8 @@ class QM9(GraphDataModule):
         target: One target or several.
         split: ``random:<seed>``, ``dimenet``, ``torchmdnet``, ``cormorant``, or the
             path of a stored split; see `molflt.data.splits`.
-        num_train: Training molecules; None: as the split says.
+        num_train: Training molecules; None: as the split says. With ``mmff`` those of
+            them count that have such a geometry, 88 %.
         num_val: Validation molecules; None: as the split says.
         num_test: Test molecules; None: all that are left.
         from_file: A qm9.zip, a gdb9.sdf, or a folder with them, instead of a download.
@@ -47,12 +48,12 @@ class QM9(GraphDataModule):
         eval_batch_size: Molecules of a validation or test batch; None: `batch_size`.
         num_workers: Loader processes.
         seed: Seed of the order of training molecules, and of `max_train`.
-        max_train: Use this many of the training molecules, drawn at random; None: all.
+        max_train: Use this many of the training structures, drawn at random; None: all.
         in_memory: Keep every graph that was made. The numbers are in memory either way;
             graphs take some 6 kB each and save 30 microseconds each time.
         geometry: ``dft``: positions of QM9; ``mmff``: of the nearest minimum of MMFF94,
             for models that will be given conformers of a SMILES (`qm9_mmff`);
-            ``both``: each training molecule twice, and sets ``val`` and ``test`` with
+            ``both``: training molecules at both, and sets ``val`` and ``test`` with
             the first, ``val_mmff`` and ``test_mmff`` with the second.
 
     Raises:
@@ -92,6 +93,12 @@ class QM9(GraphDataModule):
     def targets(self) -> tuple[TargetSpec, ...]:
         """The chosen targets."""
         return self._targets
+
+    @property
+    def description(self) -> str:
+        """What checkpoints say of the data they were trained on."""
+        places = {"mmff": " at minima of MMFF94", "both": ", also at minima of MMFF94"}
+        return f"QM9{places.get(self._geometry, '')}"
 
     @property
     def split(self) -> Split:

@@ -59,7 +59,7 @@ def prepare_mmff(
             pos[atoms], found[index] = relaxed, True
     arrays = {"pos": pos, "found": found}
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata={"format": _FORMAT, "source": source})
+        save_file(arrays, temporary, metadata=_metadata(source))
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
@@ -81,8 +81,12 @@ def rmsd(pos: np.ndarray, other: np.ndarray) -> float:
     return float(np.sqrt(max(squares, 0.0) / len(pos)))
 
 
+def _metadata(source: str) -> dict[str, str]:
+    return {"format": _FORMAT, "source": source, "farthest": f"{FARTHEST:g}"}
+
+
 def _read(path: Path, source: str) -> dict[str, Tensor] | None:
-    """Return the arrays, or None: no file, or one of other molecules."""
+    """Return the arrays, or None: no file, or one of other molecules or limits."""
     if not path.is_file():
         return None
     try:
@@ -90,7 +94,7 @@ def _read(path: Path, source: str) -> dict[str, Tensor] | None:
             metadata = file.metadata() or {}
             if metadata.get("format") != _FORMAT:
                 raise InputError(f"{path} has no geometries of QM9; remove it.")
-            if metadata.get("source") != source:
+            if metadata != _metadata(source):
                 return None
             return {name: file.get_tensor(name) for name in ("pos", "found")}
     except (SafetensorError, OSError) as error:

@@ -16,7 +16,7 @@ from molflt.checkpoint import load
 from molflt.data.batching import collate
 from molflt.data.dataset import GraphDataset
 from molflt.data.progress import track
-from molflt.data.statistics import fit_statistics
+from molflt.data.statistics import Statistics, fit_all_statistics, fit_statistics
 from molflt.errors import UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
@@ -85,9 +85,10 @@ class Pretrained(FLTEncoder):
         for spec in specs:
             state = origin.readout(spec.name).state_dict()
             model.readout(spec.name).load_state_dict(state)
-        for spec in specs:
+        fitted = fit_all_statistics(dataset, specs, progress=None)
+        for spec, found in zip(specs, fitted, strict=True):
             before = origin.statistics.get(spec.name, {})
-            statistics = self._statistics(model, spec, dataset, before)
+            statistics = self._statistics(model, spec, dataset, found, before)
             self._refuse_unseen(statistics["elements"])
             model.set_statistics(spec.name, statistics)
             log.info(
@@ -130,10 +131,10 @@ class Pretrained(FLTEncoder):
         model: FLTModel,
         spec: TargetSpec,
         dataset: GraphDataset,
+        found: Statistics,
         before: dict[str, Any],
     ) -> dict[str, Any]:
         """Return references, mean and std, and the summary of the data."""
-        found = fit_statistics(dataset, spec, progress=None)
         if self.references != "keep" and (sentence := found.undetermined):
             log.warning(sentence)
         fresh = found.plain()
@@ -144,6 +145,8 @@ class Pretrained(FLTEncoder):
         patterns += [tuple(map(bool, pattern)) for pattern in fresh["pbc_seen"]]
         fresh["elements"] = sorted(elements)
         fresh["pbc_seen"] = [list(pattern) for pattern in sorted(set(patterns))]
+        for name, furthest in (("num_atoms_min", min), ("num_atoms_max", max)):
+            fresh[name] = furthest(fresh[name], before.get(name, fresh[name]))
         tags = before.get("tags_seen", [])  # an older checkpoint does not say
         fresh["tags_seen"] = sorted({*tags, *fresh["tags_seen"]}) if tags else []
         if self.references == "fit":

@@ -66,6 +66,7 @@ def test_molecules_are_evaluated_at_three_geometries(results, tmp_path, monkeypa
     molflt.save_model(model, tmp_path / "molecules.ckpt")
     sizes = {"split": "random:0", "num_train": 1, "num_val": 0}
     monkeypatch.setattr(qm9_geometries, "SPLIT", sizes)
+    monkeypatch.setattr(qm9_geometries, "MOLECULES", 11)
     root = upstream(tmp_path / "qm9")
     words = ["--checkpoint", str(tmp_path / "molecules.ckpt"), "--root", str(root)]
     found = qm9_geometries.main(words)

@@ -60,7 +60,6 @@ def test_geometries_that_are_far_away_are_left_out(root, monkeypatch):
     data = QM9(root, "u0", "random:0", 11, 0, geometry="mmff")
     data.setup()
     assert len(data.train) > 5
-    (root / TABLE).with_name(MMFF_FILE).unlink()
     monkeypatch.setattr(qm9_mmff, "FARTHEST", 0.005)
     again = QM9(root, "u0", "random:0", 11, 0, geometry="mmff")
     again.setup()

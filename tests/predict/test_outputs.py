@@ -69,9 +69,13 @@ def test_an_output_that_is_an_input_is_refused(suffix, folder, capsys):
 def test_table_without_output(folder, capsys):
     assert main(["predict", "model.ckpt", "one.xyz"]) == 0
     head, row = capsys.readouterr().out.splitlines()
-    assert head.split() == ["structure", "formula", "energy", "[eV]"]
+    assert head.split() == ["structure", "formula", "energy", "[eV]", "id"]
     value = molflt.load("model.ckpt").predict([molecule("H2O")])["energy"][0]
     assert row.split() == ["one.xyz:0", "H2O", f"{value:.6f}"]
+    (folder / "two.smi").write_text("O water\nC\n")
+    assert main(["predict", "model.ckpt", "two.smi"]) == 0
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[-1] for row in rows] == ["water", "C"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import molflt
-from molflt.provenance import origin_words
+from molflt.provenance import origin_words, target_words
 from tests.training.clusters import Clusters
 from tests.training.interruption import Stop
 
@@ -79,6 +79,16 @@ def test_errors_of_other_weights_are_not_kept(make_task, make_trainer, tmp_path)
     trainer = make_trainer(max_epochs=1, limit_val_batches=0)
     trainer.fit(make_task(), datamodule=Clusters())
     assert "errors" not in molflt.load(tmp_path / "a" / "last.ckpt").origin
+
+
+def test_errors_of_many_targets_are_told_one_by_one():
+    names = [f"{split}/t{k}" for k in range(7) for split in ("val", "val_mmff")]
+    errors = {f"{name}/mae_eV": 0.1 * k for k, name in enumerate(names)}
+    errors |= {f"{name}/ewt_percent": 3.0 for name in names}
+    origin = {"name": "mine", "errors": errors}
+    assert origin_words(origin) == "mine"
+    assert target_words(origin, "t1") == "MAE 0.2 on val, 0.3 on val_mmff"
+    assert target_words(origin, "t") == ""
 
 
 def test_words_begin_with_the_run_itself():

@@ -133,6 +133,15 @@ def test_elements_whose_zero_is_unknown_are_forgotten(checkpoint, references, ca
     assert said == (references != "keep")
 
 
+def test_sizes_that_the_checkpoint_knows_stay_known(checkpoint):
+    known = molflt.load(checkpoint).statistics["energy"]
+    sizes = known["num_atoms_min"], known["num_atoms_max"]
+    graphs = [cluster(sizes[0] + 1) for _ in range(3)]
+    model = Pretrained(checkpoint).adapted([ENERGY], GraphList(graphs))
+    found = model.statistics["energy"]
+    assert (found["num_atoms_min"], found["num_atoms_max"]) == sizes
+
+
 def test_references_that_one_composition_cannot_fix_are_told(checkpoint, caplog):
     graphs = [cluster(2) for _ in range(4)]
     for step, graph in enumerate(graphs):
