@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import Tensor
 
 from molflt.data.mmff import mmff_positions
 from molflt.data.progress import track
-from molflt.errors import InputError
+from molflt.data.qm9_table import read_arrays
 from molflt.files import atomic_path
 
 FARTHEST = 0.5
@@ -46,7 +45,8 @@ def prepare_mmff(
         InputError: The file is damaged or cannot be written.
     """
     path = Path(path)
-    made = _read(path, source)
+    known = {"source": source, "farthest": f"{FARTHEST:g}"}
+    made = read_arrays(path, _FORMAT, known, "file of geometries of QM9")
     if made is not None:
         return made
     z, pos = table["z"].numpy(), table["pos"].numpy().copy()
@@ -59,7 +59,7 @@ def prepare_mmff(
             pos[atoms], found[index] = relaxed, True
     arrays = {"pos": pos, "found": found}
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary, metadata=_metadata(source))
+        save_file(arrays, temporary, metadata={"format": _FORMAT} | known)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
@@ -79,23 +79,3 @@ def rmsd(pos: np.ndarray, other: np.ndarray) -> float:
     values[2] *= np.sign(np.linalg.det(left) * np.linalg.det(right))
     squares = (pos**2).sum() + (other**2).sum() - 2 * values.sum()
     return float(np.sqrt(max(squares, 0.0) / len(pos)))
-
-
-def _metadata(source: str) -> dict[str, str]:
-    return {"format": _FORMAT, "source": source, "farthest": f"{FARTHEST:g}"}
-
-
-def _read(path: Path, source: str) -> dict[str, Tensor] | None:
-    """Return the arrays, or None: no file, or one of other molecules or limits."""
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise InputError(f"{path} has no geometries of QM9; remove it.")
-            if metadata != _metadata(source):
-                return None
-            return {name: file.get_tensor(name) for name in ("pos", "found")}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged ({error}); remove it.") from error

@@ -130,15 +130,32 @@ def read_table(path: str | Path, source: str | None) -> dict[str, torch.Tensor] 
     Raises:
         InputError: The file is damaged or not a table.
     """
-    path = Path(path)
-    if not path.is_file():
+    expected = {} if source is None else {"source": source}
+    return read_arrays(path, _FORMAT, expected, "table of QM9")
+
+
+def read_arrays(
+    path: str | Path, form: str, expected: dict[str, str], what: str
+) -> dict[str, torch.Tensor] | None:
+    """Return the arrays of a file of safetensors, or None: no file, or another's.
+
+    Args:
+        path: The file.
+        form: Its format.
+        expected: Other metadata that it must have.
+        what: Kind of file, for errors.
+
+    Raises:
+        InputError: The file is damaged or of another format.
+    """
+    if not Path(path).is_file():
         return None
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise InputError(f"{path} is not a table of QM9; remove it.")
-            if source is not None and metadata.get("source") != source:
+            if metadata.get("format") != form:
+                raise InputError(f"{path} is no {what}; remove it.")
+            if any(metadata.get(name) != value for name, value in expected.items()):
                 return None
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
