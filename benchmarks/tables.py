@@ -75,7 +75,8 @@ def qm9_geometries(result: dict[str, Any]) -> str:
     training = result["origin"]["training"]
     lines.append(
         f"\nTest MAE of {result['molecules']:,} molecules of QM9, without fluorine "
-        f"(of {result['left_out']:,} more a geometry is missing). One model of "
+        f"({result['left_out']:,} more have no minimum of MMFF94 near by, or no "
+        f"conformer from their bonds). One model of "
         f"{training['parameters']:,} parameters for all, {training['steps']:,} steps."
     )
     return "\n".join(lines)

@@ -122,7 +122,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FLTModel:
     is executed.
 
     Args:
-        path: Checkpoint, or the name of a shipped one: ``emt-is2re``, ``emt-forces``.
+        path: Checkpoint, or the name of a shipped one, see `molflt.pretrained`.
         device: Where the model is put; "auto": a GPU if there is one.
 
     Raises:

@@ -1,6 +1,7 @@
 """The examples and the script of the shipped models run, on the smallest of models."""
 
 import re
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -12,6 +13,7 @@ from molflt.calculator import FLTCalculator
 from molflt.data.emt_generate import SPLITS, generate
 from molflt.pretrained import NAMES
 from tests.builders import model_of_kinds
+from tests.data.qm9_files import upstream
 from tests.running import ROOT, python, script
 
 
@@ -106,15 +108,24 @@ def test_shipped_models_are_trained_with_their_origin(tmp_path, monkeypatch):
     module = script("scripts/train_shipped.py")
     encoder = "--model.encoder.init_args"
     small = [f"{encoder}.width=16", f"{encoder}.num_layers=1", "--trainer.max_epochs=1"]
-    for name in NAMES:
-        words = [name, "--out", "out", "--root", "frames", "--work", "work", *small]
+    upstream(tmp_path / "molecules")
+    few = [f"--data.init_args.num_{part}=3" for part in ("train", "val", "test")]
+    few.append(f"{encoder}.density_components=8")
+    for name, root, more, splits in (
+        ("qm9-properties", "molecules", few, {"val/u0", "val_mmff/gap"}),
+        *(
+            (name, "frames", [], {f"{split}/energy" for split in SPLITS[1:]})
+            for name in ("emt-is2re", "emt-forces")
+        ),
+    ):
+        words = [name, "--out", "out", "--root", root, "--work", "work", *small, *more]
         module.main(words)
         model = molflt.load(tmp_path / "out" / f"{name}.ckpt")
         assert model.origin["name"] == name
         assert model.origin["training"]["steps"] > 0
         assert f"train_shipped.py {name}" in model.origin["command"]
-        for split in SPLITS[1:]:
-            assert model.origin["errors"][f"{split}/energy/mae_eV"] > 0
+        assert {f"{split}/mae_eV" for split in splits} <= set(model.origin["errors"])
+    assert {path.stem for path in Path("out").iterdir()} == set(NAMES)
     calculator = FLTCalculator(model)
     assert "forces" in calculator.implemented_properties
     assert calculator.domain.periodic == {"F F F", "T T F", "T T T"}

@@ -16,10 +16,13 @@ def test_python_example_runs(readme, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # nothing of the repository is needed
     (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
-    adsorption, total = capsys.readouterr().out.splitlines()
+    adsorption, total, properties = capsys.readouterr().out.splitlines()
     assert -5 < float(adsorption.strip("[]")) < 0
     assert float(total.split()[0]) > 0
     assert total.endswith("(38, 3)")
+    dipole, gap = (float(word.strip("[]")) for word in properties.split())
+    assert 1 < dipole < 2  # of ethanol
+    assert 7 < gap < 9
 
 
 def test_tables_are_made_from_the_results(repository, readme, monkeypatch):

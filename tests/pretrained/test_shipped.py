@@ -1,6 +1,8 @@
-"""The two checkpoints in the package: found by name, small, and what they claim."""
+"""The checkpoints in the package: found by name, small, and what they claim."""
 
+import csv
 import shutil
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -14,11 +16,15 @@ from molflt.data.emt_potential import PairEMT
 from molflt.data.emt_relax import relax
 from molflt.data.emt_systems import LATTICE
 from molflt.data.lmdb import LMDBDataset
+from molflt.data.mmff import mmff_positions
 from molflt.errors import InputError
 from molflt.pretrained import FOLDER, NAMES, checkpoint_path
 from molflt.structures import predict_graphs
+from molflt.training.metrics import unit_in_name
+from molflt.units import HARTREE
 
-LARGEST = 5_000_000  # bytes, both together
+LARGEST = 10_000_000  # bytes, all together
+REFERENCES = {"emt-is2re": "EMT", "emt-forces": "EMT", "qm9-properties": "B3LYP"}
 
 
 def carbon_monoxide_on_copper():
@@ -42,7 +48,7 @@ def test_each_says_where_it_comes_from(name):
     assert {"data", "command", "commit", "date", "machine", "versions"} < set(origin)
     assert "dirty" not in origin["commit"]
     assert origin["training"]["structures"] >= 4000
-    assert "EMT" in model.targets[0].reference
+    assert any(REFERENCES[name] in spec.reference for spec in model.targets)
 
 
 def test_the_errors_it_claims_are_those_on_the_sample():
@@ -83,6 +89,52 @@ def test_tags_say_nothing_to_the_force_field():
     energy = atoms.get_potential_energy()
     atoms.set_tags(0)
     assert atoms.get_potential_energy() == energy
+
+
+@pytest.fixture(scope="module")
+def molecules():
+    """The first of QM9's test set that MMFF94 has a geometry of, with their labels.
+
+    The split is that of `benchmarks/qm9_geometries.py`.
+    """
+    return ase.io.read(Path(__file__).parent / "qm9_test.extxyz", ":")
+
+
+@pytest.mark.parametrize("relaxed", [False, True], ids=["QM9", "MMFF94"])
+def test_the_properties_of_molecules_it_has_not_seen(molecules, relaxed):
+    """At QM9's geometries and at those of a force field, as it claims on average."""
+    model = molflt.load("qm9-properties")
+    given = [atoms.copy() for atoms in molecules]
+    if relaxed:
+        for atoms in given:
+            atoms.positions = mmff_positions(atoms.numbers, atoms.positions)
+    predicted = model.predict(given)
+    assert len(predicted) == 12
+    split = "val_mmff" if relaxed else "val"
+    for name, values in predicted.items():
+        labels = np.array([atoms.info[name] for atoms in molecules])
+        unit = unit_in_name(model.target_spec(name).unit)
+        claimed = model.origin["errors"][f"{split}/{name}/mae_{unit}"]
+        errors = np.abs(values - labels)
+        assert np.median(errors) < 2 * claimed, name
+        assert errors.mean() < 4 * claimed, name
+
+
+def test_smiles_are_enough_for_the_properties(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("some.smi").write_text("C methane\nc1ccccc1 benzene\nFC fluoromethane\n")
+    assert main(["predict", "qm9-properties", "some.smi", "-o", "out.csv"]) == 1
+    assert "has F, which the model was not trained on" in capsys.readouterr().err
+    with open("out.csv", newline="") as file:
+        rows = {row["id"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == {"methane", "benzene"}
+    for row in rows.values():
+        assert float(row["predicted_mu [D]"]) < 0.1  # no dipole
+        gap = float(row["predicted_lumo [eV]"]) - float(row["predicted_homo [eV]"])
+        assert float(row["predicted_gap [eV]"]) == pytest.approx(gap, abs=0.4)
+    # QM9's first molecule: -40.47893 hartree.
+    energy = float(rows["methane"]["predicted_u0 [eV]"])
+    assert energy == pytest.approx(-40.47893 * HARTREE, abs=0.3)
 
 
 def test_commands_take_the_names(tmp_path, monkeypatch, capsys):
