@@ -50,12 +50,20 @@ class Pretrained(FLTEncoder):
     Args:
         checkpoint: Checkpoint of molflt, or the name of a shipped one.
         references: ``shift``, ``fit`` or ``keep``.
+        new_targets: Whether targets that the checkpoint lacks are learned, too: with
+            readouts of random weights and an offset and std fitted to the labels.
+            Otherwise they are refused, as a misspelt name would be one.
 
     Raises:
         InputError: Not a checkpoint.
     """
 
-    def __init__(self, checkpoint: str | Path, references: References = "shift"):
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        references: References = "shift",
+        new_targets: bool = False,
+    ) -> None:
         origin = load(checkpoint)
         super().__init__(**origin.encoder.config)
         self.to(origin.encoder.norm.weight.dtype)
@@ -63,6 +71,7 @@ class Pretrained(FLTEncoder):
         # In a tuple, so that its weights are no part of this module.
         self._origin = (origin,)
         self.references: References = references
+        self.new_targets = new_targets
         self.checkpoint = str(checkpoint)
 
     def adapted(self, targets: Sequence[TargetSpec], dataset: GraphDataset) -> FLTModel:
@@ -73,7 +82,8 @@ class Pretrained(FLTEncoder):
             dataset: Training structures with labels.
 
         Raises:
-            UsageError: A target is none of the checkpoint's, or means something else.
+            UsageError: A target is none of the checkpoint's and `new_targets` is off,
+                or it means something else.
             InputError: A label is missing or not finite.
         """
         (origin,) = self._origin
@@ -82,19 +92,24 @@ class Pretrained(FLTEncoder):
         model = FLTModel(self, specs).to(self.norm.weight.dtype)
         before = {"name": Path(self.checkpoint).name} | origin.origin
         model.origin = {"started_from": before}
-        for spec in specs:
-            state = origin.readout(spec.name).state_dict()
-            model.readout(spec.name).load_state_dict(state)
+        known = {old.name for old in origin.targets}
+        for name in [spec.name for spec in specs if spec.name in known]:
+            model.readout(name).load_state_dict(origin.readout(name).state_dict())
         fitted = fit_all_statistics(dataset, specs, progress=None)
         for spec, found in zip(specs, fitted, strict=True):
             before = origin.statistics.get(spec.name, {})
-            statistics = self._statistics(model, spec, dataset, found, before)
+            references: References = self.references if spec.name in known else "fit"
+            if references != "keep" and (sentence := found.undetermined):
+                log.warning(sentence)
+            statistics = found.plain()
+            if spec.name in known:
+                statistics = self._statistics(model, spec, dataset, found, before)
             self._refuse_unseen(statistics["elements"])
             model.set_statistics(spec.name, statistics)
             log.info(
                 "%s: started from %s; %d training structures, references: %s, standard "
                 "deviation %.4g %s.",
-                *(spec.name, self.checkpoint, len(dataset), self.references),
+                *(spec.name, self.checkpoint, len(dataset), references),
                 *(statistics["std"], spec.unit),
             )
             _tell_new_elements(before, statistics)
@@ -116,10 +131,13 @@ class Pretrained(FLTEncoder):
     def _matching(self, spec: TargetSpec) -> TargetSpec:
         """Return the data's target with the checkpoint's readout."""
         known = {old.name: old for old in self._origin[0].targets}
+        if spec.name not in known and self.new_targets:
+            return spec
         if spec.name not in known:
             raise UsageError(
                 f"{self.checkpoint} cannot be fine-tuned to {spec.name!r}: it has "
-                f"{', '.join(known)}; choose with model.targets."
+                f"{', '.join(known)}; choose with model.targets, or set "
+                "model.encoder.new_targets to learn another quantity."
             )
         old = known[spec.name]
         what = f"{self.checkpoint} cannot be fine-tuned to these data"
@@ -135,8 +153,6 @@ class Pretrained(FLTEncoder):
         before: dict[str, Any],
     ) -> dict[str, Any]:
         """Return references, mean and std, and the summary of the data."""
-        if self.references != "keep" and (sentence := found.undetermined):
-            log.warning(sentence)
         fresh = found.plain()
         fixed = set(fresh["elements"])
         # What the checkpoint knows it still knows.

@@ -133,6 +133,32 @@ def test_elements_whose_zero_is_unknown_are_forgotten(checkpoint, references, ca
     assert said == (references != "keep")
 
 
+WIDTH = TargetSpec("width", unit="A", kind="property", extensive=False)
+
+
+def test_a_new_target_is_learned_from_the_features_of_the_checkpoint(checkpoint):
+    """Its offset and spread are those of the labels; what is known stays as it is."""
+    graphs = [cluster(seed, width=3.0 + seed % 5) for seed in range(10)]
+    start = Pretrained(checkpoint, references="keep", new_targets=True)
+    model = start.adapted([ENERGY, WIDTH], GraphList(graphs))
+    origin = molflt.load(checkpoint)
+    for name, value in origin.encoder.state_dict().items():
+        assert torch.equal(model.encoder.state_dict()[name], value), name
+    assert predictions(model, graphs)["energy"] == pytest.approx(
+        predictions(origin, graphs)["energy"]
+    )
+    fitted = fit_statistics(GraphList(graphs), WIDTH)
+    assert model.statistics["width"] == fitted.plain()
+    assert float(model.readout("width").mean) == pytest.approx(5.0)
+    assert model.target_spec("width").unit == "A"
+
+
+def test_a_new_target_has_to_be_asked_for(checkpoint):
+    graphs = GraphList([cluster(0, width=1.0)])
+    with pytest.raises(UsageError, match=r"to 'width': it has .*encoder.new_targets"):
+        Pretrained(checkpoint).adapted([WIDTH], graphs)
+
+
 def test_sizes_that_the_checkpoint_knows_stay_known(checkpoint):
     known = molflt.load(checkpoint).statistics["energy"]
     sizes = known["num_atoms_min"], known["num_atoms_max"]
