@@ -29,9 +29,9 @@ from record import write_result
 
 from molflt import load
 from molflt.data import QM9
-from molflt.data.mmff import bonded, mmff_positions
+from molflt.data.mmff import bonded
 from molflt.data.molecule import graph_to_atoms
-from molflt.data.qm9_mmff import FARTHEST, rmsd
+from molflt.data.qm9_mmff import near_minimum
 from molflt.data.smiles import smiles_to_atoms
 from molflt.errors import InputError
 
@@ -91,11 +91,9 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
 
 def geometries(atoms: Atoms) -> tuple[Atoms, Atoms, Atoms] | None:
     """Return a molecule at the geometries of `GEOMETRIES`; None: one is missing."""
-    relaxed = mmff_positions(atoms.numbers, atoms.positions)
+    relaxed = near_minimum(atoms.numbers, atoms.positions)
     molecule = bonded(atoms.numbers, atoms.positions)
     if relaxed is None or molecule is None:
-        return None
-    if rmsd(atoms.positions, relaxed) > FARTHEST:  # another conformer
         return None
     try:
         again = smiles_to_atoms(Chem.MolToSmiles(Chem.RemoveHs(molecule)))

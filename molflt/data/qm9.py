@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from molflt.data.datamodule import GraphDataModule, Splits
-from molflt.data.dataset import GraphSubset, GraphUnion
+from molflt.data.dataset import GraphDataset, GraphSubset, GraphUnion
 from molflt.data.qm9_mmff import prepare_mmff
 from molflt.data.qm9_source import (
     fetch_source,
@@ -122,12 +122,14 @@ class QM9(GraphDataModule):
         assert arrays is not None
         name, *counts = self._split_arguments
         self._split = split = make_split(name, len(arrays["number"]), *counts)
-        train, val, test = [], {}, {}
+        train: list[GraphDataset] = []
+        val: dict[str, GraphDataset] = {}
+        test: dict[str, GraphDataset] = {}
         for suffix, table, kept in self._tables(path, arrays):
             train.append(GraphSubset(table, split.train[kept[split.train]]))
             val[f"val{suffix}"] = GraphSubset(table, split.val[kept[split.val]])
             test[f"test{suffix}"] = GraphSubset(table, split.test[kept[split.test]])
-        return GraphUnion(train), dict(val), dict(test)
+        return GraphUnion(train), val, test
 
     def _tables(
         self, path: Path, arrays: dict[str, Tensor]

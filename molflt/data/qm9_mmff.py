@@ -54,13 +54,20 @@ def prepare_mmff(
     found = np.zeros(len(ends) - 1, dtype=bool)
     for index in track(range(len(found)), "geometries of MMFF94"):
         atoms = slice(ends[index], ends[index + 1])
-        relaxed = mmff_positions(z[atoms], pos[atoms])
-        if relaxed is not None and rmsd(pos[atoms], relaxed) <= FARTHEST:
+        relaxed = near_minimum(z[atoms], pos[atoms])
+        if relaxed is not None:
             pos[atoms], found[index] = relaxed, True
     arrays = {"pos": pos, "found": found}
     with atomic_path(path) as temporary:
         save_file(arrays, temporary, metadata={"format": _FORMAT} | known)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def near_minimum(z: np.ndarray, pos: np.ndarray) -> np.ndarray | None:
+    """Return what `mmff_positions` does; None also if it is farther than `FARTHEST`."""
+    relaxed = mmff_positions(z, pos)
+    near = relaxed is not None and rmsd(pos, relaxed) <= FARTHEST
+    return relaxed if near else None
 
 
 def rmsd(pos: np.ndarray, other: np.ndarray) -> float:

@@ -101,9 +101,11 @@ class Pretrained(FLTEncoder):
             references: References = self.references if spec.name in known else "fit"
             if references != "keep" and (sentence := found.undetermined):
                 log.warning(sentence)
-            statistics = found.plain()
-            if spec.name in known:
-                statistics = self._statistics(model, spec, dataset, found, before)
+            statistics = (
+                self._statistics(model, spec, dataset, found, before)
+                if spec.name in known
+                else found.plain()
+            )
             self._refuse_unseen(statistics["elements"])
             model.set_statistics(spec.name, statistics)
             log.info(
@@ -131,9 +133,9 @@ class Pretrained(FLTEncoder):
     def _matching(self, spec: TargetSpec) -> TargetSpec:
         """Return the data's target with the checkpoint's readout."""
         known = {old.name: old for old in self._origin[0].targets}
-        if spec.name not in known and self.new_targets:
-            return spec
         if spec.name not in known:
+            if self.new_targets:
+                return spec
             raise UsageError(
                 f"{self.checkpoint} cannot be fine-tuned to {spec.name!r}: it has "
                 f"{', '.join(known)}; choose with model.targets, or set "
