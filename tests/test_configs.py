@@ -13,6 +13,7 @@ from molflt.data.lmdb import write_lmdb
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY as OC20_ENERGY
 from molflt.data.qm9_targets import qm9_targets
 from molflt.training.metrics import unit_in_name
+from molflt.training.objective import MEAN_ERROR
 from tests.builders import labelled_slab, water_frames
 from tests.data.qm9_files import upstream
 from tests.running import CONFIGS
@@ -58,8 +59,8 @@ def test_config_builds_and_runs(path, roots, tmp_path, monkeypatch, capsys):
     if module == "QM9":
         words += [f"--data.init_args.num_{part}=3" for part in ("train", "val", "test")]
     cli = FLTCLI(words, run=False)
-    split, target, metric = cli.config["checkpoint"]["monitor"].split("/")
-    (spec,) = (spec for spec in cli.datamodule.targets if spec.name == target)
+    monitor = cli.config["checkpoint"]["monitor"]
+    targets = cli.datamodule.targets
     assert cli.config["name"] == path.stem
     words += [
         "--trainer.fast_dev_run=true",
@@ -69,13 +70,16 @@ def test_config_builds_and_runs(path, roots, tmp_path, monkeypatch, capsys):
         "--model.encoder.init_args.num_layers=1",
     ]
     assert main(["fit", *words]) == 0, capsys.readouterr().err
-    # What picks the best checkpoint is among what validation logs.
-    unit = unit_in_name(spec.unit)
+    # What picks the best checkpoint is among what validation logs: of several targets
+    # the mean of all, of one its error, that of forces where they are learned.
+    unit = unit_in_name(targets[0].unit)
     forces = cli.config["model"]["force_weight"] > 0
-    assert metric == f"force_mae_{unit}_per_A" if forces else f"mae_{unit}"
+    metric = f"force_mae_{unit}_per_A" if forces else f"mae_{unit}"
+    error = MEAN_ERROR if len(targets) > 1 else f"{targets[0].name}/{metric}"
+    split = monitor.partition("/")[0]
+    assert monitor == f"{split}/{error}"
     printed = capsys.readouterr().out
-    assert split in printed
-    assert target in printed
+    assert all(word in printed for word in (split, *(spec.name for spec in targets)))
     assert not list(tmp_path.iterdir())
 
 
@@ -118,4 +122,6 @@ def test_config_of_all_targets_of_qm9_has_them_and_the_same_training():
     del alone["data"]["init_args"]["target"]
     assert together.pop("name") == "qm9"
     assert alone.pop("name") == "qm9_u0"
+    assert together["checkpoint"].pop("monitor") == f"val/{MEAN_ERROR}"
+    del alone["checkpoint"]["monitor"]
     assert together == alone

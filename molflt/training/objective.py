@@ -15,6 +15,12 @@ from molflt.training.labels import label_of
 from molflt.training.losses import LossName, multi_target_loss
 from molflt.training.metrics import Errors, unit_in_name
 
+MEAN_ERROR = "all/mae_std"
+"""Mean over targets of MAE / std, what a model of several can be monitored by.
+
+The standard deviations are those of the training set's labels less the references.
+"""
+
 
 class Outcome(NamedTuple):
     """Of one batch: the loss, and errors by the name of their metric."""
@@ -106,11 +112,12 @@ class Objective(nn.Module):
             name: model.normalise(name, label, batch) for name, label in labels.items()
         }
         loss = multi_target_loss(self.loss, predictions, normalised)
-        errors = {}
+        errors, relative = {}, []
         for name, value in predictions.items():
             error = model.physical(name, value.detach(), batch) - labels[name]
             unit = unit_in_name(model.target_spec(name).unit)
             errors[f"{name}/mae_{unit}"] = Errors(error)
+            relative.append(error.abs() / model.readout(name).std)
         if deformation is not None:
             spec = potential_target(model.targets)
             energy = model.physical(spec.name, predictions[spec.name], batch)
@@ -122,6 +129,8 @@ class Objective(nn.Module):
                 if kind in found:
                     unit = unit_in_name(f"{spec.unit}/{per}")
                     errors[f"{spec.name}/{kind}_mae_{unit}"] = found[kind]
+        if len(relative) > 1:
+            errors[MEAN_ERROR] = Errors(torch.stack(relative).mean(0))
         if self.displacement is not None and progress is not None:
             term, moves = self.displacement(*features[:3], progress)
             loss = loss + term

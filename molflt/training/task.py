@@ -39,7 +39,7 @@ class FLTTask(LightningModule):
     physical units: ``{split}/{target}/mae_{unit}``, for targets in eV
     ``{split}/{target}/ewt_percent``, and ``{split}/{target}/force_mae_eV_per_A``
     (over components) and ``stress_mae_eV_per_A3``, with the data module's names of
-    splits.
+    splits; for several targets ``{split}/all/mae_std``, too (`objective.MEAN_ERROR`).
 
     The model is built when training starts, from the data module's targets and the
     statistics of its training set.

@@ -77,11 +77,20 @@ def test_two_targets_in_their_units(make_task, make_trainer):
     trainer.fit(task, datamodule=Clusters(num_targets=2))
     assert "val_near/spread/mae_A" in trainer.callback_metrics
     assert "val_near/spread/ewt_percent" not in trainer.callback_metrics
-    assert trainer.test(task, datamodule=Clusters(2), verbose=False)[0].keys() == {
+    (tested,) = trainer.test(task, datamodule=Clusters(2), verbose=False)
+    assert tested.keys() == {
         "test_near/energy/mae_eV",
         "test_near/energy/ewt_percent",
         "test_near/spread/mae_A",
+        "test_near/all/mae_std",
     }
+    std = {name: float(task.model.readout(name).std) for name in ("energy", "spread")}
+    assert std["energy"] != std["spread"]
+    mean = (
+        tested["test_near/energy/mae_eV"] / std["energy"]
+        + tested["test_near/spread/mae_A"] / std["spread"]
+    ) / 2
+    assert tested["test_near/all/mae_std"] == pytest.approx(mean, rel=1e-6)
 
 
 def test_lightning_predicts(make_task, make_trainer):
