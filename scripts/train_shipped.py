@@ -1,19 +1,21 @@
-"""Train one of the small models that travel in the package, from nothing.
+"""Train one of the small models that travel in the package.
 
     python scripts/train_shipped.py emt-is2re
     python scripts/train_shipped.py emt-forces --root frames
     python scripts/train_shipped.py qm9-properties --root data/qm9
+    python scripts/train_shipped.py qm9-properties --root data/qm9 --start FIRST.ckpt
 
 `emt-is2re`: adsorption energies after relaxation from initial structures, trained on
 the shipped sample (configs/emt.yaml). `emt-forces`: a force field, on frames of
 `molflt data emt frames --frames --num 700 --num-val 20` (configs/emt_forces.yaml).
 Both are models of ASE's EMT, no chemistry. `qm9-properties`: the twelve usual targets
 of QM9, on what `molflt data qm9 data/qm9` packs (configs/qm9.yaml), of the molecules
-without fluorine: the numbers of the others are appended to uncharacterized.txt.
+without fluorine: the numbers of the others are appended to uncharacterized.txt. With
+--start, its training goes on from a checkpoint, at half the rate.
 
 Written is the best model without the state of its training, with its origin: data,
 commit, command, machine, steps and the errors on every validation set. They take 10, 55
-and 80 minutes of one thread. Further words are options of `molflt fit`, such as
+and 80 + 60 minutes of one thread. Further words are options of `molflt fit`, such as
 --trainer.max_epochs=1.
 """
 
@@ -41,13 +43,23 @@ DATA = {
 }
 OPTIONS = {
     "qm9-properties": (
-        "--model.encoder.init_args.density_elements=HCNO",
         "--data.init_args.num_val=2000",
         "--data.init_args.in_memory=true",
+    )
+}
+FIRST = {
+    "qm9-properties": (
+        "--model.encoder.init_args.density_elements=HCNO",
         "--trainer.max_epochs=7",
     )
 }
-"""What differs from the configuration."""
+AGAIN = (
+    "--model.encoder=molflt.training.pretrained.Pretrained",
+    "--model.encoder.init_args.references=keep",
+    "--model.lr=0.0005",
+    "--trainer.max_epochs=5",
+)
+"""What differs from the configuration: always, from nothing, and with --start."""
 
 
 def main(words: list[str] | None = None) -> None:
@@ -60,15 +72,20 @@ def main(words: list[str] | None = None) -> None:
     add("--out", type=Path, default=FOLDER, help="folder of the checkpoint")
     add("--work", type=Path, default=Path("runs"), help="folder of all the rest")
     add("--root", type=Path, help="folder of the data")
+    add("--start", type=Path, help="checkpoint to start from, instead of from nothing")
     add("--ckpt-path", type=Path, help="last.ckpt of an interrupted run, to go on with")
     add("--before", help="what that run was, for the origin")
     options, more = parser.parse_known_args(words)
+    start = FIRST.get(options.name, ())
+    if options.start is not None:
+        start = (*AGAIN, f"--model.encoder.init_args.checkpoint={options.start}")
     cli = FLTCLI(
         [
             *("--config", str(ROOT / "configs" / CONFIGS[options.name])),
             *(f"--name={options.name}", f"--runs={options.work}"),
             *([f"--data.init_args.root={options.root}"] if options.root else []),
             *OPTIONS.get(options.name, ()),
+            *start,
             *more,
         ],
         run=False,

@@ -18,6 +18,7 @@ from molflt.data.qm9_source import (
 )
 from molflt.data.qm9_table import QM9Table, read_table, source_of, write_table
 from molflt.data.qm9_targets import qm9_targets
+from molflt.data.repeats import repeat_rare
 from molflt.data.splits import Split, make_split
 from molflt.errors import InputError, UsageError
 from molflt.targets import TargetSpec
@@ -55,9 +56,12 @@ class QM9(GraphDataModule):
             for models that will be given conformers of a SMILES (`qm9_mmff`);
             ``both``: training molecules at both, and sets ``val`` and ``test`` with
             the first, ``val_mmff`` and ``test_mmff`` with the second.
+        least_share: Repeat training molecules so that those of each number of heavy
+            atoms are about this share of an epoch. Of the 130,000, 50 have four or
+            fewer, and a model that sees each once an epoch does not learn them.
 
     Raises:
-        UsageError: An unknown target, split or geometry, or a count that does not fit.
+        UsageError: An unknown target, split or geometry, or a number that does not fit.
     """
 
     def __init__(
@@ -76,13 +80,17 @@ class QM9(GraphDataModule):
         max_train: int | None = None,
         in_memory: bool = False,
         geometry: Geometry = "dft",
+        least_share: float = 0.0,
     ) -> None:
         super().__init__(
             batch_size, eval_batch_size, num_workers, seed, max_train, in_memory
         )
         if geometry not in ("dft", "mmff", "both"):
             raise UsageError(f"geometry must be dft, mmff or both, not {geometry!r}.")
+        if not 0.0 <= least_share < 1.0:
+            raise UsageError(f"least_share must be in [0, 1), not {least_share}.")
         self._targets = qm9_targets(target)
+        self._least_share = least_share
         self._geometry = geometry
         self.root = Path(root)
         self.from_file = from_file
@@ -122,11 +130,14 @@ class QM9(GraphDataModule):
         assert arrays is not None
         name, *counts = self._split_arguments
         self._split = split = make_split(name, len(arrays["number"]), *counts)
+        heavy = _heavy_atoms(arrays)
         train: list[GraphDataset] = []
         val: dict[str, GraphDataset] = {}
         test: dict[str, GraphDataset] = {}
         for suffix, table, kept in self._tables(path, arrays):
-            train.append(GraphSubset(table, split.train[kept[split.train]]))
+            chosen = split.train[kept[split.train]]
+            chosen = chosen[repeat_rare(heavy[chosen], self._least_share)]
+            train.append(GraphSubset(table, chosen))
             val[f"val{suffix}"] = GraphSubset(table, split.val[kept[split.val]])
             test[f"test{suffix}"] = GraphSubset(table, split.test[kept[split.test]])
         return GraphUnion(train), val, test
@@ -143,6 +154,12 @@ class QM9(GraphDataModule):
             table = QM9Table(arrays | {"pos": moved["pos"]}, names)
             suffix = "_mmff" if self._geometry == "both" else ""
             yield suffix, table, moved["found"].numpy()
+
+
+def _heavy_atoms(arrays: dict[str, Tensor]) -> np.ndarray:
+    """Return the number of atoms other than hydrogen of each molecule (m,)."""
+    before = np.concatenate([[0], np.cumsum(arrays["z"].numpy() > 1)])
+    return np.diff(before[arrays["offsets"].numpy()])
 
 
 def prepare_qm9(out: str | Path, from_file: str | Path | None = None) -> Path:
