@@ -29,6 +29,9 @@ class Domain:
             checkpoint does not say.
         tags: Tags of atoms seen, -1 for none; empty: a checkpoint does not say.
         most_atoms: Atoms of the largest structure; None: a checkpoint does not say.
+        least_atoms: Atoms of the smallest structure; 0: a checkpoint does not say.
+        odd_electrons: Whether molecules with an odd number of electrons were seen, as
+            far as the checkpoints say.
     """
 
     def __init__(self, models: Sequence["FLTModel"]) -> None:
@@ -43,11 +46,20 @@ class Domain:
             )
         tags = [{int(tag) for tag in _entries(model, "tags_seen")} for model in models]
         self.tags = set.union(*tags) if all(tags) else set()
-        sizes = [
-            [known.get("num_atoms_max", 0) for known in model.statistics.values()]
-            for model in models
+        summaries = [list(model.statistics.values()) for model in models]
+        most = [
+            max((s.get("num_atoms_max", 0) for s in each), default=0)
+            for each in summaries
         ]
-        self.most_atoms = min(max(each, default=0) for each in sizes) or None
+        least = [
+            min((s.get("num_atoms_min", 0) for s in each), default=0)
+            for each in summaries
+        ]
+        self.most_atoms = min(most) or None
+        self.least_atoms = max(least)
+        self.odd_electrons = all(
+            any(s.get("odd_electrons_seen") for s in each) for each in summaries
+        )
         specs = [spec for model in models for spec in model.targets]
         self._needs_tags = any(spec.interaction for spec in specs)
 
@@ -84,6 +96,22 @@ class Domain:
         if pattern := self.unknown_periodicity(system["pbc"][0].tolist()):
             seen = ", ".join(sorted(self.periodic))
             found.append(f"pbc {pattern}, the training set only {seen}")
+        return found + self.molecule_remarks(system)
+
+    def molecule_remarks(self, system: Arrays) -> list[str]:
+        """Return the same of size and electrons, of which a unit cell says nothing.
+
+        A molecule with an odd number of electrons is a radical, or charged; models take
+        neither as input, and what saw none takes it for a closed shell.
+        """
+        if system["pbc"].any():
+            return []
+        found = []
+        if len(system["z"]) < self.least_atoms:
+            least = f"which has {self.least_atoms} and more"
+            found.append(f"fewer atoms than any of the training set, {least}")
+        if not self.odd_electrons and int(system["z"].sum()) % 2:
+            found.append("an odd number of electrons, of which the model knows nothing")
         return found
 
     def tag_rule(self, rule: "TagRule") -> "TagRule":

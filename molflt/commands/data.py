@@ -33,6 +33,7 @@ def main(words: list[str]) -> int:
             "path", type=Path, help="a file, or a folder of LMDB files"
         )
         _add_keys(command)
+        _add_stress(command)
         command.set_defaults(run=_examine)
     options = parser.parse_args(words)
     return int(options.run(options))
@@ -124,7 +125,7 @@ def _add_convert(parser: Parser) -> None:
         default="potential",
         help="what the energy of ASE's files is: of the geometry, or after relaxation",
     )
-    add("--stress", action="store_true", help="read the stress of ASE's files too")
+    _add_stress(parser)
     add("--reference", default="", help="what zero energy means, in words")
     parser.set_defaults(run=_convert)
 
@@ -206,12 +207,19 @@ def _add_keys(parser: Parser) -> None:
     add("--tags", choices=_TAGS, default="auto", help="what tags of ASE's files mean")
 
 
+def _add_stress(parser: Parser) -> None:
+    words = "read the stress of ASE's files too"
+    parser.add_argument("--stress", action="store_true", help=words)
+
+
 def _examine(options: Namespace) -> int:
     from molflt.data.check import examine
     from molflt.data.label_rules import LabelRules
     from molflt.data.source import data_files
 
-    rules = LabelRules(options.energy_key, options.forces_key, tags=options.tags)
+    rules = LabelRules(
+        options.energy_key, options.forces_key, options.stress, options.tags
+    )
     defects = 0
     files = data_files(options.path)
     for path in files:

@@ -63,6 +63,7 @@ class Summary:
         self._differences = {name: Differences() for name in [*self._units, "forces"]}
         self._readings: Counter[tuple[str, bool, tuple[bool, ...]]] = Counter()
         self._larger = 0
+        self._remarked: Counter[str] = Counter()
         self.failures = Failures()
         self.count = 0
 
@@ -77,6 +78,7 @@ class Summary:
             bare = self._domain.lacks_tags(item.system["tags"])
             most = self._domain.most_atoms
             self._larger += most is not None and len(item.atoms) > most
+            self._remarked.update(self._domain.molecule_remarks(item.system))
             self._readings[item.tags, bare, tuple(item.atoms.pbc.tolist())] += 1
             for name, value in item.values.items():
                 if name in item.labels:
@@ -100,6 +102,8 @@ class Summary:
         if self._larger:
             most = self._domain.most_atoms
             _say(f"{self._larger} of more than {most} atoms, the training set's most")
+        for remark, count in self._remarked.items():
+            _say(f"warning: {count} structures have {remark}")
         for name, differences in self._differences.items():
             if differences.count:
                 unit = self._units.get(name, "eV/Å")

@@ -194,9 +194,16 @@ def read_stress(atoms: Atoms, where: str = "") -> np.ndarray:
         InputError: There is none, or it is no such array.
     """
     stress = _places(atoms).get("stress")
-    if stress is None or not _numeric(stress) or np.size(stress) not in (6, 9):
-        found = "is missing" if stress is None else f"has shape {np.shape(stress)}"
-        raise InputError(f"{where}: 'stress' {found}; it must be (6,) or (3, 3).")
+    if stress is None:
+        seen = ", ".join(label_keys(atoms)) or "none"
+        raise InputError(
+            f"{where}: no 'stress'; the keys there are: {seen} (a virial is no stress: "
+            "divide it by the volume, and mind its sign)."
+        )
+    if not _numeric(stress) or np.size(stress) not in (6, 9):
+        raise InputError(
+            f"{where}: 'stress' has shape {np.shape(stress)}, not (6,) or (3, 3)."
+        )
     if np.size(stress) == 6:
         stress = voigt_6_to_full_3x3_stress(np.reshape(stress, 6))
     return np.asarray(stress, dtype=np.float64).reshape(3, 3)

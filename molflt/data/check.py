@@ -17,6 +17,7 @@ from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.molecule import ARRAY_LABELS, make_graph, target_names
 from molflt.data.progress import track
 from molflt.data.source import ASE_FORMAT, OWN_FORMAT, open_source
+from molflt.data.stress_hints import stress_hint
 from molflt.data.unit_hints import energy_hint, force_hint, length_hint
 from molflt.errors import InputError
 
@@ -58,7 +59,8 @@ class Report:
         pbc: Structures by periodic directions, such as ``"T T F"``.
         tags: Atoms by tag (-1: none).
         num_fixed: Atoms held during relaxation.
-        labels: Range of each label in its unit; forces by their norm per atom.
+        labels: Range of each label in its unit; forces by their norm per atom, stress
+            by its components.
         num_defects: Records that cannot be used.
         defects: The first of them, one sentence each.
         warnings: What may be wrong, one sentence each.
@@ -111,8 +113,8 @@ def examine(
 
     Defects are records that cannot be used: damaged, a value that is not finite, an
     unknown species, two atoms at one place, a label that others have. Warnings are
-    duplicates, ids that come twice, values that look like another unit, forces that do
-    not belong to the energies, single energies far from all others.
+    duplicates, ids that come twice, values that look like another unit, forces and
+    stress that do not belong to the energies, single energies far from all others.
 
     Args:
         path: An LMDB of molflt or OCP, or any file ASE reads.
@@ -205,6 +207,11 @@ class _Survey:
             for norm in norms.tolist():
                 span.add(norm)
             names = [*names, "forces"]
+        if "stress" in graph:
+            span = report.labels.setdefault("stress", Range())
+            for component in graph.stress.flatten().tolist():
+                span.add(component)
+            names = [*names, "stress"]
         self._names[tuple(names)] += 1
         self._first_with.setdefault(tuple(names), index)
         if graph.sid:
@@ -239,10 +246,19 @@ class _Survey:
             self._energies.hint(),
             force_hint(self._sample),
             work_hint(self._sample),
+            stress_hint(self._sample),
+            self._no_forces(),
             length_hint(self._sample),
         )
         report.warnings += [hint for hint in hints if hint]
         return report
+
+    def _no_forces(self) -> str | None:
+        """Say if there are forces, and they are nothing."""
+        forces = self._report.labels.get("forces")
+        if forces is None or forces.maximum > 0 or self._report.atoms.maximum < 2:
+            return None
+        return "all forces are 0, as they are in perfect crystals alone"
 
     def _compare_labels(self) -> None:
         report = self._report

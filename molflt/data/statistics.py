@@ -62,6 +62,8 @@ class Statistics:
         tags_seen: Tags of atoms that occur, -1 for none; empty: not known.
         determined: Whether the compositions that occur fix each reference by itself. If
             not, energies of other compositions count from an arbitrary zero.
+        odd_electrons_seen: Whether a structure without periodic directions has an odd
+            number of electrons, as a neutral molecule.
     """
 
     target: str
@@ -80,6 +82,7 @@ class Statistics:
     moment_reference: dict[int, float] = field(default_factory=dict)
     tags_seen: list[int] = field(default_factory=list)
     determined: bool = True
+    odd_electrons_seen: bool = False
 
     @property
     def undetermined(self) -> str | None:
@@ -151,6 +154,7 @@ def fit_all_statistics(
     sizes: set[int] = set()
     patterns: set[tuple[bool, ...]] = set()
     tags: set[int] = set()
+    odd = False
     lowest, highest = np.full(len(specs), np.inf), np.full(len(specs), -np.inf)
     count = 0
     while batch := list(islice(graphs, _BATCH)):
@@ -159,6 +163,7 @@ def fit_all_statistics(
         present |= terms[:, :NUM_SPECIES].any(axis=0)
         sizes |= {len(graph.z) for graph in batch}
         patterns |= {tuple(graph.pbc[0].tolist()) for graph in batch}
+        odd = odd or any(_is_odd_molecule(graph) for graph in batch)
         tags |= set(torch.cat([graph.tags for graph in batch]).unique().tolist())
         rows = np.column_stack([terms, labels])
         stacked = rows if triangle is None else np.concatenate([triangle, rows])
@@ -202,9 +207,14 @@ def fit_all_statistics(
                 moment_reference=_by_element(fit[NUM_SPECIES:-1], elements),
                 tags_seen=sorted(tags),
                 determined=not by_element or int(rank) == len(elements),
+                odd_electrons_seen=odd,
             )
         )
     return found
+
+
+def _is_odd_molecule(graph: Data) -> bool:
+    return bool(graph.z.sum() % 2) and not bool(graph.pbc.any())
 
 
 def _labels(graphs: Iterable[Data], spec: TargetSpec) -> np.ndarray:

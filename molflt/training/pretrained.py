@@ -165,6 +165,7 @@ class Pretrained(FLTEncoder):
         fresh["pbc_seen"] = [list(pattern) for pattern in sorted(set(patterns))]
         for name, furthest in (("num_atoms_min", min), ("num_atoms_max", max)):
             fresh[name] = furthest(fresh[name], before.get(name, fresh[name]))
+        fresh["odd_electrons_seen"] |= bool(before.get("odd_electrons_seen"))
         tags = before.get("tags_seen", [])  # an older checkpoint does not say
         fresh["tags_seen"] = sorted({*tags, *fresh["tags_seen"]}) if tags else []
         if self.references == "fit":

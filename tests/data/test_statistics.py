@@ -46,6 +46,20 @@ def test_references_of_a_sum_over_atoms_are_found(batch, monkeypatch):
     assert found.tags_seen == [-1]
 
 
+def test_odd_electrons_are_of_molecules():
+    closed = make_graph([1, 1, 8], np.eye(3), targets={"energy": 0.0})
+    radical = make_graph([1, 8], np.eye(3)[:2], targets={"energy": 0.0})
+    crystal = make_graph(
+        [29],
+        np.zeros((1, 3)),
+        cell=3 * np.eye(3),
+        pbc=[True] * 3,
+        targets={"energy": 0.0},
+    )
+    for graphs, expected in (([closed, crystal], False), ([closed, radical], True)):
+        assert fit_statistics(GraphList(graphs), ENERGY).odd_electrons_seen is expected
+
+
 RELAXED = TargetSpec("energy", kind="relaxed")
 
 

@@ -3,7 +3,7 @@
 import ase.io
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, molecule
 
 import molflt
 from molflt.cli import main
@@ -31,10 +31,8 @@ def test_structures_larger_than_all_of_training_are_told(folder, capsys):
         (5, ""),
         (None, ""),  # a checkpoint that does not say
     ):
-        model = model_of()
         known = {} if most is None else {"num_atoms_max": most}
-        model.set_statistics("energy", model.statistics["energy"] | known)
-        molflt.save_model(model, "known.ckpt")
+        molflt.save_model(known_model(**known), "known.ckpt")
         assert main(words) == 0
         printed = capsys.readouterr().err
         assert (
@@ -42,6 +40,44 @@ def test_structures_larger_than_all_of_training_are_told(folder, capsys):
             if expected
             else "the training set's most" not in printed
         )
+
+
+def known_model(**facts):
+    model = model_of()
+    model.set_statistics("energy", model.statistics["energy"] | facts)
+    return model
+
+
+def test_molecules_smaller_than_all_of_training_and_radicals_are_told(folder, capsys):
+    methyl, methane = molecule("CH3"), molecule("CH4")
+    methyl.set_initial_magnetic_moments(None)
+    crystal = bulk("Cu")  # 29 electrons, and no size
+    ase.io.write("small.traj", [methyl, methane, crystal])
+    for facts, expected in (
+        ({"num_atoms_min": 5}, {"fewer atoms", "odd number of electrons"}),
+        ({"num_atoms_min": 4, "odd_electrons_seen": True}, set()),
+        ({}, {"odd number of electrons"}),  # an older checkpoint does not say
+    ):
+        molflt.save_model(known_model(**facts), "known.ckpt")
+        assert main(["predict", "known.ckpt", "small.traj", "-o", "out.csv"]) == 0
+        printed = capsys.readouterr().err
+        for words in ("fewer atoms", "odd number of electrons"):
+            told = f"warning: 1 structures have {words}" in printed.replace(" an ", " ")
+            assert told == (words in expected), (facts, words)
+
+
+def test_a_calculator_and_predict_tell_of_radicals(folder):
+    model = known_model(num_atoms_min=5)
+    methyl = molecule("CH3")
+    methyl.set_initial_magnetic_moments(None)
+    words = ("fewer atoms than any", "an odd number of electrons")
+    with pytest.warns(UserWarning, match="such as number 1, have") as found:
+        model.predict([molecule("CH4"), methyl])
+    assert [any(w in str(each.message) for each in found) for w in words] == [True] * 2
+    methyl.calc = molflt.FLTCalculator(model)
+    with pytest.warns(UserWarning, match="The structure has") as found:
+        methyl.get_potential_energy()
+    assert [any(w in str(each.message) for each in found) for w in words] == [True] * 2
 
 
 def test_tags_of_ase_and_of_oc20_give_one_energy(folder):
