@@ -56,8 +56,9 @@ class AtomsFiles(GraphDataModule):
     Raises:
         InputError: A file is missing.
         UsageError: The fractions leave nothing to train on, both a test file and
-            a `test_fraction` are given, ASE's and molflt's files are
-            mixed, or an option says what the labels of an LMDB mean: it knows.
+            a `test_fraction` are given, a training file is a validation or test file,
+            ASE's and molflt's files are mixed, or an option says what the labels of an
+            LMDB mean: it knows.
     """
 
     def __init__(
@@ -104,6 +105,14 @@ class AtomsFiles(GraphDataModule):
         for path in (path for files in self._files.values() for path in files):
             if not path.exists():
                 raise InputError(f"No such file: {path}.")
+        seen = {path.resolve() for path in self._files["train"]}
+        for split in ("val", "test"):
+            for path in self._files[split]:
+                if path.resolve() in seen:
+                    raise UsageError(
+                        f"{path} is named by train and by {split}: errors would be "
+                        "those of structures that were trained on."
+                    )
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:

@@ -171,7 +171,10 @@ def test_part_of_the_training_file_validates(path):
     assert next(iter(data.train_dataloader())).forces.shape[1] == 3
 
 
-def test_part_of_the_training_file_is_a_test_set(path):
+def test_part_of_the_training_file_is_a_test_set(path, tmp_path):
+    other = tmp_path / "other.traj"
+    ase.io.write(other, list(frames(2)))
+
     def ids(dataset):
         return {dataset[i].energy.item() for i in range(len(dataset))}
 
@@ -181,7 +184,7 @@ def test_part_of_the_training_file_is_a_test_set(path):
     assert [len(part) for part in parts] == [6, 3, 3]
     assert len(set.union(*parts)) == 12
     # The same whatever validates.
-    for others in ({"val_fraction": 0.5}, {"val": path}):
+    for others in ({"val_fraction": 0.5}, {"val": other}):
         again = AtomsFiles(path, test_fraction=0.25, **others)
         again.setup()
         assert ids(again.test["test"]) == parts[2]
@@ -200,10 +203,21 @@ def test_forces_of_the_initial_structure_are_not_those_of_a_relaxed_energy(path)
 
 def test_lists_of_files_and_separate_sets(path, tmp_path):
     ase.io.write(tmp_path / "b.traj", list(frames(5)))
-    data = AtomsFiles([str(path), tmp_path / "b.traj"], val=path, test=[path])
+    ase.io.write(tmp_path / "c.traj", list(frames(2)))
+    held_out = {"val": tmp_path / "c.traj", "test": [tmp_path / "c.traj"]}
+    data = AtomsFiles([str(path), tmp_path / "b.traj"], **held_out)
     data.setup()
     assert (len(data.train), data.val_names, data.test_names) == (17, ["val"], ["test"])
     assert len({graph.sid for graph in data.train}) == 17
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_what_is_trained_on_does_not_validate(path, tmp_path, split):
+    (tmp_path / "link.xyz").symlink_to(path)
+    with pytest.raises(
+        UsageError, match=rf"link\.xyz is named by train and by {split}"
+    ):
+        AtomsFiles(path, **{split: [tmp_path / "link.xyz"]})
 
 
 def test_lmdb_files_bring_their_targets(path, tmp_path):
