@@ -49,16 +49,26 @@ def fit_density(encoder: FLTEncoder, dataset: GraphDataset) -> None:
     moments = {number: _Moments(features.num_sums) for number in features.numbers}
     for z, sums in _sampled(encoder, features, dataset):
         for number in z.unique().tolist():
-            if number not in moments:
-                known = "".join(chemical_symbols[n] for n in features.numbers)
-                raise UsageError(
-                    f"The training structures have {chemical_symbols[number]}, which "
-                    f"is not among density_elements ({known}); add it."
-                )
+            refuse_untold(features, number)
             moments[number].add(sums[z == number])
     for row, number in enumerate(features.numbers):
         if moments[number].count > 1:
             features.set_components(row, *_components(moments[number], features))
+
+
+def refuse_untold(features: DensityFeatures, *numbers: int) -> None:
+    """Refuse elements that density features do not tell apart.
+
+    Raises:
+        UsageError: Names the first of them.
+    """
+    for number in numbers:
+        if number not in features.numbers:
+            known = "".join(chemical_symbols[n] for n in features.numbers)
+            raise UsageError(
+                f"The training structures have {chemical_symbols[number]}, which "
+                f"is not among density_elements ({known}); add it."
+            )
 
 
 class _Moments:

@@ -246,7 +246,7 @@ class FLTEncoder(nn.Module):
         if geometry is None:
             geometry = self.geometry(data)
         geometry = geometry.in_pass()
-        z, tags = data.z, data.get("tags")
+        z, tags = data.z.long(), data.get("tags")
         if tags is None:
             tags = torch.full_like(z, -1)
         slot = None

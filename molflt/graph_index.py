@@ -22,4 +22,4 @@ def graph_index(data: Data) -> tuple[GraphIndex, int]:
     if isinstance(data, Batch):
         return data.batch, data.num_graphs
     known = data.get("num_graphs")
-    return data.batch, int(data.batch[-1]) + 1 if known is None else known
+    return data.batch, int(data.batch.max()) + 1 if known is None else known

@@ -41,15 +41,24 @@ def layout_of(
     """Return sizes and directions of graphs, for which the host waits once.
 
     Args:
-        batch: Graph of each atom (n,).
+        batch: Graph of each atom (n,), ascending.
         num_graphs: Number of graphs g.
         pbc: Periodic directions (g, 3), or None.
         extent: `Layout.extent`, a number; None: not known.
+
+    Raises:
+        ValueError: The atoms of a graph are not next to each other.
     """
     count = segment_count(batch, num_graphs)
     pbc = count.new_zeros(num_graphs, 3) if pbc is None else pbc
     unknown = torch.full((), torch.inf, device=batch.device)
-    asked = fetched(count, pbc, unknown if extent is None else extent)
+    descents = (batch[1:] < batch[:-1]).sum()
+    asked = fetched(count, pbc, unknown if extent is None else extent, descents)
+    if asked[3][0]:
+        raise ValueError(
+            "batch must be ascending: the atoms of a graph next to each other, as in a "
+            "Batch of torch_geometric; batch.argsort(stable=True) brings them there."
+        )
     sizes, flags = ([int(value) for value in values] for values in asked[:2])
     directions = [[flag > 0 for flag in flags[3 * k :][:3]] for k in range(num_graphs)]
     return Layout(sizes, directions, asked[2][0])

@@ -25,6 +25,22 @@ def test_encoder_takes_tensors_or_a_batch():
     assert torch.equal(encoder(water)[0], encoder(water.z, water.pos)[0])
 
 
+def test_tensors_of_other_shapes_are_refused_or_understood():
+    encoder, slab = energy_model({}).encoder, narrow_slab()
+    fields = {"cell": slab.cell, "pbc": slab.pbc}
+    expected = encoder(slab.z, slab.pos, **fields)[0]
+    found = encoder(slab.z.int(), slab.pos, **fields)[0]
+    assert torch.equal(found, expected)
+    for name in fields:
+        wrong = fields | {name: fields[name][0]}
+        # Types are checked first, in tests.
+        with pytest.raises((ValueError, TypeError), match=name):
+            encoder(slab.z, slab.pos, **wrong)
+    batch = torch.arange(len(slab.z)) % 2
+    with pytest.raises(ValueError, match="ascending"):
+        encoder(slab.z, slab.pos, batch)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

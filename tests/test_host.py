@@ -1,5 +1,6 @@
 """Sizes and directions of a batch as the host knows them."""
 
+import pytest
 import torch
 
 from molflt.host import fetched, layout_of, segment_count
@@ -32,6 +33,12 @@ def test_layout_of_open_graphs_and_of_none():
     assert layout == ([4], [[False] * 3], float("inf"))
     assert not layout.is_periodic
     assert layout_of(torch.zeros(0, dtype=torch.int64), 0, None).sizes == []
+
+
+def test_atoms_of_a_graph_must_be_next_to_each_other():
+    for batch in ([0, 1, 0], [1, 0, 0]):
+        with pytest.raises(ValueError, match="batch must be ascending"):
+            layout_of(torch.tensor(batch), 2, None)
 
 
 def test_counts_are_those_of_bincount():

@@ -104,6 +104,11 @@ class DensityFeatures(nn.Module):
         self.out = _linear(width, width)
         self.register_state_dict_post_hook(_in_half)
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether mean and U are those of structures, and not of chance."""
+        return bool(self.get_buffer("shift").any())
+
     def rows(self, z: Species) -> Int[Tensor, " n"]:
         """Return which of the elements each atom is; their number for others."""
         return self.get_buffer("row")[z]

@@ -45,6 +45,9 @@ class Geometry:
         cell: Lattice vectors as rows (g, 3, 3) [Å], or None.
         pbc: Periodic directions (g, 3), or None.
         dtype: Floating-point type of everything handed to the layers.
+
+    Raises:
+        ValueError: `batch` is not ascending, or `cell` or `pbc` has another shape.
     """
 
     def __init__(
@@ -56,6 +59,12 @@ class Geometry:
         pbc: Periodicity | None,
         dtype: torch.dtype,
     ) -> None:
+        for name, given, shape in (("cell", cell, (3, 3)), ("pbc", pbc, (3,))):
+            if given is not None and given.shape != (num_graphs, *shape):
+                raise ValueError(
+                    f"{name} must have the shape {(num_graphs, *shape)}, one for each "
+                    f"graph, received {tuple(given.shape)}"
+                )
         self.batch = batch
         self.num_graphs = num_graphs
         self.dtype = dtype

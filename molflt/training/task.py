@@ -45,7 +45,8 @@ class FLTTask(LightningModule):
     statistics of its training set.
 
     Args:
-        encoder: Architecture and first weights; `Pretrained`: those of a checkpoint.
+        encoder: Architecture and first weights (density features that were fitted stay
+            as they are); `Pretrained`: those of a checkpoint.
         targets: Names of the data module's targets to learn; None: all of them.
         loss: ``l1`` |e|, ``mse`` e^2, ``huber`` or ``log``, see `losses`.
         lr: Peak learning rate of AdamW.

@@ -224,6 +224,26 @@ def test_density_features_are_fitted_once_to_the_training_set(
     torch.testing.assert_close(after, projection)
 
 
+def test_what_an_encoder_brings_along_stays(make_task, make_trainer):
+    """An encoder that was trained elsewhere is the start that it is taken for."""
+    first = make_task("HO")
+    make_trainer(max_epochs=1).fit(first, datamodule=Clusters())
+    encoder = first.model.encoder.requires_grad_(False)
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    other = Clusters()
+    other.setup()
+    for index in range(len(other.train)):
+        other.train[index].pos *= 1.2
+    task = FLTTask(encoder)
+    make_trainer(max_epochs=1).fit(task, datamodule=other)
+    assert same(before, task.model.encoder.state_dict())
+    fresh = make_task("HO")._encoder[0]
+    fit_density(fresh, other.train)  # it would have been another one
+    assert not torch.equal(
+        fresh.embedding.density.projection, before["embedding.density.projection"]
+    )
+
+
 def test_another_architecture_is_not_resumed(make_task, make_trainer, tmp_path):
     make_trainer(max_epochs=1).fit(make_task(), datamodule=Clusters())
     with pytest.raises(InputError, match="width 16 instead of 8"):
