@@ -106,7 +106,10 @@ class FLTCalculator(Calculator):
             known = ", ".join(get_args(TagRule))
             raise UsageError(f"There is no rule {tags!r} for tags; there are {known}.")
         super().__init__(label=label, directory=directory, atoms=atoms)
-        sources = [model] if isinstance(model, FLTModel | str | Path) else list(model)
+        if isinstance(model, FLTModel | str | Path) or not isinstance(model, Sequence):
+            sources = [model]  # what else it may be is refused when it is read
+        else:
+            sources = list(model)
         self.ensemble = Ensemble(sources, device, dtype)
         self.spec = energy_target(self.ensemble.targets, target)
         self.domain = Domain(self.ensemble.models)

@@ -10,9 +10,14 @@ import torch
 
 from molflt.device import choose_device
 from molflt.encoder_options import effective
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 from molflt.files import atomic_path
 from molflt.model import FLTEncoder, FLTModel
+from molflt.own_classes import (
+    foreign_encoder,
+    refuse_foreign_readouts,
+    refuse_other_class,
+)
 from molflt.pretrained import NAMES, checkpoint_path
 from molflt.targets import TargetSpec
 from molflt.version import __version__
@@ -23,12 +28,19 @@ FORMAT = 1
 def model_record(model: FLTModel) -> dict[str, Any]:
     """Return all that is needed to rebuild `model`, as tensors and plain types.
 
-    Classes are not named: a record outlives a renaming of the package's internals.
+    Classes are not named: a record outlives a renaming of the package's internals. The
+    name of an encoder's class that is not molflt's is there to be told; who loads it
+    has to give it.
+
+    Raises:
+        UsageError: A readout is not the one that its target names.
     """
+    refuse_foreign_readouts(model)
     return {
         "format": FORMAT,
         "version": __version__,
         "encoder": dict(model.encoder.config),
+        "encoder_class": foreign_encoder(type(model.encoder)),
         "targets": [spec.plain() for spec in model.targets],
         "statistics": {name: dict(s) for name, s in model.statistics.items()},
         "origin": dict(model.origin),
@@ -38,15 +50,21 @@ def model_record(model: FLTModel) -> dict[str, Any]:
     }
 
 
-def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
+def model_from_record(
+    record: dict[str, Any],
+    where: str = "",
+    encoder_class: type[FLTEncoder] = FLTEncoder,
+) -> FLTModel:
     """Rebuild a model from `model_record`, in evaluation mode on the CPU.
 
     Args:
         record: The record.
         where: File it came from, for errors.
+        encoder_class: Class of its encoder, made from its `config`.
 
     Raises:
-        InputError: The record is of a newer format, incomplete or inconsistent.
+        InputError: The record is of a newer format, incomplete or inconsistent, or its
+            encoder is of another class.
     """
     version = record.get("format")
     if isinstance(version, int) and version > FORMAT:
@@ -59,9 +77,11 @@ def model_from_record(record: dict[str, Any], where: str = "") -> FLTModel:
         raise InputError(
             f"{where or 'The record'} has the unknown checkpoint format {version!r}."
         )
+    known = str(record.get("encoder_class", ""))
+    refuse_other_class(known, encoder_class, where or "The record")
     try:
         targets = [TargetSpec.from_plain(fields) for fields in record["targets"]]
-        model = FLTModel(FLTEncoder(**effective(record["encoder"])), targets)
+        model = FLTModel(encoder_class(**effective(record["encoder"])), targets)
         for name, statistics in record["statistics"].items():
             model.set_statistics(name, statistics)
         model.to(record["state"]["encoder.norm.weight"].dtype)
@@ -115,7 +135,11 @@ def save_model(
             raise InputError(f"Cannot write {path}: {_first_line(error)}.") from error
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> FLTModel:
+def load(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    encoder_class: type[FLTEncoder] = FLTEncoder,
+) -> FLTModel:
     """Read a model from a molflt checkpoint or from a Lightning one molflt wrote.
 
     Only tensors and plain values are read (``weights_only=True``); nothing in the file
@@ -124,13 +148,20 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> FLTModel:
     Args:
         path: Checkpoint, or the name of a shipped one, see `molflt.pretrained`.
         device: Where the model is put; "auto": a GPU if there is one.
+        encoder_class: Your subclass of `FLTEncoder` that the checkpoint was made with;
+            it takes the options in its `config`.
 
     Raises:
-        InputError: No such file, not a checkpoint, or another program's.
-        UsageError: There is no such device here.
+        InputError: No such file, not a checkpoint, another program's, or its encoder is
+            of another class.
+        UsageError: There is no such device here, or `path` is no path.
     """
+    if not isinstance(path, str | Path):
+        raise UsageError(
+            f"A checkpoint is given by its path, not by {type(path).__name__}."
+        )
     where = choose_device(device)
-    return model_from_record(read_record(path), str(path)).to(where)
+    return model_from_record(read_record(path), str(path), encoder_class).to(where)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

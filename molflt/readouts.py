@@ -6,7 +6,17 @@ from molflt.nn.readout_dipole import DipoleReadout
 from molflt.nn.readout_extent import ExtentReadout
 from molflt.nn.readout_polarisability import PolarisabilityReadout
 from molflt.nn.readout_tags import TagReadout
-from molflt.targets import TargetSpec
+from molflt.targets import ReadoutName, TargetSpec
+
+READOUTS: dict[ReadoutName, type[Readout]] = {
+    "atoms": AtomReadout,
+    "tags": TagReadout,
+    "attention": AttentionReadout,
+    "dipole": DipoleReadout,
+    "extent": ExtentReadout,
+    "polarisability": PolarisabilityReadout,
+}
+"""Their classes by name."""
 
 
 def readout_of(spec: TargetSpec, width: int, vector_width: int) -> Readout:

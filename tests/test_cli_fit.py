@@ -185,7 +185,7 @@ def test_a_monitor_that_does_not_exist_is_refused_before_training(folder, capsys
     words = ["fit", "--config", "config.yaml", "--checkpoint.monitor", "val/foo"]
     assert main(words) == 2
     told = capsys.readouterr().err
-    assert "ModelCheckpoint monitors 'val/foo', which is none of the metrics: " in told
+    assert "BestCheckpoint monitors 'val/foo', which is none of the metrics: " in told
     assert "val_near/energy/mae_eV" in told
     assert not list(folder.rglob("*.ckpt"))
 

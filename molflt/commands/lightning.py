@@ -9,7 +9,6 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningDataModule, Trainer
 from pytorch_lightning.accelerators import CPUAccelerator
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -20,6 +19,7 @@ from molflt.commands.tables import metrics_table, show
 from molflt.data.datamodule import GraphDataModule
 from molflt.errors import MolfltError, UsageError
 from molflt.pretrained import NAMES
+from molflt.training.best_checkpoint import BEST, BestCheckpoint
 from molflt.training.callbacks import EMA, StopBetweenBatches, Throughput
 from molflt.training.checkpoint_io import AtomicCheckpointIO, LastCheckpoint
 from molflt.training.memory import keep_freed_memory
@@ -90,10 +90,10 @@ class FLTCLI(LightningCLI):
         parser.add_argument("--name", default="run", help="Results go to RUNS/NAME.")
         parser.add_argument("--runs", default="runs", help="Folder of all results.")
         parser.add_lightning_class_args(EMA, "ema")
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(BestCheckpoint, "checkpoint")
         parser.set_defaults(
             {
-                "checkpoint.filename": "best",
+                "checkpoint.filename": BEST,
                 "checkpoint.enable_version_counter": False,
                 "checkpoint.auto_insert_metric_name": False,
             }
@@ -178,8 +178,9 @@ class FLTCLI(LightningCLI):
                 *(f"{self.trainer.val_check_batch:,.0f}", last),
             )
         best = self.trainer.checkpoint_callback
-        if isinstance(best, ModelCheckpoint) and best.best_model_path:
-            log.info("Best by %s: %s", best.monitor, best.best_model_path)
+        if isinstance(best, BestCheckpoint) and best.best_model_path:
+            how = f"Best by {best.monitor}" if best.monitor else "Last of all"
+            log.info("%s: %s", how, best.best_model_path)
 
     def validate(self, model: FLTTask, **options: Any) -> None:
         """Evaluate a checkpoint on the validation splits."""
@@ -194,7 +195,7 @@ class FLTCLI(LightningCLI):
     ) -> None:
         if ckpt_path is None:
             raise UsageError(f"molflt {self.subcommand} needs --ckpt_path.")
-        model.model = load(ckpt_path)
+        model.model = load(ckpt_path, encoder_class=model.encoder_class)
         data: GraphDataModule = options["datamodule"]
         data.setup()
         for spec in data.targets:

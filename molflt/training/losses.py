@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from molflt.errors import MolfltError
+
 LossName = Literal["l1", "mse", "huber", "log"]
 
 LOG_SCALE = 0.04
@@ -37,6 +39,19 @@ LOSSES: dict[LossName, Callable[..., Tensor]] = {
     "huber": F.huber_loss,
     "log": log_loss,
 }
+
+
+def refuse_not_finite(loss: Tensor, step: int) -> None:
+    """End a training whose loss is no number any more.
+
+    Raises:
+        MolfltError: Names the step.
+    """
+    if not loss.isfinite():
+        raise MolfltError(
+            f"The loss is {loss.item()} at step {step}; a lower model.lr or "
+            "trainer.gradient_clip_val may help."
+        )
 
 
 def multi_target_loss(

@@ -1,5 +1,6 @@
 """What training minimises, and the errors that are reported."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,7 @@ from torch_geometric.data import Batch
 from molflt.gradients import deformable, potential_target
 from molflt.model import FLTEncoder, FLTModel
 from molflt.nn.gradients import Deformation
+from molflt.targets import TargetSpec
 from molflt.training.derivatives import DerivativeTerms
 from molflt.training.displacement import Decay, DisplacementTerm
 from molflt.training.labels import label_of
@@ -76,6 +78,15 @@ class Objective(nn.Module):
             "displacement_weight": self.displacement and "pos_relaxed",
         }
         return {option: str(label) for option, label in needed.items() if label}
+
+    def first_error(self, targets: Sequence[TargetSpec]) -> str:
+        """Return the name of the error to choose a model by: of forces, if learned."""
+        if len(targets) > 1:
+            return MEAN_ERROR
+        spec = targets[0]
+        if self.derivatives.force_weight:
+            return f"{spec.name}/force_mae_{unit_in_name(f'{spec.unit}/A')}"
+        return f"{spec.name}/mae_{unit_in_name(spec.unit)}"
 
     def forward(
         self, model: FLTModel, batch: Batch, progress: float | None = None

@@ -8,13 +8,15 @@ from typing import Any
 from pytorch_lightning import Trainer
 
 from molflt.checkpoint import load
+from molflt.data.datamodule import GraphDataModule
 from molflt.errors import InputError
-from molflt.model import FLTModel
+from molflt.model import FLTEncoder, FLTModel
+from molflt.own_classes import class_to_load
 
 
 def resumable_model(
     path: str | Path,
-    config: dict[str, Any],
+    encoder: FLTEncoder,
     *,
     tag_weighted_readout: bool,
     interaction_energy: bool,
@@ -23,18 +25,18 @@ def resumable_model(
 
     Args:
         path: Checkpoint of the interrupted run.
-        config: Options of the encoder that is to be trained.
+        encoder: The encoder that is to be trained.
         tag_weighted_readout: Whether its readout has a weight per tag.
         interaction_energy: Whether its energies count from adsorbate and slab apart.
 
     Raises:
         InputError: Not a checkpoint, or one of another model.
     """
-    model = load(path)
+    model = load(path, encoder_class=class_to_load(encoder))
     found = model.encoder.config
     differing = [
         f"{key} {found.get(key)!r} instead of {value!r}"
-        for key, value in config.items()
+        for key, value in encoder.config.items()
         if value != found.get(key)
     ]
     weighted = any(spec.readout == "tags" for spec in model.targets)
@@ -71,12 +73,38 @@ def refuse_other_heads(before: Iterable[str], now: Iterable[str]) -> None:
         )
 
 
+def seed_of(trainer: Trainer, seed: int, batch_idx: int) -> tuple[int, ...]:
+    """Return what determines the moves of a batch, in a resumed run as well.
+
+    Args:
+        trainer: The trainer.
+        seed: Seed of the run.
+        batch_idx: Number of the batch.
+    """
+    part = batch_idx % trainer.accumulate_grad_batches
+    return seed, trainer.global_step, part, trainer.global_rank
+
+
 def position_in_epoch(trainer: Trainer) -> dict[str, int]:
     """Return the epoch, and how many of its batches were used."""
     batches_a_step = trainer.accumulate_grad_batches
     steps_an_epoch = math.ceil(trainer.num_training_batches / batches_a_step)
     epoch, step = divmod(trainer.global_step, steps_an_epoch)
     return {"epoch": epoch, "batch": step * batches_a_step}
+
+
+def go_on(checkpoint: dict[str, Any], trainer: Trainer, data: GraphDataModule) -> None:
+    """Tell the data and Lightning's counters where an interrupted run goes on.
+
+    Args:
+        checkpoint: What it saved; changed in place, see `place_in_epoch`.
+        trainer: Trainer of the run that goes on.
+        data: Its data.
+    """
+    position = checkpoint["position"]
+    seen = position["batch"] * data.batch_size * trainer.world_size
+    data.resume_at(position["epoch"], seen)
+    place_in_epoch(checkpoint, max_steps=trainer.max_steps != -1)
 
 
 def place_in_epoch(checkpoint: dict[str, Any], *, max_steps: bool) -> None:

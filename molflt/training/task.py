@@ -11,16 +11,18 @@ from torch_geometric.data import Batch
 
 from molflt.checkpoint import model_record
 from molflt.data.datamodule import GraphDataModule
-from molflt.errors import MolfltError, UsageError
+from molflt.errors import UsageError
 from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
+from molflt.own_classes import class_to_load
+from molflt.targets import TargetSpec
 from molflt.training import resuming
 from molflt.training.augmentation import PositionAugmentation
 from molflt.training.callbacks import check_monitors
 from molflt.training.displacement import Decay
 from molflt.training.fitting import fit_to
 from molflt.training.labels import LabelledDataset, tell_unused_forces
-from molflt.training.losses import LossName
+from molflt.training.losses import LossName, refuse_not_finite
 from molflt.training.metrics import Evaluation
 from molflt.training.objective import Objective
 from molflt.training.optimizers import Descent
@@ -124,8 +126,13 @@ class FLTTask(LightningModule):
         Raises:
             InputError: Not a checkpoint, or one of another model.
         """
-        model = resuming.resumable_model(path, self._encoder[0].config, **self._readout)
+        model = resuming.resumable_model(path, self._encoder[0], **self._readout)
         self.model = model.train()
+
+    @property
+    def encoder_class(self) -> type[FLTEncoder]:
+        """What the encoder of a checkpoint of this task is rebuilt as."""
+        return class_to_load(self._encoder[0])
 
     def configure_model(self) -> None:
         """Build the model, unless there is one already (resumed, or given).
@@ -141,9 +148,7 @@ class FLTTask(LightningModule):
             raise UsageError(
                 "There is no trained model to evaluate; give a checkpoint."
             )
-        targets = chosen_targets(
-            self._data.targets, self._target_names, **self._readout
-        )
+        targets = self._chosen_targets()
         if self.objective.derivatives.active:
             potential_target(targets)
         encoder = self._encoder[0]
@@ -159,6 +164,16 @@ class FLTTask(LightningModule):
             model = FLTModel(encoder, targets)
             fit_to(model, labelled)
             self.model = model
+
+    def _chosen_targets(self) -> list[TargetSpec]:
+        known = self._data.targets
+        return chosen_targets(known, self._target_names, **self._readout)
+
+    def first_error(self) -> str | None:
+        """Return the name of what validation shows first; None: there is none."""
+        splits = self._data.val_names
+        error = self.objective.first_error(self._chosen_targets())
+        return f"{splits[0]}/{error}" if splits else None
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return AdamW and the schedule, updated after every step."""
@@ -179,17 +194,14 @@ class FLTTask(LightningModule):
         """Return the loss of a batch; log it and the batch's errors."""
         assert self.model is not None
         progress = min(1.0, self.global_step / self._total_steps)
-        batch = self._augmentation(batch, self._seed(batch_idx), progress)
+        seed = resuming.seed_of(self.trainer, self._data.seed, batch_idx)
+        batch = self._augmentation(batch, seed, progress)
         loss, errors = self.objective(self.model, batch, progress)
         if self.global_step == 0:
             check_monitors(self.trainer, self._data.val_names, errors)
         # Asking a GPU for the value makes it wait: from time to time is soon enough.
-        asked = self.device.type == "cpu" or batch_idx % 16 == 0
-        if asked and not loss.isfinite():
-            raise MolfltError(
-                f"The loss is {loss.item()} at step {self.global_step}; a lower "
-                "model.lr or trainer.gradient_clip_val may help."
-            )
+        if self.device.type == "cpu" or batch_idx % 16 == 0:
+            refuse_not_finite(loss, self.global_step)
         size = batch.num_graphs
         self.log("train/loss", loss, batch_size=size)
         for name, error in errors.items():
@@ -199,11 +211,6 @@ class FLTTask(LightningModule):
         lr = self.trainer.optimizers[0].param_groups[0]["lr"]
         self.log("lr", torch.tensor(lr))  # on the CPU: to move it is to wait
         return loss
-
-    def _seed(self, batch_idx: int) -> tuple[int, ...]:
-        """Return what determines the moves of a batch, in a resumed run as well."""
-        part = batch_idx % self.trainer.accumulate_grad_batches
-        return self._data.seed, self.global_step, part, self.global_rank
 
     def validation_step(
         self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
@@ -284,10 +291,7 @@ class FLTTask(LightningModule):
             self.model.origin = dict(checkpoint.get("molflt", {}).get("origin", {}))
         else:
             resuming.refuse_other_heads(checkpoint["state_dict"], self.state_dict())
-            data, position = self._data, checkpoint["position"]
-            seen = position["batch"] * data.batch_size * self.trainer.world_size
-            data.resume_at(position["epoch"], seen)
-            resuming.place_in_epoch(checkpoint, max_steps=self.trainer.max_steps != -1)
+            resuming.go_on(checkpoint, self.trainer, self._data)
 
     @property
     def _data(self) -> GraphDataModule:

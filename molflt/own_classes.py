@@ -1,0 +1,57 @@
+"""Classes that are not molflt's: what checkpoints can hold of them, and what not."""
+
+from molflt.encoder import FLTEncoder
+from molflt.errors import InputError, UsageError
+from molflt.model import FLTModel
+from molflt.readouts import READOUTS
+
+
+def foreign_encoder(encoder: type[FLTEncoder]) -> str:
+    """Return the name of an encoder's class; empty if it is one of molflt's.
+
+    These differ in where their weights come from, and are rebuilt as `FLTEncoder`.
+    """
+    inside = encoder.__module__.partition(".")[0] == FLTEncoder.__module__.split(".")[0]
+    return "" if inside else f"{encoder.__module__}.{encoder.__qualname__}"
+
+
+def class_to_load(encoder: FLTEncoder) -> type[FLTEncoder]:
+    """Return what a checkpoint of an encoder is to be rebuilt as."""
+    return type(encoder) if foreign_encoder(type(encoder)) else FLTEncoder
+
+
+def refuse_foreign_readouts(model: FLTModel) -> None:
+    """Refuse a model whose readouts are not those that its targets name.
+
+    Raises:
+        UsageError: Such a model cannot be rebuilt from a checkpoint.
+    """
+    for spec in model.targets:
+        found, expected = type(model.readout(spec.name)), READOUTS[spec.readout]
+        if found is not expected:
+            raise UsageError(
+                f"A checkpoint cannot hold the readout {found.__qualname__} of "
+                f"{spec.name!r}: loading would make it {expected.__qualname__}; keep "
+                "the model's state_dict() instead."
+            )
+
+
+def refuse_other_class(known: str, encoder: type[FLTEncoder], where: str) -> None:
+    """Refuse to put the weights of one class of encoders into another.
+
+    Args:
+        known: Name of the class in the checkpoint, `foreign_encoder`.
+        encoder: The class to be built.
+        where: The checkpoint, for errors.
+
+    Raises:
+        InputError: They differ.
+    """
+    if known == (given := foreign_encoder(encoder)):
+        return
+    if known:
+        raise InputError(
+            f"{where} has an encoder of the class {known}, which is not molflt's; give "
+            "it: molflt.load(path, encoder_class=...)."
+        )
+    raise InputError(f"{where} has an FLTEncoder, no {given}.")
