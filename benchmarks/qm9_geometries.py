@@ -14,6 +14,9 @@ The molecules are the first of the test set of the split that the model was trai
 without those whose bonds RDKit does not find, or for which it has no conformer or
 minimum. How many these are is written, too.
 
+Small molecules are few in QM9, and averages say nothing of them: errors by the number
+of heavy atoms are of the whole test set, and of small training molecules, at `dft`.
+
 Writes results/qm9_geometries.json: mean absolute errors by target.
 """
 
@@ -26,9 +29,11 @@ import torch
 from ase import Atoms
 from rdkit import Chem
 from record import write_result
+from torch_geometric.data import Data
 
-from molflt import load
+from molflt import FLTModel, load
 from molflt.data import QM9
+from molflt.data.dataset import GraphDataset
 from molflt.data.mmff import bonded
 from molflt.data.molecule import graph_to_atoms
 from molflt.data.qm9_mmff import near_minimum
@@ -40,6 +45,10 @@ MOLECULES = 124_742
 """QM9 without fluorine: a split of another number would have training molecules."""
 SPLIT = {"split": "random:0", "num_train": 110_000, "num_val": 2_000}
 """As in `scripts/train_shipped.py`."""
+
+
+SMALL = 4
+"""Heavy atoms, up to which molecules are counted together."""
 
 
 def main(words: list[str] | None = None) -> dict[str, Any]:
@@ -83,10 +92,47 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
         "origin": model.origin,
         "units": {spec.name: spec.unit for spec in model.targets},
         "mae": errors,
+        "small": SMALL,
+        "by_size": [
+            *by_size(model, data.train, "training", most=SMALL),
+            *by_size(model, test, "test"),
+        ],
         "molecules_per_second": round(len(GEOMETRIES) * len(graphs) / seconds, 1),
     }
     print(write_result("qm9_geometries", result))
     return result
+
+
+def by_size(
+    model: FLTModel, graphs: GraphDataset, part: str, most: int | None = None
+) -> list[dict[str, Any]]:
+    """Return errors at QM9's geometry by the number of heavy atoms.
+
+    Args:
+        model: The model.
+        graphs: Molecules with labels.
+        part: Which part of QM9 they are.
+        most: Heavy atoms of the molecules that are looked at; None: all molecules.
+    """
+    groups: dict[int, list[Data]] = {}
+    # With as many hydrogen atoms as it can have, C_n H_(2n + 2).
+    largest = np.inf if most is None else 3 * most + 2
+    for index in np.flatnonzero(graphs.num_atoms <= largest):
+        graph = graphs[int(index)]
+        heavy = int((graph.z > 1).sum())
+        if most is None or heavy <= most:
+            groups.setdefault(max(heavy, SMALL), []).append(graph)
+    rows = []
+    for heavy, found in sorted(groups.items()):
+        predicted = model.predict([graph_to_atoms(graph) for graph in found])
+        errors = {
+            name: np.abs(values - [float(graph[name]) for graph in found]).mean()
+            for name, values in predicted.items()
+        }
+        mae = {name: float(error) for name, error in errors.items()}
+        row = {"part": part, "heavy_atoms": heavy, "molecules": len(found), "mae": mae}
+        rows.append(row)
+    return rows
 
 
 def geometries(atoms: Atoms) -> tuple[Atoms, Atoms, Atoms] | None:

@@ -77,9 +77,28 @@ def qm9_geometries(result: dict[str, Any]) -> str:
         f"\nTest MAE of {result['molecules']:,} molecules of QM9, without fluorine "
         f"({result['left_out']:,} more have no minimum of MMFF94 near by, or no "
         f"conformer from their bonds). One model of "
-        f"{training['parameters']:,} parameters for all, {training['steps']:,} steps."
+        f"{training['parameters']:,} parameters for all, {training['steps']:,} steps"
+        f"{started(result['origin'])}.\n"
     )
+    shown = ("u0", "gap", "mu")
+    lines += header(["heavy atoms", "molecules", *map(target_name, shown)])
+    for row in result["by_size"]:
+        heavy = f"{row['heavy_atoms']} ({row['part']})"
+        if row["heavy_atoms"] == result["small"]:
+            heavy = f"up to {heavy}"
+        units = [unit_of({"unit": result["units"][name]}) for name in shown]
+        cells = [
+            f"{spread([scale * row['mae'][name]])} {unit}"
+            for name, (unit, scale) in zip(shown, units, strict=True)
+        ]
+        lines.append(line([heavy, f"{row['molecules']:,}", *cells]))
     return "\n".join(lines)
+
+
+def started(origin: dict[str, Any]) -> str:
+    """Return how many steps weights had before, in words; empty if there were none."""
+    before = origin.get("started_from", {}).get("training", {}).get("steps")
+    return f" after {before:,}" if before else ""
 
 
 def nve(result: dict[str, Any]) -> str:

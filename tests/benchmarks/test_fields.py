@@ -86,6 +86,12 @@ def test_molecules_are_evaluated_at_three_geometries(results, tmp_path, monkeypa
         error = np.abs(predicted - [labels[sid] for sid in kept]).mean()
         assert found["mae"]["u0"][name] == pytest.approx(error)
     assert len(set(found["mae"]["mu"].values())) == 3
+    sizes = [row for row in found["by_size"] if row["part"] == "test"]
+    assert sum(row["molecules"] for row in sizes) == len(graphs)
+    parts = {(row["part"], row["heavy_atoms"]): row for row in found["by_size"]}
+    predicted = model.predict(list(graphs.values()))["u0"]  # none has more than three
+    error = np.abs(predicted - [labels[sid] for sid in graphs]).mean()
+    assert parts["test", 4]["mae"]["u0"] == pytest.approx(error)
 
 
 def renamed(model):

@@ -120,6 +120,16 @@ def test_the_properties_of_molecules_it_has_not_seen(molecules, relaxed):
         assert errors.mean() < 4 * claimed, name
 
 
+def test_small_molecules_are_learned_one_by_one():
+    """They are few in QM9; at geometries near those of its labels."""
+    model = molflt.load("qm9-properties")
+    labels = {"CH4": (13.74, 0.0), "H2O": (9.84, 1.85), "NH3": (9.25, 1.63)}
+    predicted = model.predict([molecule(name) for name in labels])
+    gaps, dipoles = zip(*labels.values(), strict=True)
+    assert np.abs(predicted["gap"] - gaps).max() < 0.5  # eV
+    assert np.abs(predicted["mu"] - dipoles).max() < 0.2  # D
+
+
 def test_smiles_are_enough_for_the_properties(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("some.smi").write_text("C methane\nc1ccccc1 benzene\nFC fluoromethane\n")
