@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ase.stress import full_3x3_to_voigt_6_stress
 from torch_geometric.data import Data
 
+from molflt.data.ase_frames import label_keys, read_stress
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.energy_target import potential_of
@@ -35,6 +37,7 @@ def predict_files(
     batch_atoms: int | None = None,
     forces: bool = False,
     frames: slice = ALL,
+    stress: bool = False,
 ) -> Iterator[Structure | InputError]:
     """Predict every structure of files, in their order.
 
@@ -53,17 +56,21 @@ def predict_files(
             the device.
         forces: Also predict the forces of the potential energy.
         frames: Which structures of each file.
+        stress: Also predict its stress, of structures with three periodic directions;
+            others have none.
 
     Raises:
-        UsageError: Forces of a model without a potential energy.
+        UsageError: Forces or stress of a model without a potential energy.
     """
     ensemble = model if isinstance(model, Ensemble) else Ensemble([model])
     domain = Domain(ensemble.models)
     names = [spec.name for spec in ensemble.targets]
     energy = None
-    if forces:
-        energy = potential_of(ensemble.targets, "Predicting forces").name
+    if forces or stress:
+        what = "forces" if forces else "stress"
+        energy = potential_of(ensemble.targets, f"Predicting {what}").name
     request = Request(names, energy=energy, forces=forces)
+    strained = Request(names, energy=energy, forces=forces, stress=stress)
     limit = batch_atoms or BATCH_ATOMS.get(ensemble.device.type, BATCH_ATOMS["cuda"])
     items = (
         item
@@ -75,10 +82,31 @@ def predict_files(
     for read in windows:
         good = [item for item in read if isinstance(item, Structure)]
         failed: dict[int, InputError] = {}
-        for batch in fill_batches(good, batch_size or len(good), limit):
-            failed |= evaluate_structures(ensemble, batch, request)
+        crystals = [item for item in good if stress and has_volume(item)]
+        apart = {id(item) for item in crystals}
+        others = [item for item in good if id(item) not in apart]
+        for group, wanted in ((crystals, strained), (others, request)):
+            for batch in fill_batches(group, batch_size or len(good), limit):
+                failed |= evaluate_structures(ensemble, batch, wanted)
+        for crystal in crystals:
+            _find_stress(crystal)
         for item in read:
             yield item if isinstance(item, InputError) else failed.get(id(item), item)
+
+
+def has_volume(item: Structure) -> bool:
+    """Whether a structure is a crystal, so that it has a stress."""
+    return bool(item.atoms.pbc.all()) and item.atoms.cell.volume > 0
+
+
+def _find_stress(item: Structure) -> None:
+    """Look for a label of the stress; one that is none is a failure of it."""
+    if "stress" in label_keys(item.atoms):
+        try:
+            label = read_stress(item.atoms, item.where)
+            item.stress_label = full_3x3_to_voigt_6_stress(label)
+        except InputError as error:
+            item.failures["stress"] = str(error)
 
 
 def _windows(
@@ -176,9 +204,15 @@ def _fill(
             item.values[name] = value
             if f"{name}_std" in found.arrays:
                 item.deviations[name] = float(found.arrays[f"{name}_std"][row])
-    for name in ("forces", "forces_std"):
-        if name in found.arrays:
-            item.arrays[name] = found.arrays[name][atoms]
+    for end in ("", "_std"):
+        if request.forces and f"forces{end}" in found.arrays:
+            item.arrays[f"forces{end}"] = found.arrays[f"forces{end}"][atoms]
+        if request.stress and f"stress{end}" in found.arrays:
+            matrix = found.arrays[f"stress{end}"][row]
+            item.tensors[f"stress{end}"] = full_3x3_to_voigt_6_stress(matrix)
     if "forces" in item.arrays and not np.isfinite(item.arrays["forces"]).all():
         item.arrays.clear()
         item.failures["forces"] = f"{item.where}, forces: they are not finite."
+    if "stress" in item.tensors and not np.isfinite(item.tensors["stress"]).all():
+        item.tensors.clear()
+        item.failures["stress"] = f"{item.where}, stress: it is not finite."

@@ -39,10 +39,14 @@ class Structure:
         labels: Values of targets that stand in the file, in the targets' units.
         tags: One line on how tags were read.
         forces_label: Forces that stand in the file (n, 3) [eV/Å], or None.
+        stress_label: Stress that stands in the file, in that order (6,) [eV/Å^3], or
+            None; it is only looked for where the stress is predicted.
         values: Predictions by target, in the targets' units.
         deviations: Standard deviations over an ensemble by target.
         failures: What went wrong, by target; such targets have no value.
         arrays: Predictions for atoms (``forces``, ``forces_std``), where asked for.
+        tensors: Predictions for the cell (``stress``, ``stress_std``), in Voigt's order
+            xx, yy, zz, yz, xz, xy (6,), where asked for.
     """
 
     file: str
@@ -53,10 +57,12 @@ class Structure:
     labels: dict[str, float]
     tags: str
     forces_label: np.ndarray | None = None
+    stress_label: np.ndarray | None = None
     values: dict[str, float] = field(default_factory=dict)
     deviations: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    tensors: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def where(self) -> str:

@@ -37,6 +37,11 @@ def main(words: list[str]) -> int:
     add_inputs(parser)
     add("-o", "--out", type=Path, help=f"write {', '.join(OUTPUTS)} instead of a table")
     add("--forces", action="store_true", help="also forces, where there is a potential")
+    add(
+        "--stress",
+        action="store_true",
+        help="also stress [eV/Å^3] of structures that are periodic in three directions",
+    )
     add("--batch-size", type=positive, help="largest number of structures at once")
     options = parser.parse_args(words)
     if options.out is not None and options.out.suffix not in OUTPUTS:
@@ -52,6 +57,7 @@ def main(words: list[str]) -> int:
         options.batch_atoms,
         options.forces,
         options.frames,
+        options.stress,
     )
 
 
@@ -113,10 +119,12 @@ def predict(
     batch_atoms: int | None = None,
     forces: bool = False,
     frames: slice = ALL,
+    stress: bool = False,
 ) -> int:
     """Predict and write; the result is 1 if a structure or target had to be left."""
-    if forces and (out is None or out.suffix not in FORCES):
-        raise UsageError(f"--forces needs -o with one of {', '.join(FORCES)}.")
+    for option in ["--forces"] * forces + ["--stress"] * stress:
+        if out is None or out.suffix not in FORCES:
+            raise UsageError(f"{option} needs -o with one of {', '.join(FORCES)}.")
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
     refuse_overwriting(out, [*paths, *inputs])
     from molflt.commands.predict_summary import Summary
@@ -128,9 +136,9 @@ def predict(
 
     ensemble = Ensemble(paths, choose_device(device))
     describe(ensemble)
-    summary = Summary(ensemble)
+    summary = Summary(ensemble, stress)
     results = predict_files(
-        ensemble, inputs, tags, batch_size, batch_atoms, forces, frames
+        ensemble, inputs, tags, batch_size, batch_atoms, forces, frames, stress
     )
     items = summary.watch(count(results, "predicting") if out else results)
     first = next(items, None)

@@ -12,8 +12,10 @@ from molflt.commands.failures import Failures
 from molflt.domain import Domain, flags
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble
-from molflt.predict import Structure
+from molflt.predict import Structure, has_volume
 from molflt.targets import ENERGY_THRESHOLD
+
+_DERIVATIVES = {"forces": "eV/Å", "stress": "eV/Å^3"}
 
 
 @dataclass
@@ -45,13 +47,14 @@ class Summary:
 
     Args:
         ensemble: The models.
+        stress: Whether stress is predicted, where there is one.
 
     Attributes:
         failures: Sentences about structures, files and targets.
         count: Structures that passed.
     """
 
-    def __init__(self, ensemble: Ensemble) -> None:
+    def __init__(self, ensemble: Ensemble, stress: bool = False) -> None:
         self._units = {spec.name: spec.unit for spec in ensemble.targets}
         # A file does not say what its energy is; a calculator's is of this geometry.
         self._meanings = {
@@ -60,7 +63,9 @@ class Summary:
             if spec.kind == "relaxed"
         }
         self._domain = Domain(ensemble.models)
-        self._differences = {name: Differences() for name in [*self._units, "forces"]}
+        names = [*self._units, *_DERIVATIVES]
+        self._differences = {name: Differences() for name in names}
+        self._stress, self._unstrained = stress, 0
         self._readings: Counter[tuple[str, bool, tuple[bool, ...]]] = Counter()
         self._larger = 0
         self._remarked: Counter[str] = Counter()
@@ -87,6 +92,10 @@ class Summary:
             if "forces" in item.arrays and item.forces_label is not None:
                 error = item.arrays["forces"] - item.forces_label
                 self._differences["forces"].add(error)
+            self._unstrained += self._stress and not has_volume(item)
+            label = item.stress_label
+            if "stress" in item.tensors and label is not None:
+                self._differences["stress"].add(item.tensors["stress"] - label)
             self.count += 1
             yield item
 
@@ -104,9 +113,14 @@ class Summary:
             _say(f"{self._larger} of more than {most} atoms, the training set's most")
         for remark, count in self._remarked.items():
             _say(f"warning: {count} structures have {remark}")
+        if self._unstrained:
+            _say(
+                f"{self._unstrained} structures have no stress: they are not periodic "
+                "in three directions"
+            )
         for name, differences in self._differences.items():
             if differences.count:
-                unit = self._units.get(name, "eV/Å")
+                unit = self._units.get(name) or _DERIVATIVES[name]
                 words = differences.words(unit, threshold=unit == "eV")
                 _say(f"{name}: {words}{self._meanings.get(name, '')}")
         self.failures.report("structures, files or targets", out)

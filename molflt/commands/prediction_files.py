@@ -31,11 +31,12 @@ def open_writer(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
     suffix    content
     ========= ==================================================================
     .extxyz   the structures as read, with ``predicted_{target}``, its unit and
-              reference in `info`, ``predicted_forces`` [eV/Å] in `arrays`; labels
-              of the input stay
+              reference in `info`, ``predicted_forces`` [eV/Å] in `arrays`,
+              ``predicted_stress`` (6,) [eV/Å^3], in Voigt's order as in ASE, in `info`;
+              labels of the input stay
     .csv      one row a structure; columns of predictions and labels name units
-    .db       ASE database with key-value pairs ``predicted_{target}``, forces and
-              what `info` has in `data`; units and references in its metadata
+    .db       ASE database with key-value pairs ``predicted_{target}``; forces, stress
+              and what `info` has in `data`; units and references in its metadata
     ========= ==================================================================
 
     Of an ensemble there is ``predicted_{target}_std`` too. A target that failed for a
@@ -56,6 +57,7 @@ def _extxyz(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
         def write(structure: Structure) -> None:
             atoms = plain(structure.atoms)
             atoms.info |= _pairs(structure)
+            atoms.info |= {f"predicted_{k}": v for k, v in structure.tensors.items()}
             for spec in ensemble.targets:
                 name = f"predicted_{spec.name}"
                 atoms.info[f"{name}_unit"] = spec.unit
@@ -107,7 +109,8 @@ def _db(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
                 # ASE refuses texts that look like a number, such as a file named "1".
                 origin = {"file": _wordlike(structure.file), "frame": structure.frame}
                 atoms = plain(structure.atoms)
-                arrays = {f"predicted_{k}": v for k, v in structure.arrays.items()}
+                found = structure.arrays | structure.tensors
+                arrays = {f"predicted_{k}": v for k, v in found.items()}
                 database.write(
                     atoms,
                     key_value_pairs=origin | _pairs(structure),
