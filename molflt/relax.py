@@ -11,10 +11,12 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.filters import FrechetCellFilter
 from ase.io.trajectory import TrajectoryWriter
 from ase.optimize import BFGS, FIRE, LBFGS
 from ase.optimize.optimize import Optimizer
 
+from molflt.crystal_cell import cell_problem, free_cell
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble, Request
 from molflt.files import writing
@@ -29,6 +31,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 """Optimisers by name. FIRE has the short steps of `molflt.data.emt_relax`: it ends in
 the minimum that belongs to the structure given, where the others jump over barriers."""
 
+_KEPT = ("energy", "forces", "stress")
 _POOL = 4  # batches of structures that are relaxed at the same time
 
 
@@ -40,7 +43,8 @@ class Job:
         index: Its number in the input, from 0.
         structure: As it was read; its atoms move.
         steps: Steps already made, in an earlier run too.
-        fmax: Largest force on an atom that is not held [eV/Å]; NaN: not yet known.
+        fmax: Largest force on an atom that is not held [eV/Å], or gradient by the cell
+            [eV]; NaN: not yet known.
         converged: Whether that is below the threshold.
         initial_energy: Energy [eV] of the structure that was read.
     """
@@ -51,6 +55,11 @@ class Job:
     fmax: float = float("nan")
     converged: bool = False
     initial_energy: float = float("nan")
+    start: np.ndarray = field(init=False)
+    """Cell (3, 3) [Å] that was read."""
+
+    def __post_init__(self) -> None:
+        self.start = np.array(self.atoms.cell)
 
     @property
     def atoms(self) -> Atoms:
@@ -58,10 +67,13 @@ class Job:
         return self.structure.atoms
 
     def snapshot(self) -> Atoms:
-        """Return a copy of the atoms with their energy and forces."""
+        """Return a copy of the atoms with energy, forces and, if known, stress."""
         copy = self.atoms.copy()
         results = self.atoms.calc.results if self.atoms.calc is not None else {}
-        kept = {k: results[k] for k in ("energy", "forces") if k in results}
+        kept = {k: results[k] for k in _KEPT if k in results}
+        for name in _KEPT:  # labels of the structure that was read
+            copy.info.pop(name, None)
+            copy.arrays.pop(name, None)
         copy.calc = SinglePointCalculator(copy, **kept)
         return copy
 
@@ -71,12 +83,14 @@ class Settings:
     """How structures are relaxed.
 
     Args:
-        fmax: Relaxed is a structure on none of whose atoms acts a larger force [eV/Å].
+        fmax: Relaxed is a structure on none of whose atoms acts a larger force [eV/Å];
+            where the cell is relaxed, the gradient by it is smaller too [eV].
         steps: Largest number of steps of each structure.
         optimizer: ``fire``, ``bfgs`` or ``lbfgs``.
         batch_atoms: Largest number of atoms evaluated at once; None: what suits the
             device.
         trajectories: Folder for a ``.traj`` of each structure; None: none are written.
+        pressure: Pressure at which the cells are relaxed too [GPa]; None: they stay.
     """
 
     fmax: float = 0.05
@@ -84,6 +98,7 @@ class Settings:
     optimizer: str = "fire"
     batch_atoms: int | None = None
     trajectories: Path | None = None
+    pressure: float | None = None
 
 
 class Relaxer:
@@ -91,7 +106,8 @@ class Relaxer:
 
     Every structure has an optimiser of ASE's, which knows nothing of the others; the
     forces it asks for were computed before, in batches with those of the others.
-    Constraints of ASE hold. A structure that fails is given up, the others go on.
+    Constraints of ASE hold. A structure that fails is given up, the others go on; so
+    is one whose cell shall be relaxed and is no crystal's, or is lost on the way.
 
     Args:
         ensemble: The models.
@@ -104,7 +120,9 @@ class Relaxer:
 
     def __init__(self, ensemble: Ensemble, energy: str, settings: Settings) -> None:
         self._ensemble = ensemble
-        self._request = Request([energy], energy=energy, forces=True)
+        self._request = Request(
+            [energy], energy=energy, forces=True, stress=settings.pressure is not None
+        )
         self._energy = energy
         self._settings = settings
         kind = ensemble.device.type
@@ -136,9 +154,16 @@ class Relaxer:
                     waiting = None
                 elif isinstance(job, InputError):
                     yield job
+                elif (error := self._cell_problem(job)) is not None:
+                    yield error
                 else:
                     self.active.append(self._start(job))
             yield from self._round()
+
+    def _cell_problem(self, job: Job) -> InputError | None:
+        if self._settings.pressure is None:
+            return None
+        return cell_problem(job.atoms, job.start, job.structure.where)
 
     def _has_room(self) -> bool:
         atoms = sum(len(running.job.atoms) for running in self.active)
@@ -146,8 +171,11 @@ class Relaxer:
 
     def _start(self, job: Job) -> "_Running":
         job.atoms.calc = _Given(lambda: self._compute([job]))
-        optimizer = OPTIMIZERS[self._settings.optimizer](job.atoms, logfile=None)
-        running = _Running(job, optimizer)
+        moved: Atoms | FrechetCellFilter = job.atoms
+        if self._settings.pressure is not None:
+            moved = free_cell(job.atoms, job.start, self._settings.pressure)
+        optimizer = OPTIMIZERS[self._settings.optimizer](moved, logfile=None)
+        running = _Running(job, moved, optimizer)
         if (folder := self._settings.trajectories) is not None:
             stem = f"{job.index:06d}-{Path(job.structure.file).stem}"
             path = folder / f"{stem}-{job.structure.frame}.traj"
@@ -160,7 +188,8 @@ class Relaxer:
 
     def _round(self) -> Iterator[Job | InputError]:
         """Compute the forces of all, and let every optimiser make a step."""
-        failed = self._compute([running.job for running in self.active])
+        whole = [running.job for running in self.active if running.broken is None]
+        failed = self._compute(whole)
         still: list[_Running] = []
         for running in self.active:
             job, error = running.job, failed.get(running.job.index)
@@ -176,6 +205,7 @@ class Relaxer:
             try:
                 running.optimizer.step()
                 running.job.steps += 1
+                running.broken = self._cell_problem(running.job)
             except Exception as error:  # of this structure alone; see the next round
                 running.broken = as_input_error(error, running.job.structure.where)
 
@@ -186,7 +216,7 @@ class Relaxer:
             return running.broken
         try:
             # As the optimiser sees them: without those on atoms that are held.
-            forces = job.atoms.get_forces()
+            forces = running.moved.get_forces()
             energy = job.atoms.get_potential_energy()
         except Exception as error:
             return as_input_error(error, job.structure.where)
@@ -200,13 +230,14 @@ class Relaxer:
         return None
 
     def _compute(self, jobs: list[Job]) -> dict[int, InputError]:
-        """Put energy and forces at the present positions into the calculators."""
+        """Put energy, forces and, if cells move, stress into the calculators."""
         for job in jobs:
             item = job.structure
             item.system["pos"] = job.atoms.positions.copy()
-            item.values.clear()
-            item.failures.clear()
-            item.arrays.clear()
+            if self._request.stress:
+                item.system["cell"] = np.array(job.atoms.cell)[None]
+            for found in (item.values, item.failures, item.arrays, item.tensors):
+                found.clear()
         items = [job.structure for job in jobs]
         errors: dict[int, InputError] = {}
         for batch in fill_batches(items, len(items), self._batch_atoms):
@@ -220,9 +251,7 @@ class Relaxer:
             if error is not None:
                 failed[job.index] = error
                 continue
-            job.atoms.calc.fill(
-                job.atoms, item.values[self._energy], item.arrays["forces"]
-            )
+            job.atoms.calc.fill(job.atoms, item, item.values[self._energy])
         return failed
 
 
@@ -231,6 +260,7 @@ class _Running:
     """A job with its optimiser and open files."""
 
     job: Job
+    moved: Atoms | FrechetCellFilter
     optimizer: Optimizer
     open_files: ExitStack = field(default_factory=ExitStack)
     trajectory: TrajectoryWriter | None = None
@@ -244,16 +274,19 @@ class _Given(Calculator):
         compute: Computes energy and forces of the atoms, and fills them in.
     """
 
-    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012
+    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
 
     def __init__(self, compute: Callable[[], dict[int, InputError]]) -> None:
         super().__init__()
         self._compute = compute
 
-    def fill(self, atoms: Atoms, energy: float, forces: np.ndarray) -> None:
+    def fill(self, atoms: Atoms, found: Structure, energy: float) -> None:
         """Take the results for the atoms where they are."""
         self.atoms = atoms.copy()
-        self.results = {"energy": energy, "free_energy": energy, "forces": forces}
+        self.results = {"energy": energy, "free_energy": energy}
+        self.results["forces"] = found.arrays["forces"]
+        if "stress" in found.tensors:
+            self.results["stress"] = found.tensors["stress"]
 
     def calculate(
         self,

@@ -49,7 +49,8 @@ PARTS = {
     "calculator": "ase_units data domain admission nn skin model energy_target "
     "evaluation",
     "predict": "data domain structures read_structures model energy_target evaluation",
-    "relax": "read_structures evaluation predict",
+    "crystal_cell": "domain",
+    "relax": "crystal_cell read_structures evaluation predict",
     "commands": "data domain structures read_structures model energy_target checkpoint "
     "evaluation analysis training report predict relax",
     "cli": "commands",

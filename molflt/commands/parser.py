@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from typing import NoReturn
@@ -69,6 +70,14 @@ def positive_number(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"must be above 0, not {value}")
+    return value
+
+
+def finite_number(text: str) -> float:
+    """Return a number that is not infinite, for `type` of an argument."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"must be a finite number, not {value}")
     return value
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molflt.commands.failures import Failures
-from molflt.commands.parser import Parser, positive, positive_number
+from molflt.commands.parser import Parser, finite_number, positive, positive_number
 from molflt.commands.predict import (
     add_inputs,
     describe,
@@ -38,7 +38,13 @@ def main(words: list[str]) -> int:
     add = parser.add_argument
     add_inputs(parser)
     add("-o", "--out", type=Path, required=True, help="file to write, .extxyz")
-    add("--fmax", type=positive_number, default=0.05, help="largest force left [eV/Å]")
+    add(
+        "--fmax",
+        type=positive_number,
+        default=0.05,
+        help="largest force left [eV/Å]; with --cell also what is left of the cell's "
+        "gradient per atom [eV], as ASE's FrechetCellFilter has it",
+    )
     add("--steps", type=positive, default=200, help="largest number of steps")
     add(
         "--optimizer",
@@ -46,11 +52,19 @@ def main(words: list[str]) -> int:
         default="fire",
         help="fire: short steps into the nearest minimum",
     )
+    add(
+        "--cell",
+        action="store_true",
+        help="relax the cell too, of structures with three periodic directions",
+    )
+    add("--pressure", type=finite_number, metavar="P", help="on the cell [GPa]")
     add("--trajectory", type=Path, metavar="DIR", help="folder for a .traj of each")
     add("--resume", action="store_true", help="go on with an interrupted or older run")
     options = parser.parse_args(words)
     if options.out.suffix != ".extxyz":
         raise UsageError(f"-o must end in .extxyz, not {options.out}.")
+    if options.pressure is not None and not options.cell:
+        raise UsageError("--pressure is on a cell that is relaxed; it needs --cell.")
     from molflt.relax import Settings
 
     checkpoints, inputs = split_inputs(options.checkpoint, options.inputs)
@@ -60,6 +74,7 @@ def main(words: list[str]) -> int:
         options.optimizer,
         options.batch_atoms,
         options.trajectory,
+        (options.pressure or 0.0) if options.cell else None,
     )
     return relax(
         checkpoints,
@@ -100,7 +115,7 @@ def relax(
             settings.trajectories.mkdir(parents=True, exist_ok=True)
     relaxer = Relaxer(ensemble, energy, settings)
     tally = Tally()
-    with Journal(out, resume) as journal, _kept(relaxer, journal):
+    with Journal(out, resume, settings.pressure) as journal, _kept(relaxer, journal):
         jobs = _jobs(ensemble, inputs, tags, frames, journal, settings, tally)
         for done in count(relaxer.run(jobs), "relaxing"):
             if isinstance(done, InputError):
@@ -183,9 +198,12 @@ class Tally:
         """Print the summary on stderr."""
         total = self.converged + self.unfinished
         mean = self.steps / max(1, total)
+        cells = ""
+        if settings.pressure is not None:
+            cells = f", cells at {settings.pressure:g} GPa"
         print(
             f"{self.converged} of {total} structures relaxed to {settings.fmax:g} "
-            f"eV/Å, {mean:.0f} steps on average, in {out}",
+            f"eV/Å{cells}, {mean:.0f} steps on average, in {out}",
             file=sys.stderr,
         )
         if self.lost:

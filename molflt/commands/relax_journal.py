@@ -33,21 +33,24 @@ class Journal:
     A record is the structure as it was when it was done, or when the run was
     interrupted; `info` has ``relax_index``, ``relax_file``, ``relax_frame``,
     ``relax_steps``, ``relax_converged``, ``relax_fmax`` [eV/Å] and
-    ``relax_initial_energy`` [eV]. `finish` writes the last records in the order of the
-    input. Memory holds a few numbers a structure.
+    ``relax_initial_energy`` [eV]; where the cell is relaxed, also ``relax_pressure``
+    [GPa]. `finish` writes the last records in the order of the input. Memory holds a
+    few numbers a structure.
 
     Args:
         out: The output, .extxyz.
         resume: Go on with what an earlier run left, if there is anything.
+        pressure: Pressure at which cells are relaxed [GPa]; None: they stay.
 
     Raises:
-        UsageError: An earlier run left something, and `resume` is not asked for;
-            another run writes it now.
+        UsageError: An earlier run left something, and `resume` is not asked for, or it
+            did not relax the cells, or at another pressure; another run writes it now.
         InputError: The file cannot be written.
     """
 
-    def __init__(self, out: Path, resume: bool) -> None:
+    def __init__(self, out: Path, resume: bool, pressure: float | None = None) -> None:
         self.out = out
+        self._pressure = pressure
         self.path = out.with_name(f"{out.stem}.partial{out.suffix}")
         self.entries: dict[int, Entry] = {}
         if self.path.exists() and not resume:
@@ -107,6 +110,9 @@ class Journal:
             "relax_fmax": job.fmax,
             "relax_initial_energy": job.initial_energy,
         }
+        atoms.info.pop("relax_pressure", None)  # of the run that made the input
+        if self._pressure is not None:
+            atoms.info["relax_pressure"] = self._pressure
         text = StringIO()
         ase.io.write(text, atoms, format="extxyz")
         start = self._file.tell()
@@ -140,6 +146,8 @@ class Journal:
                 f"{self._source} has another structure in the place of {item.where}; "
                 "give the same files in the same order, or start anew without --resume."
             )
+        if self._pressure is not None:
+            item.atoms.set_cell(atoms.cell, apply_constraint=False)
         item.atoms.set_positions(atoms.positions, apply_constraint=False)
         job.steps, job.converged = entry.steps, entry.converged
         job.fmax = float(info["relax_fmax"])
@@ -167,14 +175,30 @@ class Journal:
             for text in self._texts():
                 end = place + len(text.encode())
                 info = _info(text, self._source)
+                self._refuse_other_terms(info)
                 index = int(info["relax_index"])
                 steps, done = int(info["relax_steps"]), bool(info["relax_converged"])
                 self.entries[index] = Entry(place, end, steps, done)
                 place = end
         return place
 
+    def _refuse_other_terms(self, info: dict) -> None:  # type: ignore[type-arg]
+        before = info.get("relax_pressure")
+        if before != self._pressure:
+            raise UsageError(
+                f"{self._source} was relaxed {_terms(before)}, which cannot go on "
+                f"{_terms(self._pressure)}; give the same options, or start anew "
+                "without --resume."
+            )
+
     def _texts(self) -> Iterator[str]:
         yield from frame_texts(self.path)
+
+
+def _terms(pressure: float | None) -> str:
+    if pressure is None:
+        return "without --cell"
+    return f"with --cell --pressure {float(pressure)}"
 
 
 def _info(text: str, path: Path) -> dict:  # type: ignore[type-arg]
