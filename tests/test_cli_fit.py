@@ -1,5 +1,6 @@
 """Training from the command line: files, interruption, resuming, a full disk."""
 
+import csv
 import os
 import signal
 import subprocess
@@ -171,6 +172,31 @@ def test_a_run_at_its_end_does_not_go_on(folder, capsys):
     assert "is at the end of its training; raise" in capsys.readouterr().err
 
 
+def test_weights_of_targets_come_from_files_and_words(folder, capsys):
+    """All ways to say the same give the same weights of the model, others do not."""
+    text = CONFIG.replace("lr: 0.003", "lr: 0.003\n  target_weights: {energy: 4}")
+    Path("weighted.yaml").write_text(text)
+    ways = {
+        "yaml": ["--config=weighted.yaml"],
+        "words": ["--config=config.yaml", "--model.target_weights={energy: 4}"],
+        "one": ["--config=config.yaml", "--model.target_weights.energy=4"],
+        "over": ["--config=weighted.yaml", "--model.target_weights.energy=1"],
+    }
+    logged = {}
+    for name, words in ways.items():
+        words = ["fit", *words, f"--name={name}", "--trainer.max_steps=2"]
+        assert main(words) == 0, capsys.readouterr().err
+        (path,) = Path(f"runs/{name}").rglob("metrics.csv")
+        with path.open() as file:
+            rows = [row for row in csv.DictReader(file) if row["train/loss"]]
+        logged[name] = [float(row["train/loss"]) for row in rows]
+    assert logged["yaml"] == logged["words"] == logged["one"] != logged["over"]
+    words = ["fit", "--config=weighted.yaml", "--model.target_weights={gap: 1}"]
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "Unknown target gap in model.target_weights; learned is energy." in told
+
+
 def test_labels_of_another_kind_are_no_measure(folder, capsys):
     """Total energies of EMT say nothing of a model of relaxed energies."""
     for command in ("test", "validate"):
@@ -179,6 +205,19 @@ def test_labels_of_another_kind_are_no_measure(folder, capsys):
         told = capsys.readouterr().err
         assert "emt-is2re cannot be evaluated on these data: kind of 'energy'" in told
         assert "relaxed in the checkpoint and potential in the data" in told
+
+
+def test_other_data_modules_of_lightning_are_refused(folder, capsys, monkeypatch):
+    source = "import pytorch_lightning as pl\nclass Plain(pl.LightningDataModule): pass"
+    Path("plain.py").write_text(source)
+    monkeypatch.syspath_prepend(folder)
+    text = CONFIG.replace("tests.training.clusters.Clusters", "plain.Plain")
+    Path("plain.yaml").write_text(text)
+    for words in (["--config=config.yaml", "--data=plain.Plain"], ["-c=plain.yaml"]):
+        assert main(["fit", *words]) == 2
+        told = capsys.readouterr().err
+        assert "data must be the path of a subclass of GraphDataModule." in told
+        assert told.count("\n") == 1
 
 
 def test_a_monitor_that_does_not_exist_is_refused_before_training(folder, capsys):
@@ -222,6 +261,21 @@ def test_one_interrupted_process_stops_both_with_a_whole_state(folder, molflt_pr
     assert process.returncode != 0
     assert f"molflt: Interrupted. Go on with --ckpt_path {last}." in errors
     assert torch.load(last, weights_only=True)["global_step"] > 0
+
+
+@pytest.mark.slow
+def test_processes_that_are_spawned_train_and_go_on(folder, molflt_process):
+    more = ["--trainer.devices=2", "--trainer.strategy=ddp_spawn"]
+    last = Path("runs/clusters/version_0/checkpoints/last.ckpt")
+    for epochs, going_on in ((1, []), (2, [f"--ckpt_path={last}"])):
+        words = ["fit", "--config=config.yaml", f"--trainer.max_epochs={epochs}"]
+        process = molflt_process(*words, *more, *going_on)
+        printed, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        assert "val_near" in printed
+        path = last.parents[2] / f"version_{epochs - 1}" / "checkpoints" / "last.ckpt"
+        state = torch.load(path, weights_only=True)
+        assert state["position"] == {"epoch": epochs, "batch": 0}
 
 
 MIDDLE = """  max_steps: 9

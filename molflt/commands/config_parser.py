@@ -66,6 +66,8 @@ def _sentence(message: str, parser: LightningArgumentParser) -> str:
         return " ".join(message.split())
     if cause := re.search(r"Problem with given class_path '.*?':\s*(.+)", message):
         return f"Option {key}: {cause[1].strip()}."
+    if base := re.search(r"does not correspond to a subclass of (\w+)", message):
+        return f"Option {key} must be the path of a subclass of {base[1]}."
     value = re.search(r"(?:Given value|Got value): (.*)", message)
     types = re.findall(r"Expected an? (?:<class '([\w.]+)'>|typing.(.*)\. G)", message)
     kinds = [kind for match in types for kind in match if kind and kind != "NoneType"]

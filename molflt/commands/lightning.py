@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning import Callback, LightningDataModule, Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
@@ -54,7 +54,7 @@ class FLTCLI(LightningCLI):
         self.last = LastCheckpoint()
         super().__init__(
             FLTTask,
-            LightningDataModule,
+            GraphDataModule,
             subclass_mode_data=True,
             parser_class=ConfigParser,
             trainer_defaults={
@@ -146,7 +146,7 @@ class FLTCLI(LightningCLI):
     def fit(
         self,
         model: FLTTask,
-        datamodule: LightningDataModule,
+        datamodule: GraphDataModule,
         ckpt_path: str | None = None,
         **options: Any,
     ) -> None:
@@ -165,7 +165,9 @@ class FLTCLI(LightningCLI):
         if self.trainer.world_size == 1:
             datamodule.setup("fit")
         train(self, ckpt_path=ckpt_path, **options)
-        if ckpt_path is not None and not model.recent:
+        # Not by what is in `model`: other processes may have trained theirs.
+        trained = "train/loss" in self.trainer.callback_metrics
+        if ckpt_path is not None and not trained:
             raise UsageError(
                 f"{ckpt_path} is at the end of its training; raise trainer.max_epochs "
                 "or max_steps to go on."

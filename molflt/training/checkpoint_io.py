@@ -8,8 +8,10 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from molflt.checkpoint import model_record
 from molflt.errors import InputError
 from molflt.files import atomic_path
+from molflt.model import FLTModel
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -52,12 +54,35 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             InputError: The file holds a model but not the state of its training.
         """
         content = super().load_checkpoint(path, map_location, weights_only=True)
-        if "loops" not in content:
-            raise InputError(
-                f"{path} holds a model without the state of its training; training "
-                "goes on from the last.ckpt or best.ckpt of a run."
-            )
+        # Without a record: bare weights, which processes hand to the one that has
+        # started them.
+        if "molflt" in content and "loops" not in content:
+            raise without_training(path)
         return content
+
+
+def record_in(checkpoint: dict[str, Any], model: FLTModel) -> dict[str, Any]:
+    """Return the record of a task's model, with the weights that a checkpoint has.
+
+    Args:
+        checkpoint: What Lightning is about to save.
+        model: The model, whose own weights may be others than the average.
+    """
+    state = checkpoint["state_dict"]
+    weights = {
+        name.removeprefix("model."): value
+        for name, value in state.items()
+        if name.startswith("model.")
+    }
+    return model_record(model) | {"state": weights}
+
+
+def without_training(path: Any) -> InputError:
+    """Return the error that a checkpoint cannot be trained on."""
+    return InputError(
+        f"{path} holds a model without the state of its training; training goes on "
+        "from the last.ckpt or best.ckpt of a run."
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -37,7 +37,7 @@ class DisplacementTerm(nn.Module):
         decay: "linear" or "cosine".
 
     Raises:
-        UsageError: The encoder has no vector features, or w is negative.
+        UsageError: The encoder has no vector features or is frozen, or w is negative.
 
     Source: Noisy Nodes, arXiv 2106.07971, for the task.
     """
@@ -52,6 +52,11 @@ class DisplacementTerm(nn.Module):
             raise UsageError(
                 "displacement_weight needs an encoder with vector features "
                 "(form: masked, vector_width above 0)."
+            )
+        if not any(parameter.requires_grad for parameter in encoder.parameters()):
+            raise UsageError(
+                "displacement_weight teaches the encoder, which freeze_encoder keeps "
+                "as it is; set it to 0."
             )
         self.loss: LossName = loss
         self.weight = weight

@@ -1,14 +1,59 @@
 """What a model takes from its training set before the first step."""
 
 import logging
+from collections.abc import Sequence
 
+import torch
+from pytorch_lightning import Trainer
+
+from molflt.data.datamodule import GraphDataModule
 from molflt.data.dataset import GraphDataset
 from molflt.data.statistics import Statistics, fit_all_statistics
 from molflt.density import fit_density, refuse_untold
-from molflt.model import FLTModel
+from molflt.errors import UsageError
+from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
+from molflt.training.pretrained import Pretrained
 
 log = logging.getLogger(__name__)
+
+
+def data_of(trainer: Trainer) -> GraphDataModule:
+    """Return the data module of a trainer.
+
+    Raises:
+        UsageError: It has none, or another kind.
+    """
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    if not isinstance(data, GraphDataModule):
+        raise UsageError(
+            "FLTTask needs a molflt.data.GraphDataModule (datamodule=...), which names "
+            "targets and splits."
+        )
+    return data
+
+
+def starting_model(
+    encoder: FLTEncoder, targets: Sequence[TargetSpec], dataset: GraphDataset
+) -> FLTModel:
+    """Return the model that is to be trained, fitted to its training set.
+
+    Args:
+        encoder: Architecture and first weights; `Pretrained`: those of a checkpoint.
+        targets: What it predicts.
+        dataset: Training structures with labels.
+
+    Raises:
+        UsageError: Elements or targets do not go with the encoder.
+        InputError: A label is missing or not finite.
+    """
+    # Lightning makes its device the default; encoder and data are still on the CPU.
+    with torch.device("cpu"):
+        if isinstance(encoder, Pretrained):
+            return encoder.adapted(targets, dataset)
+        model = FLTModel(encoder, targets)
+        fit_to(model, dataset)
+        return model
 
 
 def fit_to(model: FLTModel, dataset: GraphDataset) -> None:

@@ -1,6 +1,6 @@
 """Losses on normalised targets and their derivatives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -55,23 +55,31 @@ def refuse_not_finite(loss: Tensor, step: int) -> None:
 
 
 def multi_target_loss(
-    name: LossName, predictions: dict[str, Tensor], labels: dict[str, Tensor]
+    name: LossName,
+    predictions: dict[str, Tensor],
+    labels: dict[str, Tensor],
+    weights: Mapping[str, float] | None = None,
 ) -> Tensor:
-    """Sum over targets of the mean loss over structures.
+    """Sum over targets of the weighted mean loss over structures.
 
-        L = sum_t (1 / g) sum_i loss(y^_ti - y_ti)
+        L = sum_t w_t (1 / g) sum_i loss(y^_ti - y_ti)
 
     with loss(e) = |e| (``l1``), e^2 (``mse``), Huber's loss with delta = 1 (``huber``)
-    or s log(1 + |e| / s) (``log``). Targets weigh the same because each is in units of
-    its own standard deviation.
+    or s log(1 + |e| / s) (``log``). Each target is in units of its own standard
+    deviation, so that with w_t = 1 all weigh the same.
 
     Args:
         name: Which loss.
         predictions: For each target, shape (g,), normalised.
         labels: The same keys and shapes.
+        weights: w_t by target, pure numbers; 1 where there is none.
     """
-    loss = LOSSES[name]
-    terms = [loss(predictions[target], labels[target]) for target in predictions]
+    loss, weights = LOSSES[name], weights or {}
+    # Also where a weight is 0: several processes wait for gradients of all readouts.
+    terms = [
+        weights.get(target, 1.0) * loss(predictions[target], labels[target])
+        for target in predictions
+    ]
     return sum(terms[1:], start=terms[0])
 
 

@@ -1,6 +1,6 @@
 """What training minimises, and the errors that are reported."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from molflt.training.displacement import Decay, DisplacementTerm
 from molflt.training.labels import label_of
 from molflt.training.losses import LossName, multi_target_loss
 from molflt.training.metrics import Errors, unit_in_name
+from molflt.training.targets import check_weights
 
 MEAN_ERROR = "all/mae_std"
 """Mean over targets of MAE / std, what a model of several can be monitored by.
@@ -34,9 +35,8 @@ class Outcome(NamedTuple):
 class Objective(nn.Module):
     """Sum of the losses of targets, derivatives and displacements.
 
-    See `multi_target_loss`, `DerivativeTerms` and `DisplacementTerm`; the weight of
-    the targets is 1. Forces and stress are those of the only potential energy among
-    the targets.
+    See `multi_target_loss`, `DerivativeTerms` and `DisplacementTerm`. Forces and stress
+    are those of the only potential energy among the targets.
 
     Args:
         encoder: Encoder of the model to be trained.
@@ -45,10 +45,11 @@ class Objective(nn.Module):
         stress_weight: Weight of the stress; 0: none.
         displacement_weight: Weight of the displacements at the start; 0: none.
         displacement_decay: How it falls to 0.
+        target_weights: Weights of the targets by name, 1 where there is none.
 
     Raises:
-        UsageError: A weight is negative, or the encoder has no vectors to predict
-            displacements from.
+        UsageError: A weight is negative or not finite, or the encoder has no vectors to
+            predict displacements from, or is frozen and cannot learn of them.
     """
 
     def __init__(
@@ -59,15 +60,29 @@ class Objective(nn.Module):
         stress_weight: float = 0.0,
         displacement_weight: float = 0.0,
         displacement_decay: Decay = "linear",
+        target_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         self.loss: LossName = loss
+        self.target_weights = dict(target_weights or {})
+        check_weights(self.target_weights, None)
         self.derivatives = DerivativeTerms(loss, force_weight, stress_weight)
         self.displacement = (
             DisplacementTerm(encoder, loss, displacement_weight, displacement_decay)
             if displacement_weight
             else None
         )
+
+    def check(self, targets: Sequence[TargetSpec]) -> None:
+        """Refuse targets that this cannot be the objective of.
+
+        Raises:
+            UsageError: A weight is that of no target or all are 0, or there are forces
+                or stress to be learned of none or several potential energies.
+        """
+        check_weights(self.target_weights, [spec.name for spec in targets])
+        if self.derivatives.active:
+            potential_target(targets)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -122,7 +137,8 @@ class Objective(nn.Module):
         normalised = {
             name: model.normalise(name, label, batch) for name, label in labels.items()
         }
-        loss = multi_target_loss(self.loss, predictions, normalised)
+        weights = self.target_weights
+        loss = multi_target_loss(self.loss, predictions, normalised, weights)
         errors, relative = {}, []
         for name, value in predictions.items():
             error = model.physical(name, value.detach(), batch) - labels[name]

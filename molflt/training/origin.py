@@ -7,9 +7,9 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.trainer.states import TrainerFn
 
-from molflt.data.datamodule import GraphDataModule
 from molflt.provenance import provenance
-from molflt.training.resuming import position_in_epoch
+from molflt.training.fitting import data_of
+from molflt.training.resuming import Place
 
 
 class RunOrigin:
@@ -18,11 +18,13 @@ class RunOrigin:
     Args:
         before: Origin of the weights it starts with.
         trainer: Trains on a `GraphDataModule`.
+        place: Place of the run.
     """
 
-    def __init__(self, before: Mapping[str, Any], trainer: Trainer) -> None:
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, GraphDataModule)
+    def __init__(
+        self, before: Mapping[str, Any], trainer: Trainer, place: Place
+    ) -> None:
+        data = data_of(trainer)
         logger = trainer.logger
         self._fixed = {
             **before,
@@ -32,6 +34,7 @@ class RunOrigin:
             **provenance(),
         }
         self._structures = len(data.train)
+        self._place = place
         self._validated: tuple[int, dict[str, float]] = (-1, {})
 
     def validated(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
@@ -54,7 +57,7 @@ class RunOrigin:
             **self._fixed,
             "training": {
                 "structures": self._structures,
-                "epochs": position_in_epoch(trainer)["epoch"],
+                "epochs": self._place.reached(trainer)["epoch"],
                 "steps": trainer.global_step,
                 "processes": trainer.world_size,
                 "threads": torch.get_num_threads(),

@@ -53,6 +53,8 @@ class Pretrained(FLTEncoder):
         new_targets: Whether targets that the checkpoint lacks are learned, too: with
             readouts of random weights and an offset and std fitted to the labels.
             Otherwise they are refused, as a misspelt name would be one.
+        freeze_encoder: Whether the encoder stays what it is, to the last bit, and only
+            readouts are trained: for few labels, or features that others shall share.
 
     Raises:
         InputError: Not a checkpoint.
@@ -63,11 +65,14 @@ class Pretrained(FLTEncoder):
         checkpoint: str | Path,
         references: References = "shift",
         new_targets: bool = False,
+        freeze_encoder: bool = False,
     ) -> None:
         origin = load(checkpoint)
         super().__init__(**origin.encoder.config)
         self.to(origin.encoder.norm.weight.dtype)
         self.load_state_dict(origin.encoder.state_dict())
+        if freeze_encoder:
+            self.requires_grad_(False)
         # In a tuple, so that its weights are no part of this module.
         self._origin = (origin,)
         self.references: References = references

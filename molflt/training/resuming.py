@@ -1,17 +1,19 @@
 """Which checkpoint an interrupted run can go on from, and in which epoch."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import GradientAccumulationScheduler
+from torch import nn
 
 from molflt.checkpoint import load
 from molflt.data.datamodule import GraphDataModule
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.own_classes import class_to_load
+from molflt.training.checkpoint_io import without_training
 
 
 def resumable_model(
@@ -25,7 +27,7 @@ def resumable_model(
 
     Args:
         path: Checkpoint of the interrupted run.
-        encoder: The encoder that is to be trained.
+        encoder: The encoder that is to be trained; what it has frozen stays frozen.
         tag_weighted_readout: Whether its readout has a weight per tag.
         interaction_energy: Whether its energies count from adsorbate and slab apart.
 
@@ -52,25 +54,64 @@ def resumable_model(
     if differing:
         listed = ", ".join(differing)
         raise InputError(f"{path} cannot be resumed: its model has {listed}.")
+    for name, parameter in encoder.named_parameters():
+        if not parameter.requires_grad:
+            model.encoder.get_parameter(name).requires_grad_(False)
     return model
 
 
-def refuse_other_heads(before: Iterable[str], now: Iterable[str]) -> None:
-    """Refuse a run that has an auxiliary head which the other lacks, or not.
+def refuse_other_run(checkpoint: dict[str, Any], now: nn.Module) -> None:
+    """Refuse a run with another auxiliary head, or whose encoder was frozen, or not.
 
     Args:
-        before: Names of the parameters saved.
-        now: Names of those that shall be trained.
+        checkpoint: What a run saved.
+        now: What shall be trained now.
 
     Raises:
-        InputError: They differ in that.
+        InputError: They differ in that, or the checkpoint has a model alone.
     """
-    had, has = (any(name.startswith("objective.") for name in n) for n in (before, now))
+    had, has = (
+        any(name.startswith("objective.") for name in names)
+        for names in (checkpoint["state_dict"], now.state_dict())
+    )
     if had != has:
         raise InputError(
             f"The run cannot be resumed: it was {'' if had else 'not '}trained with "
             "model.displacement_weight."
         )
+
+    if "optimizer_states" not in checkpoint:  # ModelCheckpoint(save_weights_only=True)
+        raise without_training("The checkpoint")
+    (optimizer,) = checkpoint["optimizer_states"]
+    before = sum(len(group["params"]) for group in optimizer["param_groups"])
+    after = sum(parameter.requires_grad for parameter in now.parameters())
+    if before != after:
+        raise InputError(
+            "The run cannot be resumed: it was "
+            f"{'not ' if before > after else ''}trained with "
+            "model.encoder.init_args.freeze_encoder."
+        )
+
+
+def refuse_changing_accumulation(trainer: Trainer) -> None:
+    """Refuse Lightning's callback that accumulates otherwise from some epoch on.
+
+    The length of the schedule is reckoned with one accumulation, and Lightning forgets
+    the callback's where a run goes on within an epoch.
+
+    Raises:
+        UsageError: There is one that accumulates.
+    """
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if (
+            isinstance(callback, GradientAccumulationScheduler)
+            and callback.going_to_accumulate_grad_batches()
+        ):
+            raise UsageError(
+                f"trainer.callbacks has {type(callback).__name__}, but a run has one "
+                "accumulation from its start to its end: "
+                "trainer.accumulate_grad_batches."
+            )
 
 
 def seed_of(trainer: Trainer, seed: int, batch_idx: int) -> tuple[int, ...]:
@@ -85,29 +126,77 @@ def seed_of(trainer: Trainer, seed: int, batch_idx: int) -> tuple[int, ...]:
     return seed, trainer.global_step, part, trainer.global_rank
 
 
-def position_in_epoch(trainer: Trainer) -> dict[str, int]:
-    """Return the epoch, and how many of its batches were used."""
-    batches_a_step = trainer.accumulate_grad_batches
-    steps_an_epoch = math.ceil(trainer.num_training_batches / batches_a_step)
-    epoch, step = divmod(trainer.global_step, steps_an_epoch)
-    return {"epoch": epoch, "batch": step * batches_a_step}
+class Place:
+    """The epoch of a run, and how many of its batches the weights have seen.
+
+    Batches are counted as they come: steps do not tell, as a run may go on with another
+    number of them an epoch, and Lightning's counts of epochs are ahead or behind where
+    it saves between two. Gradients that were accumulated for a step to come are lost
+    where a run stops: their batches do not count.
+    """
+
+    def __init__(self) -> None:
+        self.go_to({"epoch": 0, "batch": 0}, 0)
+
+    def go_to(self, position: Mapping[str, int], step: int) -> None:
+        """Take the place of a run that is resumed, after so many optimiser steps."""
+        self._now = self._stepped = position["epoch"], position["batch"]
+        self._steps = step
+
+    def begin_batch(self, trainer: Trainer) -> None:
+        """Count a batch that is about to be used."""
+        if trainer.global_step > self._steps:  # with all batches before this one
+            self._stepped, self._steps = self._now, trainer.global_step
+        epoch, batch = self._now
+        last = batch + 1 == trainer.num_training_batches
+        self._now = (epoch + 1, 0) if last else (epoch, batch + 1)
+
+    def reached(self, trainer: Trainer) -> dict[str, int]:
+        """Return the epoch, and how many of its batches the weights have seen."""
+        stepped = trainer.global_step > self._steps  # since the last batch began
+        epoch, batch = self._now if stepped else self._stepped
+        return {"epoch": epoch, "batch": batch}
 
 
-def go_on(checkpoint: dict[str, Any], trainer: Trainer, data: GraphDataModule) -> None:
-    """Tell the data and Lightning's counters where an interrupted run goes on.
+def take_up(
+    checkpoint: dict[str, Any], trainer: Trainer, data: GraphDataModule, place: Place
+) -> None:
+    """Let trainer and data go on where a run stopped.
 
     Args:
-        checkpoint: What it saved; changed in place, see `place_in_epoch`.
-        trainer: Trainer of the run that goes on.
-        data: Its data.
+        checkpoint: What it saved; Lightning's counts in it are corrected in place.
+        trainer: The trainer that goes on.
+        data: Its data, of which those that the epoch has seen are left out.
+        place: Is put to the place of the run.
     """
     position = checkpoint["position"]
+    place.go_to(position, checkpoint["global_step"])
     seen = position["batch"] * data.batch_size * trainer.world_size
     data.resume_at(position["epoch"], seen)
-    place_in_epoch(checkpoint, max_steps=trainer.max_steps != -1)
+    dropped = _drop_accumulated(checkpoint)
+    limited = trainer.max_steps != -1
+    _place_in_epoch(checkpoint, max_steps=limited, inside=dropped)
 
 
-def place_in_epoch(checkpoint: dict[str, Any], *, max_steps: bool) -> None:
+def _drop_accumulated(checkpoint: dict[str, Any]) -> bool:
+    """Take back Lightning's count of batches whose step was not taken any more.
+
+    Returns:
+        Whether there were any: then the epoch has begun, also with none that counts.
+    """
+    batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    done = batches["current"]["processed"]
+    lost = done - checkpoint["position"]["batch"]
+    if batches["is_last_batch"] or lost <= 0:
+        return False  # an epoch that is over has had its last step
+    for counts in (batches["total"], batches["current"]):
+        counts |= dict.fromkeys(counts, counts["processed"] - lost)
+    return True
+
+
+def _place_in_epoch(
+    checkpoint: dict[str, Any], *, max_steps: bool, inside: bool
+) -> None:
     """Correct Lightning's count of epochs, in place, to where the run stopped.
 
     Its counters mislead it in two cases. A run with `max_steps` takes up its last epoch
@@ -118,16 +207,18 @@ def place_in_epoch(checkpoint: dict[str, Any], *, max_steps: bool) -> None:
     Args:
         checkpoint: What a run saved, with its ``position``.
         max_steps: Whether the run that goes on has a limit of steps.
+        inside: Whether the epoch has begun whatever its position says.
     """
     loops = checkpoint["loops"]["fit_loop"]
-    at_boundary = checkpoint["position"]["batch"] == 0
+    at_boundary = checkpoint["position"]["batch"] == 0 and not inside
     now = loops["epoch_progress"]["current"]
     in_validation = now["processed"] < now["started"]  # cut short: it is made up for
     if at_boundary and (in_validation or not max_steps):
         return
     for epochs in loops["epoch_progress"].values():
-        if epochs["ready"] != epochs["started"]:
+        if epochs["ready"] > epochs["started"]:
             continue  # the next one waits already
+        epochs["ready"] = epochs["started"]  # behind if an earlier run went on, too
         over = epochs["started"] if at_boundary else epochs["started"] - 1
         epochs["processed"] = epochs["completed"] = over
         epochs["ready"] += at_boundary

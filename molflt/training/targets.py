@@ -1,6 +1,7 @@
 """Which of a data set's targets are learned, and by what readout."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from molflt.errors import UsageError
@@ -77,6 +78,35 @@ def chosen_targets(
         replace(spec, readout="tags") if spec.readout == "atoms" else spec
         for spec in targets
     ]
+
+
+def check_weights(weights: Mapping[str, float], names: Sequence[str] | None) -> None:
+    """Refuse weights of losses that do not fit the targets.
+
+    Args:
+        weights: Weights by target; those that are not there are 1.
+        names: Targets to be learned; None: not known yet, values alone are looked at.
+
+    Raises:
+        UsageError: A weight is negative or not finite, that of no target, or all are 0.
+    """
+    for name, value in weights.items():
+        if not (value >= 0 and math.isfinite(value)):
+            raise UsageError(
+                "model.target_weights must be finite and not negative, not "
+                f"{value:g} for {name}."
+            )
+    if names is None:
+        return
+    if unknown := [name for name in weights if name not in names]:
+        raise UsageError(
+            f"Unknown target {', '.join(unknown)} in model.target_weights; learned "
+            f"{'is' if len(names) == 1 else 'are'} {', '.join(names)}."
+        )
+    if not any(weights.get(name, 1.0) for name in names):
+        raise UsageError(
+            f"model.target_weights must be above 0 for one of {', '.join(names)}."
+        )
 
 
 def _between_parts(spec: TargetSpec) -> TargetSpec:

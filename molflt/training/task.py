@@ -1,7 +1,7 @@
 """The training loop's view of a model: loss, metrics, optimiser."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from pytorch_lightning import LightningModule
@@ -9,27 +9,25 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from molflt.checkpoint import model_record
 from molflt.data.datamodule import GraphDataModule
 from molflt.errors import UsageError
-from molflt.gradients import potential_target
 from molflt.model import FLTEncoder, FLTModel
 from molflt.own_classes import class_to_load
 from molflt.targets import TargetSpec
 from molflt.training import resuming
 from molflt.training.augmentation import PositionAugmentation
 from molflt.training.callbacks import check_monitors
+from molflt.training.checkpoint_io import record_in
 from molflt.training.displacement import Decay
-from molflt.training.fitting import fit_to
+from molflt.training.fitting import data_of, starting_model
 from molflt.training.labels import LabelledDataset, tell_unused_forces
 from molflt.training.losses import LossName, refuse_not_finite
 from molflt.training.metrics import Evaluation
 from molflt.training.objective import Objective
 from molflt.training.optimizers import Descent
 from molflt.training.origin import RunOrigin
-from molflt.training.pretrained import Pretrained
 from molflt.training.schedules import Schedule
-from molflt.training.targets import chosen_targets
+from molflt.training.targets import check_weights, chosen_targets
 
 
 class FLTTask(LightningModule):
@@ -69,6 +67,7 @@ class FLTTask(LightningModule):
             (sub-surface, surface, adsorbate); those of the slab start at 0.
         interaction_energy: Sum over the adsorbate's atoms what the slab adds to their
             terms: for energies that count from adsorbate and slab by themselves.
+        target_weights: Weights of the targets' losses by name; 1 where there is none.
 
     Raises:
         UsageError: Options out of range, or that contradict each other.
@@ -91,17 +90,21 @@ class FLTTask(LightningModule):
         position_interpolation: float = 0.0,
         tag_weighted_readout: bool = False,
         interaction_energy: bool = False,
+        target_weights: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
         self._descent = Descent(lr, weight_decay, warmup_steps, schedule)
         self.model: FLTModel | None = None
         # In a tuple, so that the encoder is registered once, as part of the model.
         self._encoder = (encoder,)
+        self.encoder_class = class_to_load(encoder)  # that checkpoints are loaded with
         self._target_names = targets
         self.objective = Objective(
             *(encoder, loss, force_weight, stress_weight),
-            *(displacement_weight, displacement_decay),
+            *(displacement_weight, displacement_decay, target_weights),
         )
+        if targets is not None:
+            check_weights(self.objective.target_weights, targets)
         self._augmentation = PositionAugmentation(
             position_noise, position_interpolation
         )
@@ -115,6 +118,15 @@ class FLTTask(LightningModule):
         self.recent: dict[str, Tensor] = {}  # errors of the last training batch
         self._evaluation = Evaluation()
         self._origin: RunOrigin | None = None  # of a training run
+        self._place = resuming.Place()
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **options: Any) -> NoReturn:
+        """Refuse: a checkpoint has a model, and no task's options (`UsageError`)."""
+        raise UsageError(
+            "FLTTask has no load_from_checkpoint: molflt.load(path) returns the model "
+            "for predictions, molflt fit --ckpt_path goes on with the training."
+        )
 
     def resume_from(self, path: str | Path) -> None:
         """Take the model of a checkpoint, which must be of this architecture.
@@ -129,41 +141,33 @@ class FLTTask(LightningModule):
         model = resuming.resumable_model(path, self._encoder[0], **self._readout)
         self.model = model.train()
 
-    @property
-    def encoder_class(self) -> type[FLTEncoder]:
-        """What the encoder of a checkpoint of this task is rebuilt as."""
-        return class_to_load(self._encoder[0])
-
     def configure_model(self) -> None:
         """Build the model, unless there is one already (resumed, or given).
 
         Raises:
-            UsageError: Training was not run before evaluation, or a target is unknown.
+            UsageError: Training was not run before evaluation, a target or the target
+                of a weight is unknown, or a callback changes the accumulation.
         """
+        if self.trainer.training:
+            resuming.refuse_changing_accumulation(self.trainer)
+        if not self.trainer.global_step:  # otherwise this one goes on
+            self._place = resuming.Place()
         if self.model is not None:
             if self.trainer.training:
                 self._augmentation.check(self.model.targets)
+                self.objective.check(self.model.targets)
             return
         if not self.trainer.training:
             raise UsageError(
                 "There is no trained model to evaluate; give a checkpoint."
             )
         targets = self._chosen_targets()
-        if self.objective.derivatives.active:
-            potential_target(targets)
-        encoder = self._encoder[0]
+        self.objective.check(targets)
         self._augmentation.check(targets)
         needed = self.objective.labels | self._augmentation.labels
         labelled = LabelledDataset(self._data.train, needed)
         tell_unused_forces(labelled, targets, self.objective.derivatives.force_weight)
-        # Lightning makes its device the default; encoder and data are still on the CPU.
-        with torch.device("cpu"):
-            if isinstance(encoder, Pretrained):
-                self.model = encoder.adapted(targets, labelled)
-                return
-            model = FLTModel(encoder, targets)
-            fit_to(model, labelled)
-            self.model = model
+        self.model = starting_model(self._encoder[0], targets, labelled)
 
     def _chosen_targets(self) -> list[TargetSpec]:
         known = self._data.targets
@@ -193,6 +197,7 @@ class FLTTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log it and the batch's errors."""
         assert self.model is not None
+        self._place.begin_batch(self.trainer)
         progress = min(1.0, self.global_step / self._total_steps)
         seed = resuming.seed_of(self.trainer, self._data.seed, batch_idx)
         batch = self._augmentation(batch, seed, progress)
@@ -237,7 +242,7 @@ class FLTTask(LightningModule):
     def on_fit_start(self) -> None:
         """Note where the weights will come from."""
         assert self.model is not None
-        self._origin = RunOrigin(self.model.origin, self.trainer)
+        self._origin = RunOrigin(self.model.origin, self.trainer, self._place)
 
     def on_fit_end(self) -> None:
         """Leave that with the model; a later validation is of no run."""
@@ -269,32 +274,26 @@ class FLTTask(LightningModule):
         Callbacks run first: `EMA` has put the average into ``state_dict`` by now.
         """
         assert self.model is not None
-        record = model_record(self.model)
+        record = record_in(checkpoint, self.model)
         if self._origin is not None:
             record["origin"] = self._origin.now(self.trainer)
-        record["state"] = {
-            name.removeprefix("model."): value
-            for name, value in checkpoint["state_dict"].items()
-            if name.startswith("model.")
-        }
         checkpoint["molflt"] = record
-        checkpoint["position"] = resuming.position_in_epoch(self.trainer)
+        checkpoint["position"] = self._place.reached(self.trainer)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Tell the data module where training goes on, the model whose weights it gets.
 
         Raises:
-            InputError: The run had an auxiliary head that this one lacks, or not.
+            InputError: The run had an auxiliary head or a frozen encoder that this one
+                lacks, or not.
         """
         if not self.trainer.training:  # weights of another state, in this model
             assert self.model is not None
             self.model.origin = dict(checkpoint.get("molflt", {}).get("origin", {}))
         else:
-            resuming.refuse_other_heads(checkpoint["state_dict"], self.state_dict())
-            resuming.go_on(checkpoint, self.trainer, self._data)
+            resuming.refuse_other_run(checkpoint, self)
+            resuming.take_up(checkpoint, self.trainer, self._data, self._place)
 
     @property
     def _data(self) -> GraphDataModule:
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        assert isinstance(data, GraphDataModule)
-        return data
+        return data_of(self.trainer)

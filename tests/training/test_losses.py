@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from molflt.training.losses import log_loss, multi_target_loss, vector_loss
+from molflt.training.losses import LOSSES, log_loss, multi_target_loss, vector_loss
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,26 @@ def test_targets_add_up():
     predictions = {"a": torch.ones(3), "b": torch.full((3,), 2.0)}
     labels = {"a": torch.zeros(3), "b": torch.zeros(3)}
     assert multi_target_loss("l1", predictions, labels).item() == 3.0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_weight_is_a_factor_of_value_and_gradient(name):
+    torch.manual_seed(0)
+    labels = {target: torch.randn(5) for target in "abc"}
+    predictions = {target: torch.randn(5, requires_grad=True) for target in "abc"}
+
+    def outcome(weights, targets="abc"):
+        chosen = {target: predictions[target] for target in targets}
+        loss = multi_target_loss(name, chosen, labels, weights)
+        leaves = [predictions[target] for target in "abc"]
+        return loss, torch.autograd.grad(loss, leaves, materialize_grads=True)
+
+    (_, plain), terms = outcome(None), [outcome(None, target)[0] for target in "abc"]
+    loss, slopes = outcome({"a": 2.0, "c": 0.0})  # powers of two: to the last bit
+    assert torch.equal(loss, 2.0 * terms[0] + terms[1])
+    for slope, before, factor in zip(slopes, plain, (2.0, 1.0, 0.0), strict=True):
+        assert torch.equal(slope, factor * before)
+    assert torch.equal(outcome({"a": 4.0, "b": 4.0, "c": 4.0})[0], 4 * outcome({})[0])
 
 
 @pytest.mark.parametrize(

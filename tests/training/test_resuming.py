@@ -26,12 +26,14 @@ CONFIG = {
     "ema": {"decay": 0.9},
     "trainer": {"accelerator": "cpu", "enable_progress_bar": False},
 }
+ACCUMULATE = ["--trainer.accumulate_grad_batches=2"]
 LIMITS = {
     "steps": ["--trainer.max_epochs=100", "--trainer.max_steps=17"],
     "epochs": ["--trainer.max_epochs=4"],
     "both": ["--trainer.max_epochs=3", "--trainer.max_steps=100"],
     # Epochs that end without a validation.
     "interval": ["--trainer.max_steps=17", "--trainer.val_check_interval=2"],
+    "accumulate": ["--trainer.max_epochs=4", *ACCUMULATE],
     "alternate": ["--trainer.max_steps=17", "--trainer.check_val_every_n_epoch=2"],
 }
 STOPS = [
@@ -50,6 +52,15 @@ STOPS = [
     ("both", "max_steps", 10),
     ("interval", "on_train_batch_end", 5),
     ("alternate", "max_steps", 5),
+    ("accumulate", "on_train_batch_end", 5),  # the last, with a step of its own
+    ("accumulate", "on_train_batch_end", 6),
+    ("accumulate", "max_steps", 4),
+    ("accumulate", "on_validation_batch_end", 3),
+]
+# Between two steps: gradients of one batch, the first or third of an epoch, are lost.
+BETWEEN_STEPS = [
+    ("accumulate", "on_train_batch_start", 6),
+    ("accumulate", "on_train_batch_end", 7),
 ]
 
 
@@ -113,7 +124,9 @@ def whole(request, tmp_path_factory):
     return words, events, torch.load(last, weights_only=True)
 
 
-@pytest.mark.parametrize(("whole", "hook", "number"), STOPS, indirect=["whole"])
+@pytest.mark.parametrize(
+    ("whole", "hook", "number"), STOPS + BETWEEN_STEPS, indirect=["whole"]
+)
 def test_a_run_in_two_parts_is_the_whole_run(whole, tmp_path, hook, number):
     words, expected, state = whole
     with traced(tmp_path) as events:
@@ -121,7 +134,10 @@ def test_a_run_in_two_parts_is_the_whole_run(whole, tmp_path, hook, number):
         assert 0 < len(events) < len(expected)
         finished, last = run("rest", *words, f"--ckpt_path={last}")
     assert finished
-    assert events == expected
+    # A batch comes again if its step was not taken.
+    again = ("accumulate", hook, number) in BETWEEN_STEPS and words[1:] == ACCUMULATE
+    assert list(dict.fromkeys(events)) == expected
+    assert len(events) == len(expected) + again
     resumed = torch.load(last, weights_only=True)
     assert resumed["position"] == state["position"]
     for weights, others in (
@@ -145,3 +161,43 @@ def test_the_last_state_is_kept_where_no_validation_is_due(tmp_path, validation,
         finished, last = run("run", validation, f"--trainer.max_steps={steps}")
         assert finished
         assert torch.load(last, weights_only=True)["global_step"] == steps
+
+
+def test_a_run_may_go_on_with_another_number_of_steps_an_epoch(tmp_path):
+    """Where it is, and what it has left of an epoch, does not depend on that."""
+    parts = [
+        (["--trainer.max_epochs=2"], {"epoch": 2, "batch": 0}),
+        (["--trainer.max_epochs=4", *ACCUMULATE], {"epoch": 4, "batch": 0}),
+        (
+            ["--trainer.max_steps=17", "--trainer.max_epochs=9"],
+            {"epoch": 4, "batch": 1},
+        ),
+        (["--trainer.max_epochs=6", *ACCUMULATE], {"epoch": 6, "batch": 0}),
+    ]
+    going_on = []
+    with traced(tmp_path) as events:
+        for number, (words, place) in enumerate(parts):
+            finished, last = run(f"part{number}", *words, *going_on)
+            assert finished
+            state = torch.load(last, weights_only=True)
+            assert state["position"] == place
+            going_on = [f"--ckpt_path={last}"]
+    assert state["molflt"]["origin"]["training"]["epochs"] == 6
+    # 5 an epoch; with two batches a step 3, also of the 4 that one step has left.
+    assert state["global_step"] == 2 * 5 + 2 * 3 + 1 + 3 + 3
+    steps = [event for event in events if event[0] != "validation"]
+    for epoch in range(6):
+        seen = [sid for event in steps if event[1] == epoch for sid in event[3]]
+        assert len(seen) == len(set(seen)) == 20
+
+
+def test_a_callback_that_changes_the_accumulation_is_refused(tmp_path, capsys):
+    callback = "--trainer.callbacks=GradientAccumulationScheduler"
+    words = [callback, "--trainer.callbacks.scheduling={0: 1, 2: 2}"]
+    with traced(tmp_path) as events:
+        finished, last = run("run", "--trainer.max_epochs=6", *words)
+    assert not finished
+    assert not events
+    assert not last.exists()
+    told = capsys.readouterr().err
+    assert "has GradientAccumulationScheduler, but a run has one accumulation" in told

@@ -112,6 +112,43 @@ def test_a_subset_of_targets(make_task, make_trainer):
         make_trainer().fit(make_task(targets=["nothing"]), datamodule=Clusters(2))
 
 
+def test_the_weights_of_targets_are_those_of_their_losses(make_task, make_trainer):
+    """The first loss of the same weights and batch, target by target."""
+
+    def first_loss(**options):
+        trainer = make_trainer(max_steps=1, max_epochs=-1)
+        trainer.fit(make_task(**options), datamodule=Clusters(num_targets=2))
+        return float(trainer.callback_metrics["train/loss"])
+
+    both = first_loss()
+    energy = first_loss(target_weights={"spread": 0.0})
+    weighted = first_loss(target_weights={"energy": 3.0, "spread": 0.5})
+    assert weighted == pytest.approx(3.0 * energy + 0.5 * (both - energy), rel=1e-5)
+    assert 0 < energy < both
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"energy": -1.0}, "finite and not negative, not -1 for energy"),
+        ({"energy": float("nan")}, "finite and not negative, not nan for energy"),
+        ({"energy": float("inf")}, "finite and not negative, not inf for energy"),
+        ({"gap": 1.0}, "target gap in model.target_weights; learned are energy, spre"),
+        ({"energy": 0.0, "spread": 0.0}, "above 0 for one of energy, spread"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_weights_that_do_not_fit_the_targets_are_refused(
+    weights, words, named, make_task, make_trainer
+):
+    """At once where the targets are named, otherwise when the data have told them."""
+    targets = ["energy", "spread"] if named else None
+    with pytest.raises(UsageError, match=words):  # noqa: PT012
+        task = make_task(targets=targets, target_weights=weights)
+        assert not named
+        make_trainer().fit(task, datamodule=Clusters(num_targets=2))
+
+
 def test_tag_weights_are_an_option(make_task, make_trainer, tmp_path):
     class Slabs(Clusters):
         def load_splits(self):
@@ -290,6 +327,33 @@ def test_a_loss_that_is_not_finite_stops_training(make_task, make_trainer):
 
     with pytest.raises(MolfltError, match="The loss is nan at step 5"):
         make_trainer(Spoil()).fit(make_task(), datamodule=Clusters())
+
+
+def test_data_that_are_no_data_module_are_refused(make_task, make_trainer):
+    data = Clusters()
+    data.setup()
+    trainer = make_trainer()
+    data.trainer = trainer
+    loaders = data.train_dataloader(), data.val_dataloader()
+    with pytest.raises(UsageError, match=r"needs a molflt\.data\.GraphDataModule"):
+        trainer.fit(make_task(), *loaders)
+
+
+def test_a_task_is_not_loaded_from_a_checkpoint(make_task):
+    for owner in (FLTTask, make_task()):
+        with pytest.raises(UsageError, match=r"molflt\.load\(path\) returns the model"):
+            owner.load_from_checkpoint("last.ckpt", map_location="cpu")
+
+
+def test_weights_alone_are_not_trained_on(make_task, make_trainer, tmp_path):
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(make_task(), datamodule=Clusters())
+    path = tmp_path / "weights.ckpt"
+    trainer.save_checkpoint(path, weights_only=True)
+    task = make_task()
+    task.resume_from(path)
+    with pytest.raises(InputError, match="without the state of its training"):
+        make_trainer(folder="b").fit(task, datamodule=Clusters(), ckpt_path=path)
 
 
 def test_evaluation_needs_a_model(make_task, make_trainer):
