@@ -1,7 +1,7 @@
 """FLTEncoder: from atoms to features, embedding and layers."""
 
 import inspect
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -22,6 +22,7 @@ from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
 from molflt.nn.paths import near_path, num_rows
 from molflt.nn.shells import RadialShells
+from molflt.nn.spectra import SpectrumName
 from molflt.subsurface import part_of, seen_atoms
 from molflt.typing import (
     AtomIndex,
@@ -70,7 +71,10 @@ class FLTEncoder(nn.Module):
         density_order: Order to which they see angles, 0 to 3.
         density_cutoff: Reach of their three-body sums [Å].
         estimator: `additive`: "softmax" (exact) or "favor" (linear; another function).
-        spectrum: `additive`: "radial" (rotation-invariant) or "free" (the paper's).
+        spectrum: `additive`: "radial" (rotation-invariant mixture), "free" (the
+            paper's), or one kernel for each head: "gaussian", "laplace", "matern",
+            "ball" (rotation-invariant), "box" or "triangle". All but "radial" are for
+            open systems; "favor" takes "radial", "free" and "gaussian".
         num_frequencies: `additive`: random frequencies of each head.
         num_features: `additive`, "favor": random features of the softmax kernel.
         sampling: `additive`: how frequencies are drawn.
@@ -113,7 +117,7 @@ class FLTEncoder(nn.Module):
         density_order: int = 3,
         density_cutoff: float = 4.0,
         estimator: Estimator = "softmax",
-        spectrum: Literal["radial", "free"] = "radial",
+        spectrum: SpectrumName = "radial",
         num_frequencies: int = 32,
         num_features: int = 64,
         sampling: Sampling = "sobol",
@@ -134,7 +138,7 @@ class FLTEncoder(nn.Module):
         self.skip_subsurface = skip_subsurface
         self.near_shells = RadialShells(near_components, near_band, NEAR_MIN_WIDTH)
         self.far_shells = RadialShells(far_components, far_band, far_min_width)
-        if (num_far_heads == 0) if form == "masked" else (spectrum == "free"):
+        if (num_far_heads == 0) if form == "masked" else (spectrum != "radial"):
             self.far_shells.requires_grad_(False)  # checked, but no head has them
         density = None
         if density_elements:

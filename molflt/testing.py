@@ -97,7 +97,8 @@ def rotated(graph: Data, seed: int = 0, reflect: bool = False) -> Data:
 def rotation_error(energy: Energy, graph: Data, num_rotations: int = 4) -> float:
     """Return the largest |E(rotated) - E| over random rotations and reflections.
 
-    For models with free spectra, whose energy depends on orientation by design.
+    For models with free, box or triangle spectra, whose energy depends on orientation
+    by design.
     """
     here = energy(graph).detach()
     errors = [

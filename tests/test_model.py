@@ -22,6 +22,8 @@ FORMS = {
 OPEN_FORMS = FORMS | {
     "favor": {"form": "additive", "estimator": "favor", "num_frequencies": 8},
     "free": {"form": "additive", "spectrum": "free"},
+    "laplace": {"form": "additive", "spectrum": "laplace"},
+    "box": {"form": "additive", "spectrum": "box"},
 }
 
 
@@ -77,7 +79,7 @@ class TestOpenSystems:
         )
 
 
-RADIAL = {k: v for k, v in OPEN_FORMS.items() if k not in ("favor", "free")}
+RADIAL = {k: v for k, v in OPEN_FORMS.items() if k not in ("favor", "free", "box")}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -89,7 +91,7 @@ def test_rotation_and_reflection_are_exact_for_radial_spectra(options, dtype):
     )
 
 
-@pytest.mark.parametrize("kind", ["favor", "free"])
+@pytest.mark.parametrize("kind", ["favor", "free", "box"])
 def test_rotation_error_of_free_spectra_is_reported(kind):
     error = laws.rotation_error(
         energy_of(energy_model(OPEN_FORMS[kind])), molecules()[0]

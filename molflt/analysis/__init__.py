@@ -6,7 +6,7 @@
 | rollout | attention through all layers (`additive`) |
 | attribution | effect of each message on the energy |
 | contributions | per-atom terms of a prediction, forces |
-| kernels, kernel_slices | f_h(r), f_h(dx, dy, dz) and g_h(q) of every head |
+| kernels, kernel_slices, octant | f_h(r), f_h(dx, dy, dz) and g_h(q) of every head |
 | path_errors, far_errors | linear paths against dense ones |
 | rotation | what turning a structure changes |
 | species | which elements are alike |

@@ -50,8 +50,9 @@ def head_slices(
 ) -> list[HeadSlices]:
     """Return f_h(D) of every layer on a plane, near heads before far heads.
 
-    Radial spectra give circles. The free spectra of the `additive` form depend on
-    direction: that is what these pictures show and `head_kernels` averages out.
+    Radial spectra give circles. Free, box and triangle spectra of the `additive` form
+    depend on direction: that is what these pictures show and `head_kernels` averages
+    out.
 
     Args:
         model: The model.

@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import roots_legendre, spherical_jn
 from torch import Tensor
 
+from molflt.analysis.octant import octant_means
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.block import FLTLayer
+from molflt.nn.kernel_spectrum import KernelSpectrum, RadialKernelSpectrum
 from molflt.nn.near_kernel import NearKernel
 from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
 
@@ -65,13 +67,14 @@ def head_kernels(
     """Return f_h(r) of every layer, near heads before far heads.
 
     Near heads include their cutoff; far heads are the closed form. A periodic system
-    sums f over the images of each atom; this is f itself. The free spectra of the
-    `additive` form depend on direction: theirs are means over directions.
+    sums f over the images of each atom; this is f itself. The free, box and triangle
+    spectra of the `additive` form depend on direction: theirs are means over
+    directions; of the box, by quadrature, to a per cent or so.
 
     Args:
         model: The model.
         r: Distances [Å]; None: from 0 to the cutoff (near) or to where the widest of
-            the far heads' components has decayed to 4e-6.
+            the far heads' components has ended or decayed to 4e-6.
         num_points: Number of distances where `r` is None.
     """
     out = []
@@ -87,11 +90,13 @@ def head_densities(
     """Return g_h(q) of every layer, near heads before far heads.
 
     Far heads have a closed form; for near heads the product of cutoff and mixture is
-    transformed numerically, see `radial_transform`. Free spectra: as `head_kernels`.
+    transformed numerically, see `radial_transform`. Spectra with directions: as
+    `head_kernels`; means over directions of box and triangle are quadratures too.
 
     Args:
         model: The model.
-        q: Frequencies [cycles/Å]; None: from 0 to the end of the group's band.
+        q: Frequencies [cycles/Å]; None: from 0 to the end of the group's band, or, for
+            spectra without one, to a few times the inverse of the shortest length.
         num_points: Number of frequencies where `q` is None.
     """
     out = []
@@ -157,6 +162,10 @@ def _head_groups(model: FLTModel) -> Iterator[_Heads]:
             spectrum = heads.rpe.spectrum
             if isinstance(spectrum, GaussianMixture):
                 yield _direction_means(index, spectrum)
+            elif isinstance(spectrum, RadialKernelSpectrum):
+                yield _radial_kernels(index, spectrum)
+            elif isinstance(spectrum, KernelSpectrum):
+                yield _octant_means(index, spectrum)
             else:
                 yield _far(index, spectrum, spectrum.num_heads)
             continue
@@ -214,6 +223,40 @@ def _direction_means(index: int, mixture: GaussianMixture) -> _Heads:
 
     band = float((k + 5 * s).max())
     return _Heads(index, "far", radial, density, _extent(mixture.widths), band)
+
+
+def _radial_kernels(index: int, spectrum: RadialKernelSpectrum) -> _Heads:
+    def radial(r: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _evaluated(spectrum.radial, r, spectrum.coefficients)
+
+    def density(q: NDArray[np.float64], _: int) -> NDArray[np.float64]:
+        return _evaluated(spectrum.radial_density, q, spectrum.coefficients)
+
+    return _Heads(index, "far", radial, density, *_ends(spectrum))
+
+
+def _octant_means(index: int, spectrum: KernelSpectrum) -> _Heads:
+    def kernel(delta: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _evaluated(spectrum.kernel, delta, spectrum.coefficients)
+
+    def transform(xi: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _evaluated(spectrum.density, xi, spectrum.coefficients)
+
+    def radial(r: NDArray[np.float64]) -> NDArray[np.float64]:
+        return octant_means(kernel, r, 64)
+
+    def density(q: NDArray[np.float64], refinement: int) -> NDArray[np.float64]:
+        return octant_means(transform, q, 32 * refinement)
+
+    return _Heads(index, "far", radial, density, *_ends(spectrum))
+
+
+def _ends(spectrum: KernelSpectrum) -> tuple[float, float]:
+    """Return how far f and g of a spectrum without a band are worth a look."""
+    lengths = spectrum.lengths.detach()
+    # A little farther than what ends abruptly.
+    extent = 1.1 * spectrum.reach * float(lengths.max())
+    return extent, spectrum.frequency_reach / float(lengths.min())
 
 
 def _extent(widths: Tensor) -> float:

@@ -106,7 +106,8 @@ def feature_errors(
         seed: Seed of the first draw.
 
     Raises:
-        UsageError: The form is `masked`, or the structure is periodic.
+        UsageError: The form is `masked`, the structure is periodic, or features of the
+            spectrum have infinite variance.
 
     Source: Choromanski et al., arXiv 2302.01925, Thm. 4.1; arXiv 2009.14794.
     """

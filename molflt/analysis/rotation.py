@@ -19,7 +19,8 @@ from molflt.testing import rotated
 class RotationErrors:
     """Differences between predictions for a structure and for itself turned.
 
-    Radial spectra leave rounding; free spectra depend on direction by design.
+    Radial spectra leave rounding; free, box and triangle spectra depend on direction
+    by design.
 
     Attributes:
         target: Name of the target.

@@ -3,6 +3,7 @@
 | file | concept |
 |---|---|
 | shells, spectrum | spectral densities g and the encodings f they transform into |
+| kernel_spectrum, *_spectra, spectra | those of known kernels; all of them by name |
 | frequencies, fourier_rpe | random features N1, N2 with E[N1 N2^T] = f (Theorem 4.1) |
 | favor, additive | the paper's softmax form, exact or by positive random features |
 | heads, near, far, masked | the masked form: compact and long-ranged heads |
@@ -29,22 +30,30 @@
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.attention import FLTAttention
 from molflt.nn.block import FLTLayer
+from molflt.nn.decaying_spectra import Gaussian, Laplace, Matern
 from molflt.nn.favor import PositiveFeatures
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.geometry import Geometry
+from molflt.nn.local_spectra import Ball, Box, Triangle
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
 
 __all__ = [
     "AdditiveAttention",
+    "Ball",
+    "Box",
     "FLTAttention",
     "FLTLayer",
     "FourierRPE",
+    "Gaussian",
     "GaussianMixture",
     "Geometry",
+    "Laplace",
     "MaskedAttention",
+    "Matern",
     "PositiveFeatures",
     "RadialGaussianMixture",
     "RadialShells",
+    "Triangle",
 ]

@@ -10,6 +10,7 @@ from molflt.errors import UsageError
 from molflt.nn.favor import PositiveFeatures
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.geometry import Geometry
+from molflt.nn.kernel_spectrum import KernelSpectrum
 from molflt.nn.lattice import LATTICE_TOLERANCE
 from molflt.nn.spectrum import RadialGaussianMixture
 from molflt.typing import NodeScalars
@@ -41,6 +42,7 @@ class AdditiveAttention(nn.Module):
 
     Raises:
         ValueError: `width` is not a multiple of the heads, or the estimator is unknown.
+        UsageError: Features of the spectrum would have infinite variance.
 
     Source: Choromanski et al., arXiv 2302.01925, Def. 3.1 and Thm. 4.1.
     """
@@ -68,6 +70,7 @@ class AdditiveAttention(nn.Module):
         self.mix = nn.Linear(width, width)
         self.features = None
         if estimator == "favor":
+            _check_variance(rpe)
             size = self.head_width + 2 * rpe.num_frequencies
             self.features = PositiveFeatures(num_heads, size, num_features, seed)
 
@@ -160,3 +163,13 @@ class AdditiveAttention(nn.Module):
         phi_q = self.features.queries(torch.cat([q, left], dim=2))
         keys = torch.cat([k, right], dim=2)
         return phi_q, self.features.keys(keys, geometry.batch, geometry.num_graphs)
+
+
+def _check_variance(rpe: FourierRPE) -> None:
+    spectrum, width = rpe.spectrum, rpe.proposal_width
+    if isinstance(spectrum, KernelSpectrum) and not spectrum.finite_variance(width):
+        raise UsageError(
+            f"Features of {type(spectrum).__name__} with frequencies of width "
+            f"{width:g} 1/Å have no finite variance; set estimator to softmax, or take "
+            "another spectrum."
+        )

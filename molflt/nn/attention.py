@@ -11,7 +11,7 @@ from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Messages, Path
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.shells import RadialShells
-from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture, Spectrum
+from molflt.nn.spectra import SpectrumName, build_spectrum, proposal_width
 from molflt.typing import NodeScalars, NodeVectors
 
 Form = Literal["masked", "additive"]
@@ -43,7 +43,9 @@ class FLTAttention(nn.Module):
             which see angles; 0, or no vector features: none.
         far_head_width: Value channels of a far head.
         estimator: `additive`: "softmax" or "favor".
-        spectrum: `additive`: "radial" or "free".
+        spectrum: `additive`: "radial", "free", "gaussian", "laplace", "matern", "box",
+            "triangle" or "ball", see `molflt.nn.spectra`; of the last six "favor" takes
+            "gaussian" alone.
         num_frequencies: `additive`: frequencies of each head.
         num_features: `additive`: features of "favor".
         sampling: `additive`: how frequencies are drawn.
@@ -72,7 +74,7 @@ class FLTAttention(nn.Module):
         matrix_head_width: int = 0,
         far_head_width: int = 8,
         estimator: Estimator = "softmax",
-        spectrum: Literal["radial", "free"] = "radial",
+        spectrum: SpectrumName = "radial",
         num_frequencies: int = 32,
         num_features: int = 64,
         sampling: Sampling = "sobol",
@@ -108,17 +110,9 @@ class FLTAttention(nn.Module):
                 self.num_contractions = num_near_heads * matrix_head_width
             return
         num_heads = num_near_heads + num_far_heads
-        # Blobs stay narrower than the proposal, so that features have finite variance.
-        proposal_width = far_shells.band / 3
-        density: Spectrum
-        if spectrum == "free":
-            components = far_shells.num_components
-            density = GaussianMixture(num_heads, components, max_width=proposal_width)
-        elif spectrum == "radial":
-            density = RadialGaussianMixture(num_heads, far_shells)
-        else:
-            raise ValueError(f"spectrum must be radial or free, received {spectrum!r}")
-        rpe = FourierRPE(density, num_frequencies, proposal_width, sampling, seed)
+        density = build_spectrum(spectrum, num_heads, far_shells)
+        proposal = proposal_width(far_shells)
+        rpe = FourierRPE(density, num_frequencies, proposal, sampling, seed)
         self.heads = AdditiveAttention(width, rpe, estimator, num_features, seed + 1)
 
     def forward(

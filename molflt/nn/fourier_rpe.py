@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molflt.nn.frequencies import Sampling, draw_frequencies, gaussian_density
-from molflt.nn.spectrum import Spectrum
+from molflt.nn.spectra import Spectrum
 from molflt.typing import Positions
 
 
@@ -29,7 +29,8 @@ class FourierRPE(nn.Module):
         spectrum: The learned spectral density g.
         num_frequencies: Number s of frequencies; the variance of N falls as 1/s.
         proposal_width: Standard deviation of p [cycles/Å]. The variance is finite only
-            where every width of the spectrum is below sqrt(2) times this.
+            where every width of the spectrum is below sqrt(2) times this, and for none
+            that falls algebraically (`finite_variance` of a `KernelSpectrum`).
         sampling: "independent", "orthogonal" or "sobol".
         seed: Seed of the draw.
 

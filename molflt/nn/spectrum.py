@@ -152,6 +152,3 @@ class GaussianMixture(nn.Module):
         minus = torch.exp(-(points + mu).square().sum(-1) / (2 * s2))
         blobs = (plus + minus) / 2 * (2 * math.pi * s2) ** -1.5
         return torch.einsum("ht,hts->hs", self.weights, blobs)
-
-
-Spectrum = RadialGaussianMixture | GaussianMixture

@@ -196,8 +196,8 @@ def _notes(
     if n > BOND_LIMIT:
         notes.append("Bonds are not drawn in structures of this size.")
     notes.append(
-        "Spectra of near heads are numerical transforms, exact within "
-        f"{max(error, 1e-16):.0e} of their largest value; those of far heads are "
-        "closed forms."
+        "Spectra of near heads, and means over directions of boxes and triangles, are "
+        f"numerical, exact within {max(error, 1e-16):.0e} of their largest value; "
+        "those of other far heads are closed forms."
     )
     return notes

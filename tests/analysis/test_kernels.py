@@ -132,3 +132,37 @@ def test_the_error_of_the_transform_is_stated():
     coarse = radial_transform(f, 5.0, q)
     fine = radial_transform(f, 5.0, q, band=3.0, refinement=2)
     np.testing.assert_allclose(coarse, fine, atol=1e-4 * scale)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "laplace", "matern", "ball"])
+def test_kernels_of_the_distance_are_what_they_are(name):
+    model = build_model(form="additive", spectrum=name)
+    spectrum = model.encoder.layers[1].attention.heads.rpe.spectrum
+    kernel, density = head_kernels(model)[1], head_densities(model)[1]
+    r, q = torch.from_numpy(kernel.r), torch.from_numpy(density.q)
+    np.testing.assert_allclose(kernel.f, spectrum.radial(r).detach())
+    np.testing.assert_allclose(density.g, spectrum.radial_density(q).detach())
+    assert np.abs(kernel.f[:, -1]).max() < 1e-5 * np.abs(kernel.f).max()
+    assert density.error == 0.0
+
+
+@pytest.mark.parametrize("name", ["box", "triangle"])
+def test_kernels_along_axes_are_averaged_over_directions(name):
+    model = build_model(form="additive", spectrum=name)
+    spectrum = model.encoder.layers[1].attention.heads.rpe.spectrum
+    unit = np.random.default_rng(0).normal(size=(40000, 3))
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    for points, curves, evaluate in (
+        ([0.0, 0.7, 3.9], head_kernels(model, [0.0, 0.7, 3.9])[1].f, spectrum.kernel),
+        (
+            [0.0, 0.1, 0.3],
+            head_densities(model, [0.0, 0.1, 0.3])[1].g,
+            spectrum.density,
+        ),
+    ):
+        for k, point in enumerate(points):
+            values = evaluate(torch.from_numpy(point * unit)).detach().numpy()
+            spread = 5 * values.std(axis=1) / 200 + 5e-3 * np.abs(curves[:, 0])
+            assert (np.abs(values.mean(axis=1) - curves[:, k]) <= spread).all()
+    density = head_densities(model)[1]
+    assert density.error < 1e-9 * np.abs(density.g).max()

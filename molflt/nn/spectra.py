@@ -1,0 +1,76 @@
+"""Spectra by name, as the option `spectrum` of the additive form has them."""
+
+import math
+from collections.abc import Callable
+from typing import Literal, get_args
+
+from molflt.nn.decaying_spectra import Gaussian, Laplace, Matern
+from molflt.nn.kernel_spectrum import KernelSpectrum
+from molflt.nn.local_spectra import Ball, Box, Triangle
+from molflt.nn.shells import RadialShells
+from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
+
+Spectrum = RadialGaussianMixture | GaussianMixture | KernelSpectrum
+
+SpectrumName = Literal[
+    "radial", "free", "gaussian", "laplace", "matern", "box", "triangle", "ball"
+]
+
+
+def proposal_width(shells: RadialShells) -> float:
+    """Return the standard deviation [cycles/Å] of the frequencies of features."""
+    return shells.band / 3
+
+
+def _free(num_heads: int, shells: RadialShells) -> GaussianMixture:
+    # Blobs stay narrower than the proposal, so that features have finite variance.
+    width = proposal_width(shells)
+    return GaussianMixture(num_heads, shells.num_components, max_width=width)
+
+
+def _gaussian(num_heads: int, shells: RadialShells) -> Gaussian:
+    # Half as wide as the proposal in frequency: features have finite variance.
+    return Gaussian(num_heads, length=1 / (math.pi * proposal_width(shells)))
+
+
+def _box(num_heads: int, _: RadialShells) -> Box:
+    spectrum = Box(num_heads)
+    spectrum.log_length.requires_grad_(False)  # f has no derivative by it
+    return spectrum
+
+
+def _ball(num_heads: int, _: RadialShells) -> Ball:
+    spectrum = Ball(num_heads)
+    spectrum.log_length.requires_grad_(False)  # f has no derivative by it
+    return spectrum
+
+
+SPECTRA: dict[str, Callable[[int, RadialShells], Spectrum]] = {
+    "radial": RadialGaussianMixture,
+    "free": _free,
+    "gaussian": _gaussian,
+    "laplace": lambda num_heads, _: Laplace(num_heads),
+    "matern": lambda num_heads, _: Matern(num_heads),
+    "box": _box,
+    "triangle": lambda num_heads, _: Triangle(num_heads),
+    "ball": _ball,
+}
+"""How each spectrum is built of a number of heads and the far heads' shells."""
+
+
+def build_spectrum(name: str, num_heads: int, shells: RadialShells) -> Spectrum:
+    """Return a new spectrum.
+
+    Args:
+        name: One of `SpectrumName`.
+        num_heads: Number of heads.
+        shells: Radial shells of the far heads; only "radial" has them for its own,
+            "free" takes their number, "free" and "gaussian" their band.
+
+    Raises:
+        ValueError: There is no such spectrum.
+    """
+    if name not in SPECTRA:
+        known = ", ".join(get_args(SpectrumName))
+        raise ValueError(f"spectrum must be one of {known}, received {name!r}")
+    return SPECTRA[name](num_heads, shells)
