@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-import numpy as np
 from torch_geometric.data import Data
 
+from molflt.data.work_factor import are_same_atoms, common_factor
 from molflt.units import BOHR, HARTREE, KCAL_PER_MOL
 
 _LONGEST_STEP = 0.3  # Å of an atom between two frames that are compared
 _LEAST_WORK = 1e-4  # in the unit of the file; less drowns in rounded energies
-_FEWEST = 5  # pairs of frames to build a suspicion on
 _SUSPICIOUS = {
     -1.0: "forces have the wrong sign: they may be gradients",
     KCAL_PER_MOL: "energies in eV, forces in kcal/mol/Å?",
@@ -40,18 +39,12 @@ def work_hint(graphs: Sequence[Data]) -> str | None:
         graphs: Structures in the order of their file.
     """
     ratios = [ratio for pair in pairwise(graphs) if (ratio := _ratio(*pair))]
-    if len(ratios) < _FEWEST:
+    found = common_factor(ratios, _SUSPICIOUS, "units differ", 0.2)
+    if found is None:
         return None
-    middle = float(np.median(ratios))
-    agree = np.abs(np.array(ratios) / middle - 1) < 0.2
-    if agree.mean() < 0.7 or 0.8 < middle < 1.25:
-        return None
-    words = "units differ"
-    for factor, meaning in _SUSPICIOUS.items():
-        if abs(middle / factor - 1) < 0.1:
-            words = meaning
+    factor, words = found
     return (
-        f"from frame to frame energies change by {middle:.3g} times the work of the "
+        f"from frame to frame energies change by {factor:.3g} times the work of the "
         f"forces ({words})"
     )
 
@@ -60,7 +53,7 @@ def _ratio(first: Data, second: Data) -> float | None:
     """Return energy difference over work; None if two frames cannot be compared."""
     if not all("energy" in g and "forces" in g for g in (first, second)):
         return None
-    if first.z.shape != second.z.shape or bool((first.z != second.z).any()):
+    if not are_same_atoms(first, second):
         return None
     if bool((first.cell != second.cell).any()):
         return None

@@ -7,10 +7,11 @@ import numpy as np
 from ase.units import GPa
 from torch_geometric.data import Data
 
+from molflt.data.work_factor import are_same_atoms, common_factor
+
 _LARGEST_STRAIN = 0.1  # between two frames that are compared
 _LONGEST_STEP = 0.3  # Å of an atom, besides moving with the cell
 _LEAST_WORK = 1e-4  # eV per Å^3 of stress label times volume; less drowns in rounding
-_FEWEST = 5  # pairs of frames to build a suspicion on
 _MEANINGS = {
     -1.0: "the sign is that of a pressure or virial",
     GPa: "GPa instead of eV/Å^3?",
@@ -37,19 +38,13 @@ def stress_hint(graphs: Sequence[Data]) -> str | None:
         graphs: Structures in the order of their file.
     """
     ratios = [ratio for pair in pairwise(graphs) if (ratio := _ratio(*pair))]
-    if len(ratios) < _FEWEST:
+    found = common_factor(ratios, _MEANINGS, "another unit?", 0.3)
+    if found is None:
         return None
-    middle = float(np.median(ratios))
-    agree = np.abs(np.array(ratios) / middle - 1) < 0.3
-    if agree.mean() < 0.7 or 0.7 < middle < 1.4:
-        return None
-    words = "another unit?"
-    for factor, meaning in _MEANINGS.items():
-        if abs(middle / factor - 1) < 0.2:
-            words = meaning
+    factor, words = found
     return (
         "where cells change from frame to frame, energies change by "
-        f"{middle:.3g} times the work of the stress ({words})"
+        f"{factor:.3g} times the work of the stress ({words})"
     )
 
 
@@ -57,7 +52,7 @@ def _ratio(first: Data, second: Data) -> float | None:
     """Return what stress must be multiplied by; None if frames cannot be compared."""
     if not all("energy" in g and "stress" in g for g in (first, second)):
         return None
-    if first.z.shape != second.z.shape or bool((first.z != second.z).any()):
+    if not are_same_atoms(first, second):
         return None
     start, end = (graph.cell[0].double().numpy() for graph in (first, second))
     volumes = np.abs(np.linalg.det([start, end]))
