@@ -177,14 +177,13 @@ def rmd17(read: Read) -> str | None:
     for molecule, runs in best.items():
         if len(runs) < len(plan.FORCE_MODELS):
             continue
-        found = [read(runs[family]) for family in plan.FORCE_MODELS]
-        own = [result for result in found if result is not None]
-        shown += own
+        found = [over_seeds(runs[family], read) for family in plan.FORCE_MODELS]
+        shown += [result for seeds in found for result in seeds]
         for what, metric, unit in (
             ("energy", "test_mae", "meV"),
             ("forces", "test_force_mae", "meV/Å"),
         ):
-            values = [[1000 * result["test"][metric]] for result in own]
+            values = [[1000 * one["test"][metric] for one in seeds] for seeds in found]
             lines.append(line([molecule, f"{what}, {unit}", *marked(values, 1)]))
     if not shown:
         return None
@@ -193,9 +192,10 @@ def rmd17(read: Read) -> str | None:
         f"Test MAE of {data['test']:,} geometries; {shown[0]['train']} for "
         f"training and {data['val']} for validation, {minutes(shown[0])} "
         f"CPU-minutes on one thread ({processors(shown)}), the same loss of energies "
-        "and forces for all, one seed; learning rate (0.001 or 0.003), and whether FLT "
-        "tells nitrogen apart, by the forces of the validation set."
-        f"{still_open(plan.forces({}), read)}"
+        "and forces for all, one seed, or mean and standard deviation of up to three; "
+        "learning rate (0.001 or 0.003), and whether FLT tells nitrogen apart, by the "
+        "forces of the validation set and the first seed."
+        f"{still_open([*plan.forces({}), *plan.forces_seeds({})], read)}"
     )
     return "\n".join([*lines, "", note])
 

@@ -12,6 +12,7 @@ from itertools import product
 from typing import Any
 
 from adsorption import ADSORPTION, EMT_TRAIN, SEEDED
+from molecules import FORCE_MODELS, MOLECULES, RATES, SEEDED_FORCES, TRAIN
 from peers import PEERS
 from variants import ABLATIONS, FLT
 
@@ -38,16 +39,6 @@ LIKELY = {family: models[0] for family, models in FAMILIES.items()} | {
 """Models that are timed before a family has chosen."""
 SHORT, FORCES, LONG = 480, 1800, 3600  # CPU seconds
 CURVE = (1_000, 3_000, 10_000, 30_000)
-FORCES_GRID = ((10, 1e-3), (10, 3e-3))
-"""Batch size and peak learning rate for energies and forces of 950 geometries."""
-FORCE_MODELS = {
-    "FLT": ("FLT", "FLT HCO"),
-    "PaiNN": ("PaiNN Bessel",),
-    "ET": ("ET",),
-}
-"""Models of energies and forces by family."""
-MOLECULES = ("ethanol", "aspirin")
-RMD17_TRAIN = 950
 SCALARS = "FLT no vectors"
 """The ablation that is run on all targets."""
 Read = Callable[["Run"], dict[str, Any] | None]
@@ -177,7 +168,7 @@ def plan(read: Read) -> list[Run]:
     chosen = {family: choose(family, read) for family in FAMILIES}
     known = {family: run for family, run in chosen.items() if run is not None}
     main = targets, seeds, adsorption, long, forces, adsorption_seeds
-    for stage in (*main, curves, ablations, scalars):
+    for stage in (*main, curves, ablations, scalars, forces_seeds):
         runs.extend(stage(known))
     return list(dict.fromkeys(runs))
 
@@ -237,8 +228,15 @@ def best_adsorption(read: Read) -> list[Run]:
 def forces(chosen: dict[str, Run]) -> Iterator[Run]:
     """Yield energies and forces, with a grid of each molecule."""
     models = [model for own in FORCE_MODELS.values() for model in own]
-    for molecule, (batch, lr), model in product(MOLECULES, FORCES_GRID, models):
-        yield Run("rmd17", molecule, model, 0, FORCES, batch, lr, RMD17_TRAIN)
+    for molecule, (batch, lr), model in product(MOLECULES, RATES, models):
+        yield Run("rmd17", molecule, model, 0, FORCES, batch, lr, TRAIN)
+
+
+def forces_seeds(chosen: dict[str, Run]) -> Iterator[Run]:
+    """Yield two more seeds of energies and forces, where one is too few."""
+    for molecule, points in SEEDED_FORCES.items():
+        for seed, (model, (batch, lr)) in product((1, 2), points):
+            yield Run("rmd17", molecule, model, seed, FORCES, batch, lr, TRAIN)
 
 
 def best_forces(read: Read) -> dict[str, dict[str, Run]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from molecules import SEEDED_FORCES
 from plan import FAMILIES, Read, Run, choose
 
 Result = dict[str, Any]
@@ -46,8 +47,8 @@ def still_open(runs: Iterable[Run], read: Read) -> str:
 
 
 def over_seeds(run: Run, read: Read) -> list[Result]:
-    """Return the finished runs of the seeds of U0 and EMT, of one seed of others."""
-    seeds = SEEDS if run.target in ("u0", "energy") else range(1)
+    """Return the finished runs of the seeds of what has several, of one of others."""
+    seeds = SEEDS if run.target in ("u0", "energy", *SEEDED_FORCES) else range(1)
     found = [read(replace(run, seed=seed)) for seed in seeds]
     return [result for result in found if result is not None]
 

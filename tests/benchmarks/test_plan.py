@@ -128,7 +128,7 @@ def test_u0_has_three_seeds_and_others_one():
 
 
 def test_the_best_of_a_family_by_the_forces_of_the_validation_set_counts():
-    rates = [lr for _, lr in planning.FORCES_GRID]
+    rates = [lr for _, lr in planning.RATES]
 
     def read(run):
         if run.task != "rmd17" or run.model == "ET":
@@ -145,3 +145,8 @@ def test_the_best_of_a_family_by_the_forces_of_the_validation_set_counts():
         }
         assert {run.lr for run in runs.values()} == {rates[1]}
     assert len(list(planning.forces({}))) == 16
+    more = list(planning.forces_seeds({}))
+    assert len({run.name for run in more}) == len(more) == 4
+    # They are of points of the grid.
+    firsts = {replace(run, seed=0) for run in more}
+    assert firsts <= set(planning.forces({}))
