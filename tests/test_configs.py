@@ -114,6 +114,7 @@ def test_config_of_all_targets_of_qm9_has_them_and_the_same_training():
     )
     targets = together["data"]["init_args"].pop("target")
     assert together["data"]["init_args"].pop("geometry") == "both"
+    assert together["data"]["init_args"].pop("least_share") == 0.01
     assert 2 * together["trainer"].pop("max_epochs") == alone["trainer"].pop(
         "max_epochs"
     )

@@ -79,7 +79,9 @@ def test_files_and_databases_keep_it(tmp_path, suffix):
     made = tmp_path / "made.lmdb"
     assert main(["data", "convert", str(path), str(made), "--stress"]) == 0
     assert torch.equal(LMDBDataset(made)[3].stress, graphs[3].stress)
-    data = AtomsFiles(path, path, stress=True)
+    held_out = tmp_path / f"b.{suffix}"
+    ase.io.write(held_out, frames[:1])
+    data = AtomsFiles(path, held_out, stress=True)
     data.setup()
     assert torch.equal(data.train[0].stress, graphs[0].stress)
 
