@@ -22,6 +22,7 @@ Writes results/qm9_geometries.json: mean absolute errors by target.
 
 import argparse
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,14 +77,11 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     graphs = [test[index] for index in range(min(options.molecules, len(test)))]
     tried = {graph.sid: geometries(graph_to_atoms(graph)) for graph in graphs}
     graphs = [graph for graph in graphs if tried[graph.sid] is not None]
-    errors: dict[str, dict[str, float]] = {name: {} for name in names}
+    by_geometry = {}
     started = time.process_time()
     for which, geometry in enumerate(GEOMETRIES):
-        predicted = model.predict([tried[graph.sid][which] for graph in graphs])
-        for name in names:
-            labels = np.array([float(graph[name]) for graph in graphs])
-            error = np.abs(predicted[name] - labels).mean()
-            errors[name][geometry] = float(error)
+        given = [tried[graph.sid][which] for graph in graphs]
+        by_geometry[geometry] = mean_errors(model, given, graphs)
     seconds = time.process_time() - started
     result = {
         "checkpoint": options.checkpoint,
@@ -91,7 +89,10 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
         "left_out": len(tried) - len(graphs),
         "origin": model.origin,
         "units": {spec.name: spec.unit for spec in model.targets},
-        "mae": errors,
+        "mae": {
+            name: {geometry: found[name] for geometry, found in by_geometry.items()}
+            for name in names
+        },
         "small": SMALL,
         "by_size": [
             *by_size(model, data.train, "training", most=SMALL),
@@ -101,6 +102,22 @@ def main(words: list[str] | None = None) -> dict[str, Any]:
     }
     print(write_result("qm9_geometries", result))
     return result
+
+
+def mean_errors(
+    model: FLTModel, structures: Sequence[Atoms], graphs: Sequence[Data]
+) -> dict[str, float]:
+    """Return the mean absolute error of each target at some geometries.
+
+    Args:
+        model: The model.
+        structures: The geometries.
+        graphs: The same molecules with their labels.
+    """
+    return {
+        name: float(np.abs(values - [float(graph[name]) for graph in graphs]).mean())
+        for name, values in model.predict(structures).items()
+    }
 
 
 def by_size(
@@ -124,12 +141,7 @@ def by_size(
             groups.setdefault(max(heavy, SMALL), []).append(graph)
     rows = []
     for heavy, found in sorted(groups.items()):
-        predicted = model.predict([graph_to_atoms(graph) for graph in found])
-        errors = {
-            name: np.abs(values - [float(graph[name]) for graph in found]).mean()
-            for name, values in predicted.items()
-        }
-        mae = {name: float(error) for name, error in errors.items()}
+        mae = mean_errors(model, [graph_to_atoms(graph) for graph in found], found)
         row = {"part": part, "heavy_atoms": heavy, "molecules": len(found), "mae": mae}
         rows.append(row)
     return rows

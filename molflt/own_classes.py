@@ -11,7 +11,7 @@ def foreign_encoder(encoder: type[FLTEncoder]) -> str:
 
     These differ in where their weights come from, and are rebuilt as `FLTEncoder`.
     """
-    inside = encoder.__module__.partition(".")[0] == FLTEncoder.__module__.split(".")[0]
+    inside = encoder.__module__.partition(".")[0] == __name__.partition(".")[0]
     return "" if inside else f"{encoder.__module__}.{encoder.__qualname__}"
 
 

@@ -22,7 +22,6 @@ class KernelSpectrum(nn.Module):
         num_heads: Number of heads h.
         length: Initial length [Å], the middle one of the heads.
         scale: Standard deviation of f_h(0) over heads at initialisation.
-        num_lengths: Lengths of each head: 1, or 3 for the directions x, y and z.
 
     Raises:
         ValueError: `length` or `scale` is not positive and finite.
@@ -37,9 +36,10 @@ class KernelSpectrum(nn.Module):
     frequency_reach: float = 2.0
     """Frequency, in inverse lengths, up to which g is worth a look."""
 
-    def __init__(
-        self, num_heads: int, length: float, scale: float, num_lengths: int = 1
-    ) -> None:
+    num_lengths: ClassVar[int] = 1
+    """Lengths of each head: 1, or 3 for the directions x, y and z."""
+
+    def __init__(self, num_heads: int, length: float = 3.0, scale: float = 1.0) -> None:
         super().__init__()
         for name, value in (("length", length), ("scale", scale)):
             if not 0 < value < math.inf:
@@ -51,8 +51,8 @@ class KernelSpectrum(nn.Module):
         if num_heads == 1:
             octaves = torch.zeros(1)
         log_length = math.log(length) + math.log(2) * octaves
-        if num_lengths > 1:
-            log_length = log_length[:, None].repeat(1, num_lengths)
+        if self.num_lengths > 1:
+            log_length = log_length[:, None].repeat(1, self.num_lengths)
         self.log_length = nn.Parameter(log_length)
         self.coefficients = nn.Parameter(scale * torch.randn(num_heads))
 

@@ -42,9 +42,7 @@ class Box(KernelSpectrum):
     """
 
     reach = math.sqrt(3)
-
-    def __init__(self, num_heads: int, length: float = 3.0, scale: float = 1.0) -> None:
-        super().__init__(num_heads, length, scale, num_lengths=3)
+    num_lengths = 3
 
     def shape(self, delta: Float[Tensor, "p 3"]) -> Float[Tensor, "h p"]:
         """Return 1 inside the box of a head, 0 outside, for displacements D [Å]."""
@@ -83,9 +81,7 @@ class Triangle(KernelSpectrum):
     """
 
     reach = math.sqrt(3)
-
-    def __init__(self, num_heads: int, length: float = 3.0, scale: float = 1.0) -> None:
-        super().__init__(num_heads, length, scale, num_lengths=3)
+    num_lengths = 3
 
     @property
     def weights(self) -> Float[Tensor, " h"]:
@@ -129,9 +125,6 @@ class Ball(RadialKernelSpectrum):
     """
 
     reach = 1.0
-
-    def __init__(self, num_heads: int, length: float = 3.0, scale: float = 1.0) -> None:
-        super().__init__(num_heads, length, scale)
 
     def radial_shape(self, r: Float[Tensor, " p"]) -> Float[Tensor, "h p"]:
         """Return 1 up to the radius of a head, 0 beyond, for distances r [Å]."""

@@ -33,14 +33,7 @@ def _gaussian(num_heads: int, shells: RadialShells) -> Gaussian:
     return Gaussian(num_heads, length=1 / (math.pi * proposal_width(shells)))
 
 
-def _box(num_heads: int, _: RadialShells) -> Box:
-    spectrum = Box(num_heads)
-    spectrum.log_length.requires_grad_(False)  # f has no derivative by it
-    return spectrum
-
-
-def _ball(num_heads: int, _: RadialShells) -> Ball:
-    spectrum = Ball(num_heads)
+def _of_fixed_length(spectrum: KernelSpectrum) -> KernelSpectrum:
     spectrum.log_length.requires_grad_(False)  # f has no derivative by it
     return spectrum
 
@@ -51,9 +44,9 @@ SPECTRA: dict[str, Callable[[int, RadialShells], Spectrum]] = {
     "gaussian": _gaussian,
     "laplace": lambda num_heads, _: Laplace(num_heads),
     "matern": lambda num_heads, _: Matern(num_heads),
-    "box": _box,
+    "box": lambda num_heads, _: _of_fixed_length(Box(num_heads)),
     "triangle": lambda num_heads, _: Triangle(num_heads),
-    "ball": _ball,
+    "ball": lambda num_heads, _: _of_fixed_length(Ball(num_heads)),
 }
 """How each spectrum is built of a number of heads and the far heads' shells."""
 

@@ -13,7 +13,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from molflt.nn.segment import segment_sum
-from molflt.targets import ENERGY_THRESHOLD
+from molflt.targets import ENERGY_THRESHOLD, TargetSpec
 
 
 class Errors(NamedTuple):
@@ -142,6 +142,19 @@ def share_name(error: str) -> str | None:
     """Return the name of the EwT beside ``{target}/mae_eV``; None: it has none."""
     target, _, metric = error.partition("/")
     return f"{target}/ewt_percent" if metric == "mae_eV" else None
+
+
+def error_name(spec: TargetSpec, kind: str = "", per: str = "") -> str:
+    """Return ``{target}/mae_{unit}``; of forces and stress, with what they are per.
+
+    Args:
+        spec: The target.
+        kind: "force" or "stress", its derivatives; "": itself.
+        per: Unit of what it is derived by.
+    """
+    unit = f"{spec.unit}/{per}" if per else spec.unit
+    metric = f"{kind}_mae" if kind else "mae"
+    return f"{spec.name}/{metric}_{unit_in_name(unit)}"
 
 
 def unit_in_name(unit: str) -> str:

@@ -15,7 +15,7 @@ from molflt.training.derivatives import DerivativeTerms
 from molflt.training.displacement import Decay, DisplacementTerm
 from molflt.training.labels import label_of
 from molflt.training.losses import LossName, multi_target_loss
-from molflt.training.metrics import Errors, unit_in_name
+from molflt.training.metrics import Errors, error_name
 from molflt.training.targets import check_weights
 
 MEAN_ERROR = "all/mae_std"
@@ -98,10 +98,9 @@ class Objective(nn.Module):
         """Return the name of the error to choose a model by: of forces, if learned."""
         if len(targets) > 1:
             return MEAN_ERROR
-        spec = targets[0]
         if self.derivatives.force_weight:
-            return f"{spec.name}/force_mae_{unit_in_name(f'{spec.unit}/A')}"
-        return f"{spec.name}/mae_{unit_in_name(spec.unit)}"
+            return error_name(targets[0], "force", "A")
+        return error_name(targets[0])
 
     def forward(
         self, model: FLTModel, batch: Batch, progress: float | None = None
@@ -142,8 +141,7 @@ class Objective(nn.Module):
         errors, relative = {}, []
         for name, value in predictions.items():
             error = model.physical(name, value.detach(), batch) - labels[name]
-            unit = unit_in_name(model.target_spec(name).unit)
-            errors[f"{name}/mae_{unit}"] = Errors(error)
+            errors[error_name(model.target_spec(name))] = Errors(error)
             relative.append(error.abs() / model.readout(name).std)
         if deformation is not None:
             spec = potential_target(model.targets)
@@ -154,8 +152,7 @@ class Objective(nn.Module):
             loss = loss + term
             for kind, per in (("force", "A"), ("stress", "A3")):
                 if kind in found:
-                    unit = unit_in_name(f"{spec.unit}/{per}")
-                    errors[f"{spec.name}/{kind}_mae_{unit}"] = found[kind]
+                    errors[error_name(spec, kind, per)] = found[kind]
         if len(relative) > 1:
             errors[MEAN_ERROR] = Errors(torch.stack(relative).mean(0))
         if self.displacement is not None and progress is not None:
