@@ -8,7 +8,7 @@ import torch
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch_geometric.data import Data
 
-from molflt.data.ase_frames import label_keys, read_stress
+from molflt.data.frame_labels import label_keys, read_stress
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.energy_target import potential_of

@@ -10,16 +10,15 @@ from ase import Atoms
 from torch_geometric.data import Data
 
 from molflt.admission import admit
-from molflt.data.ase_frames import iterate_atoms, read_labels
+from molflt.data.frame_labels import read_labels
 from molflt.data.molecule import (
     graph_arrays,
     graph_to_atoms,
+    known_targets,
     system_graph,
-    target_names,
 )
-from molflt.data.sdf import iterate_sdf
-from molflt.data.smiles import iterate_smiles
 from molflt.data.source import open_source
+from molflt.data.structure_files import iterate_structures
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, MolfltError
@@ -86,8 +85,8 @@ def read_structures(
 
     Args:
         path: A file ASE reads (all frames), ``.sdf`` and ``.mol`` (through RDKit),
-            ``.smi`` (one conformer a SMILES), ``.lmdb`` (molflt's or OCP's) or ``.pt``
-            (a saved batch of OCP).
+            ``.smi`` and ``.csv`` (one conformer a SMILES), ``.lmdb`` (molflt's or
+            OCP's) or ``.pt`` (a saved batch of OCP).
         names: Targets whose labels are looked for.
         domain: Species outside of it are refused.
         tags: How to read the tags of files ASE reads, see `molflt.data.tags`.
@@ -140,7 +139,7 @@ def as_input_error(error: Exception, where: str) -> InputError:
 
 def _records(path: str | Path, domain: Domain) -> Iterator[Structure | InputError]:
     """Read LMDB files and OCP's saved batches, whose records have OC20's tags."""
-    for frame, record in enumerate(open_source(path, need_energy=False).records):
+    for frame, record in enumerate(open_source(path, need_labels=False).records):
         where = f"{path}, record {frame}"
         try:
             item = _structure(path, frame, record())
@@ -152,7 +151,7 @@ def _records(path: str | Path, domain: Domain) -> Iterator[Structure | InputErro
 
 
 def _structure(path: str | Path, frame: int, graph: Data) -> Structure:
-    labels = {name: float(graph[name]) for name in target_names(graph)}
+    labels = {name: float(graph[name]) for name in known_targets(graph)}
     used = bool((graph.tags >= 0).any())
     tags = "OC20 tags, as the records have them" if used else "no tags"
     forces = graph.forces.double().numpy() if "forces" in graph else None
@@ -163,10 +162,8 @@ def _structure(path: str | Path, frame: int, graph: Data) -> Structure:
 def _frames(
     path: str | Path, names: Sequence[str], domain: Domain, tags: TagRule
 ) -> Iterator[Structure | InputError]:
-    """Read frames of ASE's files, molecules of SDF files, conformers of SMILES."""
-    readers = {".smi": iterate_smiles, ".sdf": iterate_sdf, ".mol": iterate_sdf}
-    reader = readers.get(Path(path).suffix.lower(), iterate_atoms)
-    for frame, (where, atoms) in enumerate(reader(path)):
+    """Read the files that are no databases of graphs."""
+    for frame, (where, atoms) in enumerate(iterate_structures(path)):
         if isinstance(atoms, InputError):
             yield atoms
             continue

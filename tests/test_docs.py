@@ -1,5 +1,6 @@
 """The documentation: what it names exists, and it can be built."""
 
+import csv
 import importlib
 import inspect
 import re
@@ -16,8 +17,8 @@ from ase.optimize import BFGS
 import molflt
 from molflt.checkpoint import save_model
 from molflt.cli import main
-from molflt.data.ase_frames import iterate_graphs
 from molflt.data.label_rules import LabelRules
+from molflt.data.labelled_frames import iterate_graphs
 from molflt.data.molecule import atoms_to_graph
 from molflt.encoder import FLTEncoder
 from molflt.model import FLTModel
@@ -109,6 +110,31 @@ def test_relaxations_become_starts_with_the_end(pages, tmp_path):
         assert float(graph.energy) == pytest.approx(end.get_potential_energy())
         assert graph.pos_relaxed.numpy() == pytest.approx(end.positions, abs=1e-6)
         assert (graph.pos_relaxed - graph.pos).abs().max() > 1e-3
+
+
+def test_properties_of_a_table_are_trained_and_predicted(pages, tmp_path):
+    """With what the page shows, and a few molecules more."""
+    page = pages["how-to/own-data.md"]
+    (table,) = re.findall("```\n(smiles,.*?)```", page, re.DOTALL)
+    (config,) = re.findall("# properties.yaml\n(.*?)```", page, re.DOTALL)
+    more = "".join(f"{'C' * n}O,{n},\n{'C' * n}N,,{n}\n" for n in range(1, 5))
+    (tmp_path / "molecules.csv").write_text(table + more)
+    (tmp_path / "properties.yaml").write_text(config)
+    words = ["--trainer.max_epochs=1", "--trainer.accelerator=cpu"]
+    words += ["--model.encoder.init_args.width=8", "--data.init_args.batch_size=2"]
+    command = ["-m", "molflt.cli"]
+    fit = [*command, "fit", "--config", "properties.yaml", *words]
+    done = python(*fit, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "training structures have no label" in done.stderr + done.stdout
+    checkpoint = "runs/properties/version_0/checkpoints/best.ckpt"
+    predict = [*command, "predict", checkpoint, "molecules.csv", "-o", "predicted.csv"]
+    done = python(*predict, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with open(tmp_path / "predicted.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    assert {"predicted_logp [1]", "predicted_gap [eV]"} <= set(rows[0])
 
 
 def test_the_data_module_of_the_docs_trains_two_targets(pages, tmp_path):

@@ -203,6 +203,8 @@ def learning_curve(
         for number, (name, (steps, values)) in enumerate(curves.items()):
             colour = COLOURS[number % len(COLOURS)]
             steps, values = np.asarray(steps), np.asarray(values)
+            known = np.isfinite(values)  # a batch may have no labels of a target
+            steps, values = steps[known], values[known]
             marker = "o" if len(steps) <= 12 else ""
             if len(steps) > 100:
                 ax.plot(steps, values, color=colour, alpha=0.25, linewidth=0.6)

@@ -6,13 +6,12 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molflt.commands.label_options import add_label_options, rules_of
 from molflt.commands.parser import Parser, positive
 from molflt.errors import InputError
 
 if TYPE_CHECKING:
-    from molflt.data.check import Report
-
-_TAGS = ("oc20", "ase", "auto", "none")
+    from molflt.data.report import Report
 
 
 def main(words: list[str]) -> int:
@@ -32,8 +31,7 @@ def main(words: list[str]) -> int:
         command.add_argument(
             "path", type=Path, help="a file, or a folder of LMDB files"
         )
-        _add_keys(command)
-        _add_stress(command)
+        add_label_options(command)
         command.set_defaults(run=_examine)
     options = parser.parse_args(words)
     return int(options.run(options))
@@ -118,32 +116,23 @@ def _add_convert(parser: Parser) -> None:
     add = parser.add_argument
     add("sources", nargs="+", metavar="SRC", help="files ASE reads, or LMDB of OCP")
     add("out", type=Path, metavar="OUT.lmdb", help="the file to write")
-    _add_keys(parser)
+    add_label_options(parser)
     add(
         "--kind",
         choices=("potential", "relaxed", "property"),
         default="potential",
         help="what the energy of ASE's files is: of the geometry, or after relaxation",
     )
-    _add_stress(parser)
     add("--reference", default="", help="what zero energy means, in words")
     parser.set_defaults(run=_convert)
 
 
 def _convert(options: Namespace) -> int:
     from molflt.data.convert import convert, overlooked
-    from molflt.data.label_rules import LabelRules
     from molflt.data.lmdb import LMDBDataset
     from molflt.data.molecule import ARRAY_LABELS, target_names
 
-    rules = LabelRules(
-        energy_key=options.energy_key,
-        forces_key=options.forces_key,
-        stress=options.stress,
-        tags=options.tags,
-        kind=options.kind,
-        reference=options.reference,
-    )
+    rules = rules_of(options)
     count = convert(options.sources, options.out, rules)
     first = LMDBDataset(options.out)[0]
     labels = target_names(first) + [name for name in ARRAY_LABELS if name in first]
@@ -152,7 +141,7 @@ def _convert(options: Namespace) -> int:
         if keys := overlooked(source, rules):
             print(
                 f"{source}: not read were {', '.join(keys)}; --energy-key, "
-                "--forces-key, --stress and --kind choose.",
+                "--forces-key, --stress, --kind and --target choose.",
                 file=sys.stderr,
             )
     return 0
@@ -200,26 +189,11 @@ def _tag(options: Namespace) -> int:
     return 0
 
 
-def _add_keys(parser: Parser) -> None:
-    add = parser.add_argument
-    add("--energy-key", help="name of the energy in ASE's files (default: energy)")
-    add("--forces-key", help="name of the forces in ASE's files (default: forces)")
-    add("--tags", choices=_TAGS, default="auto", help="what tags of ASE's files mean")
-
-
-def _add_stress(parser: Parser) -> None:
-    words = "read the stress of ASE's files too"
-    parser.add_argument("--stress", action="store_true", help=words)
-
-
 def _examine(options: Namespace) -> int:
     from molflt.data.check import examine
-    from molflt.data.label_rules import LabelRules
     from molflt.data.source import data_files
 
-    rules = LabelRules(
-        options.energy_key, options.forces_key, options.stress, options.tags
-    )
+    rules = rules_of(options)
     defects = 0
     files = data_files(options.path)
     for path in files:

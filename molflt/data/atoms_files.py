@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from molflt.data.ase_frames import OF_ALL_OR_NONE, iterate_graphs
 from molflt.data.datamodule import GraphDataModule, Splits
 from molflt.data.dataset import (
     GraphDataset,
@@ -13,6 +12,7 @@ from molflt.data.dataset import (
     with_unique_ids,
 )
 from molflt.data.label_rules import LabelRules
+from molflt.data.labelled_frames import OF_ALL_OR_NONE, iterate_graphs
 from molflt.data.lmdb import LMDBDataset
 from molflt.data.progress import track
 from molflt.data.tags import TagRule
@@ -26,8 +26,10 @@ _REFERENCE = "as in the training files"
 class AtomsFiles(GraphDataModule):
     """Your own data: labelled structures in any file ASE reads, or molflt's LMDB.
 
-    The target is ``energy`` [eV]; forces [eV/Å] are read where the files have them.
-    Files are read into memory; for more than fits, ``molflt data convert`` to LMDB.
+    Also molecules of SDF files, and tables (.csv) of SMILES, which become conformers.
+    The target is ``energy`` [eV], or what `targets` says; forces [eV/Å] are read where
+    the files have them. Files are read into memory; for more than fits, ``molflt data
+    convert`` to LMDB.
 
     Args:
         train: Training file or files.
@@ -52,9 +54,15 @@ class AtomsFiles(GraphDataModule):
         seed: Seed of the random part, the order of training structures, `max_train`.
         max_train: Use this many training structures, drawn at random; None: all.
         in_memory: Keep graphs of LMDB files in memory after the first reading.
+        targets: What to learn instead of an energy alone: numbers that stand in the
+            files by the targets' names, see `TargetSpec`.
+        missing_labels: Whether a structure may lack some of the targets; it is then
+            left out of their loss, errors and statistics.
+        stress_key: Name of the stress, which is then read; None: ``stress``.
+        virial_key: Name of the virial [eV], from which the stress is read, -virial / V.
 
     Raises:
-        InputError: A file is missing.
+        InputError: A file is missing, or a target cannot have its name.
         UsageError: The fractions leave nothing to train on, both a test file and
             a `test_fraction` are given, a training file is a validation or test file,
             ASE's and molflt's files are mixed, or an option says what the labels of an
@@ -80,6 +88,10 @@ class AtomsFiles(GraphDataModule):
         in_memory: bool = True,
         stress: bool = False,
         test_fraction: float = 0.0,
+        targets: list[TargetSpec] | None = None,
+        missing_labels: bool = False,
+        stress_key: str | None = None,
+        virial_key: str | None = None,
     ) -> None:
         super().__init__(
             batch_size, eval_batch_size, num_workers, seed, max_train, in_memory
@@ -96,9 +108,14 @@ class AtomsFiles(GraphDataModule):
             raise UsageError("test_fraction has no meaning where test names files.")
         self._files = {"train": _listed(train), "val": _listed(val)}
         self._files["test"] = _listed(test)
-        self._rules = LabelRules(energy_key, forces_key, stress, tags, kind, reference)
+        if targets and reference == _REFERENCE:
+            reference = ""
+        self._rules = LabelRules(
+            *(energy_key, forces_key, stress, tags, kind, reference),
+            *(tuple(targets or ()), missing_labels, stress_key, virial_key),
+        )
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
-        self._targets: tuple[TargetSpec, ...] = (self._rules.target,)
+        self._targets: tuple[TargetSpec, ...] = self._rules.specs
         if (first := self._files["train"][0]).suffix == ".lmdb":
             self._targets = LMDBDataset(first).targets
             _refuse_rules(first, self._rules, self._targets[0])
@@ -116,7 +133,7 @@ class AtomsFiles(GraphDataModule):
 
     @property
     def targets(self) -> tuple[TargetSpec, ...]:
-        """The energy; of LMDB files whatever they hold."""
+        """The energy, or what was chosen; of LMDB files whatever they hold."""
         return self._targets
 
     @property

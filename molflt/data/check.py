@@ -2,20 +2,24 @@
 
 import hashlib
 from collections import Counter
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase.data import chemical_symbols
 from torch_geometric.data import Data
 
-from molflt.data.ase_frames import first_keys
 from molflt.data.energy_outliers import EnergyOutliers
 from molflt.data.force_hints import work_hint
 from molflt.data.label_rules import DEFAULT_RULES, LabelRules
-from molflt.data.molecule import ARRAY_LABELS, make_graph, target_names
+from molflt.data.labelled_frames import first_keys
+from molflt.data.molecule import (
+    ARRAY_LABELS,
+    known_targets,
+    make_graph,
+    without_missing,
+)
 from molflt.data.progress import track
+from molflt.data.report import Range, Report
 from molflt.data.source import ASE_FORMAT, OWN_FORMAT, open_source
 from molflt.data.stress_hints import stress_hint
 from molflt.data.unit_hints import energy_hint, force_hint, length_hint
@@ -23,84 +27,6 @@ from molflt.errors import InputError
 
 _SAMPLE = 300  # structures that suspicions about units are built on
 _SHOWN = 20  # defects that are kept with their text
-
-
-@dataclass
-class Range:
-    """Smallest, mean and largest of a stream of numbers."""
-
-    minimum: float = float("inf")
-    mean: float = 0.0
-    maximum: float = float("-inf")
-    count: int = 0
-
-    def add(self, value: float) -> None:
-        """Take one more number into account."""
-        self.count += 1
-        self.mean += (value - self.mean) / self.count
-        self.minimum = min(self.minimum, value)
-        self.maximum = max(self.maximum, value)
-
-    def __str__(self) -> str:
-        return f"{self.minimum:.6g} to {self.maximum:.6g}, mean {self.mean:.6g}"
-
-
-@dataclass
-class Report:
-    """What a file holds.
-
-    Args:
-        path: The file.
-        format: Its format.
-        targets: What its labels are, in words.
-        num_structures: Structures that could be read.
-        atoms: Atoms of a structure.
-        elements: Structures with each element, by symbol.
-        pbc: Structures by periodic directions, such as ``"T T F"``.
-        tags: Atoms by tag (-1: none).
-        num_fixed: Atoms held during relaxation.
-        labels: Range of each label in its unit; forces by their norm per atom, stress
-            by its components.
-        num_defects: Records that cannot be used.
-        defects: The first of them, one sentence each.
-        warnings: What may be wrong, one sentence each.
-    """
-
-    path: str
-    format: str
-    targets: list[str]
-    num_structures: int = 0
-    atoms: Range = field(default_factory=Range)
-    elements: dict[str, int] = field(default_factory=dict)
-    pbc: dict[str, int] = field(default_factory=dict)
-    tags: dict[int, int] = field(default_factory=dict)
-    num_fixed: int = 0
-    labels: dict[str, Range] = field(default_factory=dict)
-    num_defects: int = 0
-    defects: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def plain(self) -> dict[str, Any]:
-        """Return the fields as JSON-like types."""
-        fields = asdict(self)
-        return fields | {"tags": {str(tag): n for tag, n in self.tags.items()}}
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Return what `describe` prints: pairs of name and text."""
-        labels = [(f"label {name}", str(span)) for name, span in self.labels.items()]
-        tags = {tag: n for tag, n in self.tags.items() if tag != -1}
-        return [
-            ("file", self.path),
-            ("format", self.format),
-            *(("target", words) for words in self.targets),
-            ("structures", f"{self.num_structures:,}"),
-            ("atoms", str(self.atoms) if self.num_structures else "none"),
-            ("elements", _counted(self.elements)),
-            ("periodic", _counted(self.pbc)),
-            ("tags", _counted(tags) if tags else "none"),
-            ("fixed atoms", f"{self.num_fixed:,}"),
-            *labels,
-        ]
 
 
 def examine(
@@ -124,13 +50,14 @@ def examine(
     Raises:
         InputError: The file as a whole cannot be read.
     """
-    source = open_source(path, rules, need_energy=False)
+    source = open_source(path, rules, need_labels=False)
     words = [
         f"{spec.name} [{spec.unit}], {spec.kind}"
         + (f", {spec.reference}" if spec.reference else "")
         for spec in source.targets
     ]
-    survey = _Survey(Report(str(path), source.format, words))
+    names = [spec.name for spec in source.targets if source.missing_labels]
+    survey = _Survey(Report(str(path), source.format, words), names)
     purpose = f"reading {Path(path).name}"
     records = enumerate(
         track(source.records, purpose, total=source.length, show=progress)
@@ -160,17 +87,17 @@ def _check_again(graph: Data, where: str) -> None:
         pbc=graph.pbc.numpy(),
         tags=graph.tags.numpy(),
         fixed=graph.fixed.numpy(),
-        targets={name: graph[name].item() for name in target_names(graph)},
+        targets={name: graph[name].item() for name in known_targets(graph)},
         **{name: graph[name].numpy() for name in ARRAY_LABELS if name in graph},
         where=where,
     )
 
 
 class _Survey:
-    """Fills a report, record by record."""
+    """Fills a report, record by record; not all have all labels of `may_lack`."""
 
-    def __init__(self, report: Report) -> None:
-        self._report = report
+    def __init__(self, report: Report, may_lack: list[str]) -> None:
+        self._report, self._may_lack = report, may_lack
         self._elements: Counter[str] = Counter()
         self._pbc: Counter[str] = Counter()
         self._tags: Counter[int] = Counter()
@@ -196,22 +123,19 @@ class _Survey:
         self._pbc[" ".join("T" if flag else "F" for flag in graph.pbc[0].tolist())] += 1
         self._tags.update(graph.tags.tolist())
         report.num_fixed += int(graph.fixed.sum())
-        names = target_names(graph)
+        names = known_targets(graph)
         for name in names:
             report.labels.setdefault(name, Range()).add(float(graph[name]))
         if "energy" in names:
             self._energies.add(index, graph.z, float(graph.energy))
-        if "forces" in graph:
-            norms = graph.forces.norm(dim=1)
-            span = report.labels.setdefault("forces", Range())
-            for norm in norms.tolist():
-                span.add(norm)
-            names = [*names, "forces"]
-        if "stress" in graph:
-            span = report.labels.setdefault("stress", Range())
-            for component in graph.stress.flatten().tolist():
-                span.add(component)
-            names = [*names, "stress"]
+        for name in ("forces", "stress"):
+            if name not in graph:
+                continue
+            sizes = graph.forces.norm(dim=1) if name == "forces" else graph.stress
+            span = report.labels.setdefault(name, Range())
+            for size in sizes.flatten().tolist():
+                span.add(size)
+            names = [*names, name]
         self._names[tuple(names)] += 1
         self._first_with.setdefault(tuple(names), index)
         if graph.sid:
@@ -222,7 +146,7 @@ class _Survey:
         if (first := self._hashes.setdefault(key, index)) != index:
             self._duplicates.append((first, index))
         if len(self._sample) < _SAMPLE:
-            self._sample.append(graph)
+            self._sample.append(without_missing(graph))
 
     def finished(self) -> Report:
         report = self._report
@@ -262,13 +186,20 @@ class _Survey:
 
     def _compare_labels(self) -> None:
         report = self._report
+        for name in self._may_lack:
+            if name not in report.labels:
+                self.defect(f"{report.path}: no structure has a label {name!r}.")
         if len(self._names) > 1:
             sets = "; ".join(
                 f"{count:,} have {', '.join(names) or 'none'} (the first is record "
                 f"{self._first_with[names]})"
                 for names, count in self._names.most_common()
             )
-            self.defect(f"{report.path}: labels differ between structures: {sets}.")
+            rest = {frozenset(names) - {*self._may_lack} for names in self._names}
+            if self._may_lack and len(rest) == 1:
+                report.warnings.append(f"not all have all labels: {sets}")
+            else:
+                self.defect(f"{report.path}: labels differ between structures: {sets}.")
         elif not any(self._names) and report.num_structures:
             if report.format == ASE_FORMAT:
                 keys = ", ".join(first_keys(report.path)) or "none"
@@ -289,7 +220,3 @@ def _fingerprint(graph: Data) -> bytes:
         digest.update((np.round(array, 4) + 0.0).tobytes())  # no negative zero
     digest.update(graph.pbc.numpy().tobytes())
     return digest.digest()
-
-
-def _counted(counts: dict[Any, int]) -> str:
-    return ", ".join(f"{name} ({count:,})" for name, count in counts.items()) or "none"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from torch_geometric.data import Data
 
-from molflt.data.ase_frames import first_keys
 from molflt.data.dataset import with_unique_ids
 from molflt.data.label_rules import DEFAULT_RULES, LabelRules
+from molflt.data.labelled_frames import first_keys
 from molflt.data.lmdb import write_lmdb
+from molflt.data.molecule import known_targets
 from molflt.data.source import ASE_FORMAT, Source, open_source
 from molflt.errors import InputError, UsageError
 
@@ -36,7 +37,7 @@ def convert(
         UsageError: No source, `out` is no ``.lmdb`` or is one of the sources; rules
             for files that ASE reads, and there is none.
         InputError: Names file and record that cannot be used; the sources' targets or
-            labels differ; the disk is full.
+            labels differ; no structure has a label of a target; the disk is full.
     """
     out = Path(out)
     if out.suffix != ".lmdb":
@@ -50,8 +51,8 @@ def convert(
     opened = [open_source(source, rules) for source in sources]
     if rules != DEFAULT_RULES and all(source.format != ASE_FORMAT for source in opened):
         raise UsageError(
-            f"{opened[0].path} knows what its labels are: names, kind, reference, "
-            "stress and tags are chosen for files that ASE reads."
+            f"{opened[0].path} knows what its labels are: targets, names, kind, "
+            "reference, stress and tags are chosen for files that ASE reads."
         )
     first = opened[0]
     for source in opened[1:]:
@@ -66,6 +67,7 @@ def convert(
         _graphs(opened),
         targets=first.targets,
         metadata=first.metadata if len(opened) == 1 else None,
+        missing_labels=any(source.missing_labels for source in opened),
         total=None if None in lengths else sum(n for n in lengths if n is not None),
         progress=progress,
         precision=(
@@ -85,22 +87,41 @@ def overlooked(source: str | Path, rules: LabelRules) -> list[str]:
     """
     if open_source(source).format != ASE_FORMAT:
         return []
-    used = (rules.energy_key, rules.forces_key, "stress" if rules.stress else None)
-    known = {*used, "energy", "free_energy", "energies", "forces", "stresses"}
-    if rules.kind == "relaxed":
+    used = (rules.energy_key, rules.forces_key, rules.stress_key, rules.virial_key)
+    known = {*used, "free_energy", "energies", "forces", "stresses"}
+    if rules.have_stress:
+        known.add("stress")
+    known |= {rules.key(spec.name) for spec in rules.specs} | {"energy"}
+    if rules.have_relaxed:
         known.add("pos_relaxed")
     return [
         key
         for key in first_keys(source)
         if key not in known
-        and re.search("energy|force|stress|relaxed", key, re.IGNORECASE)
+        and re.search("energy|force|stress|virial|relaxed", key, re.IGNORECASE)
     ]
 
 
 def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
-    """Yield all graphs of all sources, their ids made unique."""
+    """Yield all graphs of all sources, their ids made unique.
+
+    Raises:
+        InputError: At the end, of a target that may be missing, if it always is.
+    """
     records = (record for source in sources for record in source.records)
-    return with_unique_ids(record() for record in records)
+    unseen = {
+        s.name for source in sources if source.missing_labels for s in source.targets
+    }
+    for graph in with_unique_ids(record() for record in records):
+        unseen -= set(known_targets(graph)) if unseen else set()
+        yield graph
+    if unseen:
+        raise InputError(
+            f"{sources[0].path}: no structure has a label {min(unseen)!r}; the keys of "
+            f"the first are: {', '.join(first_keys(sources[0].path)) or 'none'}."
+            if sources[0].format == ASE_FORMAT
+            else f"{sources[0].path}: no structure has a label {min(unseen)!r}."
+        )
 
 
 def _words(source: Source) -> str:

@@ -28,7 +28,7 @@ from torch_geometric.data import Data
 from molflt.data.dataset import GraphDataset
 from molflt.data.lmdb_file import LMDBReader
 from molflt.data.lmdb_record import Precision, decode, encode, label_names
-from molflt.data.molecule import check_target_name
+from molflt.data.molecule import check_target_name, with_missing
 from molflt.data.progress import track
 from molflt.errors import InputError
 from molflt.files import atomic_path
@@ -54,6 +54,7 @@ def write_lmdb(
     total: int | None = None,
     progress: bool | None = False,
     precision: Precision = "float64",
+    missing_labels: bool = False,
 ) -> int:
     """Write graphs as they come to one file that appears only when it is complete.
 
@@ -65,6 +66,7 @@ def write_lmdb(
         total: Number of graphs, for the progress bar.
         progress: Draw a bar; None: only on a terminal.
         precision: Of positions, forces and relaxed positions.
+        missing_labels: Whether targets may be NaN, which says that there is no label.
 
     Returns:
         Number of graphs written.
@@ -78,6 +80,8 @@ def write_lmdb(
     meta: dict[str, Any] = {"format": FORMAT, "version": VERSION}
     meta["targets"] = [spec.plain() for spec in targets]
     meta |= {"precision": precision, "metadata": metadata or {}}
+    if missing_labels:
+        meta["missing_labels"] = True
     try:
         with tempfile.TemporaryDirectory(
             prefix=f".{path.stem}-", dir=path.parent
@@ -91,7 +95,8 @@ def write_lmdb(
             )
             with environment:
                 bar = track(graphs, path.name, total=total, show=progress)
-                sizes = _write_records(environment, bar, path, precision)
+                may_lack = [spec.name for spec in targets if missing_labels]
+                sizes = _write_records(environment, bar, path, precision, may_lack)
                 meta["length"] = len(sizes)
                 _put(
                     environment,
@@ -113,6 +118,7 @@ def _write_records(
     graphs: Iterable[Data],
     path: Path,
     precision: Precision,
+    may_lack: Sequence[str],
 ) -> list[int]:
     sizes: list[int] = []
     labels: list[str] = []
@@ -129,7 +135,7 @@ def _write_records(
                     f"Cannot write {where}: its labels are {found}, those of the "
                     f"records before {labels}; one file needs the same for all."
                 )
-            value = encode(graph, index, precision, where)
+            value = encode(graph, index, precision, where, may_lack)
             items.append((index.to_bytes(8, "big"), value))
             sizes.append(len(graph.z))
         _put(environment, items)
@@ -180,6 +186,7 @@ class LMDBDataset(GraphDataset):
             self._length = operator.index(meta["length"])
             self.targets = tuple(map(TargetSpec.from_plain, meta["targets"]))
             self.metadata: dict[str, Any] = dict(meta["metadata"])
+            self.missing_labels = bool(meta.get("missing_labels", False))
             for spec in self.targets:
                 check_target_name(spec.name)
             sizes = np.frombuffer(self._reader.get(_NATOMS_KEY) or b"", dtype="<i4")
@@ -218,6 +225,9 @@ class LMDBDataset(GraphDataset):
             graph = decode(value)
             if len(graph.z) != self._num_atoms[index]:
                 raise ValueError(f"it should have {self._num_atoms[index]} atoms")
+            if self.missing_labels:
+                names = [spec.name for spec in self.targets if spec.name not in graph]
+                with_missing(graph, names)
             return graph
         except ValueError as error:
             raise InputError(

@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from molflt.data.molecule import (
     STRUCTURE_FIELDS,
     assemble,
     check_target_name,
+    is_missing,
     target_names,
 )
 from molflt.elements import MAX_Z
@@ -44,10 +46,17 @@ def label_names(graph: Data) -> list[str]:
     return [name for name in ARRAY_LABELS if name in graph] + target_names(graph)
 
 
-def encode(graph: Data, index: int, precision: Precision, where: str) -> bytes:
+def encode(
+    graph: Data,
+    index: int,
+    precision: Precision,
+    where: str,
+    may_lack: Sequence[str] = (),
+) -> bytes:
     """Return the bytes of a graph; an empty `sid` becomes the index.
 
-    Fields that say nothing (no lattice, no tags) are left out.
+    Fields that say nothing (no lattice, no tags) are left out, and of the targets that
+    a graph `may_lack` those that are NaN.
 
     Raises:
         InputError: A field is not of the table in `molecule`, or not finite.
@@ -66,6 +75,8 @@ def encode(graph: Data, index: int, precision: Precision, where: str) -> bytes:
     if graph.fixed.any():
         arrays["fixed"] = graph.fixed.numpy()
     for name in label_names(graph):
+        if name in may_lack and is_missing(graph, name):
+            continue
         value = graph[name]
         if name in ATOM_LABELS:
             arrays[name] = value.numpy().astype(precision)

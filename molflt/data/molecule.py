@@ -16,14 +16,17 @@ sid           str                      id, unique in its split
 forces        (n, 3)    float64 eV/Å   optional label
 pos_relaxed   (n, 3)    float64 Å      optional label: positions after relaxation
 stress        (1, 3, 3) float64 eV/Å^3 optional label: (1/V) dE/d(strain), ASE's sign
-energy, ...   (1,)      float64 eV...  optional scalar labels, by target name
+energy, ...   (1,)      float64 eV...  optional scalar labels, by target name; NaN:
+                                       there is none
 ============= ========= ======= ====== ==============================================
 
 Positions are float64 so that a system far from the origin can be centred without loss;
 energies are float64 because total energies of 1e4 eV leave float32 only 1 meV.
 """
 
-from collections.abc import Mapping
+import copy
+import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,7 @@ import torch
 from ase import Atoms
 from ase.constraints import FixAtoms
 from numpy.typing import ArrayLike
+from torch import nn
 from torch_geometric.data import Data
 
 from molflt.data.system import floats, system_arrays
@@ -110,7 +114,7 @@ def atoms_to_graph(
     """Make the graph of ASE atoms; `FixAtoms` constraints become `fixed`.
 
     Labels are passed in, as ASE keeps them in several places: see
-    `molflt.data.ase_frames.read_labels`.
+    `molflt.data.frame_labels`.
 
     Args:
         atoms: Structure; cell and pbc are taken as they are.
@@ -192,7 +196,7 @@ def graph_to_atoms(graph: Data) -> Atoms:
         atoms.arrays[name] = graph[name].numpy().copy()
     if "stress" in graph:
         atoms.info["stress"] = graph.stress[0].numpy().copy()
-    for name in target_names(graph):
+    for name in known_targets(graph):
         atoms.info[name] = float(graph[name])
     return atoms
 
@@ -213,8 +217,33 @@ def target_names(graph: Data) -> list[str]:
     return sorted(name for name in graph.keys() if name not in known)  # noqa: SIM118
 
 
+def with_missing(graph: Data, names: Iterable[str]) -> Data:
+    """Note on a graph, and return it, of which targets it has no label: NaN."""
+    for name in names:
+        graph[name] = torch.from_numpy(np.full(1, np.nan))  # never on a default GPU
+    return graph
+
+
+def is_missing(graph: Data, name: str) -> bool:
+    """Tell whether a scalar label is only noted as missing."""
+    return math.isnan(graph[name].item())
+
+
+def known_targets(graph: Data) -> list[str]:
+    """Return the names of the scalar labels that are not missing."""
+    return [name for name in target_names(graph) if not is_missing(graph, name)]
+
+
+def without_missing(graph: Data) -> Data:
+    """Return a graph without the labels that are only noted as missing."""
+    kept = copy.copy(graph)
+    for name in set(target_names(graph)) - set(known_targets(graph)):
+        del kept[name]
+    return kept
+
+
 def check_target_name(name: str, prefix: str = "") -> None:
-    """Refuse names that would collide with other fields or with PyG's batching.
+    """Refuse names that would collide with other fields, PyG's batching or modules.
 
     PyG shifts fields whose name contains "index" or "batch" when it makes a batch.
 
@@ -222,8 +251,13 @@ def check_target_name(name: str, prefix: str = "") -> None:
         InputError: The name cannot be used.
     """
     taken = {*STRUCTURE_FIELDS, *ARRAY_LABELS, "sid", "ptr", "face", "num_nodes"}
-    if name in taken or "index" in name or "batch" in name or not name.isidentifier():
-        raise InputError(f"{prefix}{name!r} cannot be the name of a target.")
+    shifted = "index" in name or "batch" in name
+    known = hasattr(nn.ModuleDict(), name)  # which holds readouts by name
+    if name in taken or shifted or known or not name.isidentifier():
+        raise InputError(
+            f"{prefix}{name!r} cannot be the name of a target: letters, digits and _, "
+            "without 'index' and 'batch', and no word that has a meaning already."
+        )
 
 
 def _flat(value: ArrayLike) -> np.ndarray:

@@ -1,17 +1,21 @@
 """SDF and MOL files through RDKit: the structures as they are written."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from ase import Atoms
 from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
+from molflt.data.cells import info_of
 from molflt.errors import InputError
 
 
 def iterate_sdf(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
     """Read the molecules of a file one by one; a title becomes ``info["sid"]``.
+
+    Properties go to `info` (`info_of`), by their names.
 
     Yields where each molecule stands, and its atoms or what is wrong with it: no
     three-dimensional coordinates, or hydrogens that are only implied. Its formal charge
@@ -59,9 +63,17 @@ def _atoms(molecule: Chem.Mol | None, where: str) -> Atoms:
                 "positions."
             )
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
-    atoms = Atoms(numbers, positions=positions)
+    atoms = Atoms(numbers, positions=positions, info=info_of(_properties(molecule)))
     if charge := Chem.GetFormalCharge(molecule):
         atoms.info["charge"] = charge
     if molecule.HasProp("_Name") and (title := molecule.GetProp("_Name").strip()):
         atoms.info["sid"] = title
     return atoms
+
+
+def _properties(molecule: Chem.Mol) -> dict[str, str]:
+    found = {}
+    for name in molecule.GetPropNames():
+        with suppress(UnicodeDecodeError):  # of another encoding than UTF-8
+            found[name] = molecule.GetProp(name)
+    return found

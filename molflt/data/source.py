@@ -11,12 +11,13 @@ from typing import Any
 
 from torch_geometric.data import Data
 
-from molflt.data.ase_frames import frame_graph, iterate_atoms
 from molflt.data.dataset import GraphDataset
 from molflt.data.label_rules import DEFAULT_RULES, LabelRules
+from molflt.data.labelled_frames import frame_graph
 from molflt.data.lmdb import LMDBDataset, is_molflt_lmdb
 from molflt.data.lmdb_record import Precision
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset, read_ocp_batch
+from molflt.data.structure_files import iterate_structures
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 
@@ -38,6 +39,7 @@ class Source:
     length: int | None = None
     precision: Precision = "float64"  # of its positions
     metadata: dict[str, Any] = field(default_factory=dict)
+    missing_labels: bool = False  # whether not every record has all of them
 
 
 def data_files(path: str | Path) -> list[Path]:
@@ -58,14 +60,15 @@ def data_files(path: str | Path) -> list[Path]:
 
 
 def open_source(
-    path: str | Path, rules: LabelRules = DEFAULT_RULES, *, need_energy: bool = True
+    path: str | Path, rules: LabelRules = DEFAULT_RULES, *, need_labels: bool = True
 ) -> Source:
     """Open a file of any known format.
 
     Args:
-        path: The file; ASE reads it unless it ends in ``.lmdb``, ``.mdb`` or ``.pt``.
-        rules: How labels of ASE's files are read.
-        need_energy: A record without energy is an error when it is read.
+        path: The file; of `iterate_structures` unless it ends in ``.lmdb``, ``.mdb``
+            or ``.pt``.
+        rules: How labels of such files are read.
+        need_labels: A record without labels is an error when it is read.
 
     Raises:
         InputError: The file is missing or broken.
@@ -77,8 +80,9 @@ def open_source(
             return Source(
                 *(path, OWN_FORMAT, own.targets, _by_index(own), len(own)),
                 metadata=own.metadata,
+                missing_labels=own.missing_labels,
             )
-        ocp = OCPDataset(path, labelled=True if need_energy else None)
+        ocp = OCPDataset(path, labelled=True if need_labels else None)
         return Source(
             *(path, "LMDB of OCP", ocp.targets, _by_index(ocp), len(ocp), "float32")
         )
@@ -89,13 +93,15 @@ def open_source(
         return Source(*(path, "batch of OCP", targets, records, len(graphs), "float32"))
 
     def frames() -> Iterator[Record]:
-        for where, atoms in iterate_atoms(path):
+        for where, atoms in iterate_structures(path):
             if isinstance(atoms, InputError):
                 yield _raising(atoms)
                 continue
-            yield partial(frame_graph, where, atoms, rules, need_energy)
+            yield partial(frame_graph, where, atoms, rules, need_labels)
 
-    return Source(path, ASE_FORMAT, (rules.target,), frames())
+    return Source(
+        *(path, ASE_FORMAT, rules.specs, frames()), missing_labels=rules.missing_labels
+    )
 
 
 def _by_index(dataset: GraphDataset) -> Iterator[Record]:

@@ -1,5 +1,6 @@
 """What a training set says about a target: atom references, spread, ranges."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -10,17 +11,14 @@ import torch
 from ase.data import chemical_symbols
 from torch_geometric.data import Data
 
+from molflt.data.baselines import Baselines
 from molflt.data.dataset import GraphDataset
 from molflt.data.progress import track
-from molflt.elements import NUM_SPECIES
 from molflt.errors import InputError
-from molflt.moments import squared_radii
 from molflt.parts import ADSORBATE
 from molflt.targets import TargetSpec
 
 _BATCH = 2048
-WORTH = 0.5
-"""Part of the mean's spread that references of relaxed energies may leave."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Statistics:
             structure would break E(2 copies) = 2 E, and for a dipole.
         std: Root mean square of the rest, y - references - mean; 1 if that vanishes.
         rmse: The same before the guard against zero: error of this baseline.
-        num_structures: Structures seen.
+        num_structures: Structures seen that have a label.
         elements: Their elements, ascending.
         num_atoms_min: Atoms of the smallest structure.
         num_atoms_max: Atoms of the largest structure.
@@ -134,7 +132,7 @@ def fit_all_statistics(
 
     The least-squares problems are reduced by QR factorisations batch by batch: memory
     does not grow with the set, and the condition number is not squared as it is by
-    normal equations.
+    normal equations. A label that is NaN is missing: nothing is learned of it.
 
     Args:
         dataset: Structures with labels.
@@ -142,38 +140,30 @@ def fit_all_statistics(
         progress: Draw a bar; None: only on a terminal.
 
     Raises:
-        InputError: The set is empty, a label is missing or not finite (names the id),
-            or a target is an interaction and there are no adsorbates.
+        InputError: The set is empty, a label is not there or infinite (names the id),
+            all labels of a target are NaN, or a target is an interaction and there are
+            no adsorbates.
     """
     names = ", ".join(spec.name for spec in specs)
     bar = track(range(len(dataset)), f"statistics of {names}", show=progress)
     graphs = (dataset[index] for index in bar)
-    # Upper triangle of the QR factorisation of the rows [terms of baselines, labels].
-    triangle: np.ndarray | None = None
-    present = np.zeros(NUM_SPECIES, dtype=bool)
+    fitted = Baselines(specs)
     sizes: set[int] = set()
     patterns: set[tuple[bool, ...]] = set()
     tags: set[int] = set()
     odd = False
     lowest, highest = np.full(len(specs), np.inf), np.full(len(specs), -np.inf)
-    count = 0
     while batch := list(islice(graphs, _BATCH)):
         labels = np.column_stack([_labels(batch, spec) for spec in specs])
-        terms = _terms(batch, moments=any(spec.readout == "extent" for spec in specs))
-        present |= terms[:, :NUM_SPECIES].any(axis=0)
+        fitted.add(batch, labels)
         sizes |= {len(graph.z) for graph in batch}
         patterns |= {tuple(graph.pbc[0].tolist()) for graph in batch}
         odd = odd or any(_is_odd_molecule(graph) for graph in batch)
         tags |= set(torch.cat([graph.tags for graph in batch]).unique().tolist())
-        rows = np.column_stack([terms, labels])
-        stacked = rows if triangle is None else np.concatenate([triangle, rows])
-        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
-        lowest = np.minimum(lowest, labels.min(axis=0))
-        highest = np.maximum(highest, labels.max(axis=0))
-        count += len(batch)
-    if triangle is None:
+        lowest = np.fmin(lowest, np.fmin.reduce(labels))
+        highest = np.fmax(highest, np.fmax.reduce(labels))
+    if not sizes:
         raise InputError(f"There is no structure to fit target {names!r} to.")
-    elements = np.flatnonzero(present)
     found = []
     for index, spec in enumerate(specs):
         if spec.interaction and ADSORBATE not in tags:
@@ -181,32 +171,31 @@ def fit_all_statistics(
                 f"No structure has an atom with tag {ADSORBATE}, an adsorbate's, so "
                 f"{spec.name!r} cannot be learned as an interaction energy."
             )
-        others = triangle.shape[1] - len(specs)
-        own = triangle[:, [*range(others), others + index]]
-        fit, rest = _baseline(own, elements, spec)
-        rmse = rest / float(np.sqrt(count))
-        by_element = _by_element(fit[:NUM_SPECIES], elements)
-        rank = np.linalg.matrix_rank(triangle[:, elements]) if by_element else 0
+        count = fitted.counts[index]
+        if not count:
+            raise InputError(f"No structure has a label {spec.name!r}: all are NaN.")
+        fit = fitted.fit(index)
+        rmse = fit.rest / math.sqrt(count)
         ends = float(lowest[index]), float(highest[index])
         negligible = rmse <= 1e-9 * max(1.0, *map(abs, ends))
         found.append(
             Statistics(
                 target=spec.name,
                 unit=spec.unit,
-                element_reference=by_element,
-                mean=float(fit[-1]),
+                element_reference=fit.by_element,
+                mean=fit.mean,
                 std=1.0 if negligible else rmse,
                 rmse=rmse,
                 num_structures=count,
-                elements=tuple(int(z) for z in elements),
+                elements=fit.elements,
                 num_atoms_min=min(sizes),
                 num_atoms_max=max(sizes),
                 target_min=ends[0],
                 target_max=ends[1],
                 pbc_seen=[list(pattern) for pattern in sorted(patterns)],
-                moment_reference=_by_element(fit[NUM_SPECIES:-1], elements),
+                moment_reference=fit.by_moment,
                 tags_seen=sorted(tags),
-                determined=not by_element or int(rank) == len(elements),
+                determined=fit.determined,
                 odd_electrons_seen=odd,
             )
         )
@@ -223,62 +212,9 @@ def _labels(graphs: Iterable[Data], spec: TargetSpec) -> np.ndarray:
         if spec.name not in graph:
             raise InputError(f"Structure {graph.sid!r} has no label {spec.name!r}.")
         label = float(graph[spec.name])
-        if not np.isfinite(label):
+        if math.isinf(label):
             raise InputError(
                 f"Structure {graph.sid!r} has the label {spec.name} = {label}."
             )
         labels.append(label)
     return np.array(labels)
-
-
-def _terms(graphs: list[Data], *, moments: bool) -> np.ndarray:
-    """Return counts of elements, perhaps their moments, and 1 for each graph."""
-    z = torch.cat([graph.z for graph in graphs])
-    sizes = torch.tensor([len(graph.z) for graph in graphs])
-    batch = torch.repeat_interleave(torch.arange(len(graphs)), sizes)
-    shape = (len(graphs), NUM_SPECIES)
-    column = (batch * NUM_SPECIES + z).numpy()
-    counts = np.bincount(column, minlength=np.prod(shape)).reshape(shape)
-    if not moments:
-        return np.column_stack([counts, np.ones(len(graphs))])
-    pos = torch.cat([graph.pos for graph in graphs])
-    squares = squared_radii(z, pos, batch, len(graphs)).numpy()
-    weighted = np.bincount(column, squares, np.prod(shape)).reshape(shape)
-    return np.column_stack([counts, weighted, np.ones(len(graphs))])
-
-
-def _baseline(
-    triangle: np.ndarray, elements: np.ndarray, spec: TargetSpec
-) -> tuple[np.ndarray, float]:
-    """Return the coefficients of all terms, 0 for those not used, and what is left."""
-    # Published references (`spec.element_reference`) are not used here: energies of
-    # free atoms leave the whole binding energy, some 75 eV a molecule in QM9, to be
-    # learned, and the fit to labels less references is the fit to the labels.
-    mean = np.array([triangle.shape[1] - 2])
-    if spec.interaction:
-        return _solve(triangle, mean[:0])  # nothing is between parts that are far
-    match spec.readout:
-        case "dipole":
-            return _solve(triangle, mean[:0])
-        case "extent":
-            return _solve(triangle, np.concatenate([elements, elements + NUM_SPECIES]))
-    by_mean = _solve(triangle, mean)
-    if not spec.extensive:
-        return by_mean
-    by_element = _solve(triangle, elements)
-    if spec.kind == "relaxed" and by_element[1] > WORTH * by_mean[1]:
-        return by_mean
-    return by_element
-
-
-def _solve(triangle: np.ndarray, used: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the least-squares coefficients of some terms, and the norm of the rest."""
-    columns, labels = triangle[:, :-1][:, used], triangle[:, -1]
-    coefficients = np.zeros(triangle.shape[1] - 1)
-    coefficients[used] = np.linalg.lstsq(columns, labels, rcond=None)[0]
-    return coefficients, float(np.linalg.norm(columns @ coefficients[used] - labels))
-
-
-def _by_element(fit: np.ndarray, elements: np.ndarray) -> dict[int, float]:
-    """Return the references by atomic number; empty if none was used."""
-    return {int(z): float(fit[z]) for z in elements} if fit.any() else {}

@@ -13,6 +13,7 @@ from molflt.density import fit_density, refuse_untold
 from molflt.errors import UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
+from molflt.training.labels import tell_missing
 from molflt.training.pretrained import Pretrained
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def fit_to(model: FLTModel, dataset: GraphDataset) -> None:
     if density is None or not density.is_fitted:
         fit_density(model.encoder, dataset)
     found = fit_all_statistics(dataset, model.targets, progress=None)
+    tell_missing(found, len(dataset))
     for spec, statistics in zip(model.targets, found, strict=True):
         model.set_statistics(spec.name, statistics.plain())
         if density is not None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from molflt.data.dataset import GraphDataset
+from molflt.data.statistics import Statistics
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 
@@ -18,8 +19,8 @@ log = logging.getLogger(__name__)
 _HINTS = {
     "forces": " (are they under another name, data.init_args.forces_key or molflt data "
     "convert --forces-key says which; to learn from energies alone, set it to 0)",
-    "stress": " (files of ASE: data.init_args.stress reads it, or molflt data convert "
-    "--stress)",
+    "stress": " (files of ASE: data.init_args.stress, stress_key or virial_key reads "
+    "it, or molflt data convert --stress, --stress-key, --virial-key)",
     "pos_relaxed": " (files of ASE: an array of this name is read of energies "
     "after relaxation: data.init_args.kind or molflt data convert --kind relaxed)",
 }
@@ -69,6 +70,17 @@ def tell_unused_forces(
             "The training structures have forces, but model.force_weight is 0: they "
             "are not learned."
         )
+
+
+def tell_missing(found: Sequence[Statistics], num_structures: int) -> None:
+    """Warn of targets that some training structures have no labels of."""
+    for statistics in found:
+        if missing := num_structures - statistics.num_structures:
+            log.warning(
+                "%s: %d of %d training structures have no label; they teach nothing "
+                "of it.",
+                *(statistics.target, missing, num_structures),
+            )
 
 
 def label_of(batch: Batch, name: str) -> Tensor:

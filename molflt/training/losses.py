@@ -60,9 +60,9 @@ def multi_target_loss(
     labels: dict[str, Tensor],
     weights: Mapping[str, float] | None = None,
 ) -> Tensor:
-    """Sum over targets of the weighted mean loss over structures.
+    """Sum over targets of the weighted mean loss over structures with a label.
 
-        L = sum_t w_t (1 / g) sum_i loss(y^_ti - y_ti)
+        L = sum_t w_t (1 / g_t) sum_i loss(y^_ti - y_ti)
 
     with loss(e) = |e| (``l1``), e^2 (``mse``), Huber's loss with delta = 1 (``huber``)
     or s log(1 + |e| / s) (``log``). Each target is in units of its own standard
@@ -71,16 +71,24 @@ def multi_target_loss(
     Args:
         name: Which loss.
         predictions: For each target, shape (g,), normalised.
-        labels: The same keys and shapes.
+        labels: The same keys and shapes, NaN where there is no label.
         weights: w_t by target, pure numbers; 1 where there is none.
     """
-    loss, weights = LOSSES[name], weights or {}
+    weights = weights or {}
     # Also where a weight is 0: several processes wait for gradients of all readouts.
     terms = [
-        weights.get(target, 1.0) * loss(predictions[target], labels[target])
-        for target in predictions
+        weights.get(target, 1.0) * _label_loss(name, value, labels[target])
+        for target, value in predictions.items()
     ]
     return sum(terms[1:], start=terms[0])
+
+
+def _label_loss(name: LossName, prediction: Tensor, label: Tensor) -> Tensor:
+    """Return the mean loss over structures that have a label; 0 without any."""
+    known = ~label.isnan()
+    # No NaN may come near the prediction: its gradient would be one, too.
+    values = LOSSES[name](prediction, label.where(known, prediction), reduction="none")
+    return (values * known).sum() / known.sum().clamp(min=1)
 
 
 def vector_loss(

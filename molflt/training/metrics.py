@@ -21,18 +21,38 @@ class Errors(NamedTuple):
 
     Args:
         values: Error of a scalar, or mean absolute error of several components (g,).
-        counts: Components of each structure (g,); None: one.
+        counts: Components of each structure (g,), 0 without a label; None: one.
     """
 
     values: Float[Tensor, " g"]
     counts: Float[Tensor, " g"] | None = None
 
     def mean(self) -> Tensor:
-        """Return the mean absolute error over the components of the batch."""
+        """Return the mean absolute error over the batch's components; NaN: none."""
         if self.counts is None:
             return self.values.abs().mean()
-        total = self.counts.sum().clamp(min=1)
-        return (self.values.abs() * self.counts).sum() / total
+        return (self.values.abs() * self.counts).sum() / self.counts.sum()
+
+
+def label_errors(
+    predictions: Float[Tensor, " g"], labels: Float[Tensor, " g"]
+) -> Errors:
+    """Return the errors of a scalar; labels are NaN where there is none."""
+    known = ~labels.isnan()
+    return Errors((predictions - labels).where(known, 0.0), known.to(labels.dtype))
+
+
+def mean_errors(errors: Sequence[Errors], units: Sequence[Tensor]) -> Errors:
+    """Return the mean over targets of |e| / unit, of what each structure has labels of.
+
+    Args:
+        errors: Errors of each target, `label_errors`.
+        units: Unit of each.
+    """
+    counts = [e.counts for e in errors if e.counts is not None]
+    count = torch.stack(counts).sum(0)
+    parts = [e.values.abs() / unit for e, unit in zip(errors, units, strict=True)]
+    return Errors(torch.stack(parts).sum(0) / count.clamp(min=1), count)
 
 
 def atom_errors(
@@ -49,9 +69,9 @@ class AbsoluteErrors(Metric):
 
         MAE = (1 / n) sum_i |e_i|,   EwT = (100 / n) (number of |e_i| < threshold)
 
-    over the n *different* ids seen. Distributed samplers repeat records to
-    fill the last batch; the pairs (id, error) of all processes are gathered and each
-    id counts once, so that the values do not depend on the number of processes or on
+    over the n *different* ids seen that have labels. Distributed samplers repeat
+    records to fill the last batch; the pairs (id, error) of all processes are gathered
+    and each id counts once: values do not depend on the number of processes or on
     the batch size. Sums are in float64.
 
     Args:
@@ -79,7 +99,7 @@ class AbsoluteErrors(Metric):
             errors: Prediction minus label, shape (g,), in physical units; or mean
                 absolute errors of several components.
             ids: The g ids, unique within the split.
-            counts: Number of components of each (g,); None: one.
+            counts: Number of components of each (g,), 0: no label; None: one.
         """
         hashes = torch.tensor([_hash(sid) for sid in ids], dtype=torch.int64)
         self.ids.append(hashes.to(errors.device))
@@ -88,19 +108,24 @@ class AbsoluteErrors(Metric):
         self.counts.append(torch.ones_like(size) if counts is None else counts.to(size))
 
     def compute(self) -> dict[str, Tensor]:
-        """Return ``mae`` and ``ewt_percent`` (float64 scalars; NaN without data)."""
+        """Return ``mae``, ``ewt_percent`` and ``count`` (float64 scalars).
+
+        Without labels errors are NaN; the count is of components.
+        """
         if not len(self.ids):
             nan = torch.tensor(torch.nan, dtype=torch.float64)
-            return {"mae": nan, "ewt_percent": nan}
+            return {"mae": nan, "ewt_percent": nan, "count": torch.zeros_like(nan)}
         ids, errors = dim_zero_cat(self.ids), dim_zero_cat(self.errors)
         counts = dim_zero_cat(self.counts)
         ids, order = torch.sort(ids, stable=True)
         first = torch.ones_like(ids, dtype=torch.bool)
         first[1:] = ids[1:] != ids[:-1]
         errors, counts = errors[order][first], counts[order][first]
+        within = (errors < self.threshold)[counts > 0]
         return {
+            "count": counts.sum(),
             "mae": (errors * counts).sum() / counts.sum(),
-            "ewt_percent": 100.0 * (errors < self.threshold).double().mean(),
+            "ewt_percent": 100.0 * within.double().mean(),
         }
 
 
@@ -128,10 +153,15 @@ class Evaluation:
             self._metrics[split, name].update(values, ids, counts)
 
     def values(self) -> dict[str, Tensor]:
-        """Return values by ``{split}/{target}/{metric}``, over all processes."""
+        """Return values by ``{split}/{target}/{metric}``, over all processes.
+
+        Without those of splits that have no labels of a target: there is no error.
+        """
         values = {}
         for (split, name), metric in self._metrics.items():
             found = metric.compute()
+            if not found["count"]:
+                continue
             values[f"{split}/{name}"] = found["mae"]
             if share := share_name(name):
                 values[f"{split}/{share}"] = found["ewt_percent"]

@@ -15,13 +15,14 @@ from molflt.training.derivatives import DerivativeTerms
 from molflt.training.displacement import Decay, DisplacementTerm
 from molflt.training.labels import label_of
 from molflt.training.losses import LossName, multi_target_loss
-from molflt.training.metrics import Errors, error_name
+from molflt.training.metrics import Errors, error_name, label_errors, mean_errors
 from molflt.training.targets import check_weights
 
 MEAN_ERROR = "all/mae_std"
 """Mean over targets of MAE / std, what a model of several can be monitored by.
 
 The standard deviations are those of the training set's labels less the references.
+Where labels are missing, it is the mean over labels: targets with few count little.
 """
 
 
@@ -138,23 +139,25 @@ class Objective(nn.Module):
         }
         weights = self.target_weights
         loss = multi_target_loss(self.loss, predictions, normalised, weights)
-        errors, relative = {}, []
+        errors = {}
         for name, value in predictions.items():
-            error = model.physical(name, value.detach(), batch) - labels[name]
-            errors[error_name(model.target_spec(name))] = Errors(error)
-            relative.append(error.abs() / model.readout(name).std)
+            found = model.physical(name, value.detach(), batch)
+            errors[error_name(model.target_spec(name))] = label_errors(
+                found, labels[name]
+            )
+        if len(errors) > 1:
+            units = [model.readout(name).std for name in predictions]
+            errors[MEAN_ERROR] = mean_errors(list(errors.values()), units)
         if deformation is not None:
             spec = potential_target(model.targets)
             energy = model.physical(spec.name, predictions[spec.name], batch)
             slopes = deformation.derivatives(energy, create_graph=progress is not None)
             std = model.readout(spec.name).std
-            term, found = self.derivatives(*slopes, batch, std)
+            term, slope_errors = self.derivatives(*slopes, batch, std)
             loss = loss + term
             for kind, per in (("force", "A"), ("stress", "A3")):
-                if kind in found:
-                    errors[error_name(spec, kind, per)] = found[kind]
-        if len(relative) > 1:
-            errors[MEAN_ERROR] = Errors(torch.stack(relative).mean(0))
+                if kind in slope_errors:
+                    errors[error_name(spec, kind, per)] = slope_errors[kind]
         if self.displacement is not None and progress is not None:
             term, moves = self.displacement(*features[:3], progress)
             loss = loss + term

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -124,9 +125,10 @@ class RunPictures(Callback):
                         strict=True,
                     )
                     for sid, label, value in both:
-                        yield Prediction(
-                            split, spec.name, spec.unit, str(sid), label, value
-                        )
+                        if not math.isnan(label):  # not all have all labels
+                            yield Prediction(
+                                split, spec.name, spec.unit, str(sid), label, value
+                            )
         model.train(was_training)
 
 

@@ -20,6 +20,7 @@ from molflt.data.statistics import Statistics, fit_all_statistics, fit_statistic
 from molflt.errors import UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
+from molflt.training.labels import tell_missing
 from molflt.training.targets import refuse_other_meaning
 
 References = Literal["shift", "fit", "keep"]
@@ -101,6 +102,7 @@ class Pretrained(FLTEncoder):
         for name in [spec.name for spec in specs if spec.name in known]:
             model.readout(name).load_state_dict(origin.readout(name).state_dict())
         fitted = fit_all_statistics(dataset, specs, progress=None)
+        tell_missing(fitted, len(dataset))
         for spec, found in zip(specs, fitted, strict=True):
             before = origin.statistics.get(spec.name, {})
             references: References = self.references if spec.name in known else "fit"

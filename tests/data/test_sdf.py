@@ -60,3 +60,15 @@ def test_files_without_molecules(tmp_path):
     for name in ("a.sdf", "no.sdf"):
         with pytest.raises(InputError, match=name):
             list(iterate_sdf(tmp_path / name))
+
+
+def test_properties_go_to_info(tmp_path):
+    ethanol = conformer("CCO", "ethanol")
+    for name, value in (("gap", "7.5"), ("by", "Me"), ("forces", "1"), ("charge", "2")):
+        ethanol.SetProp(name, value)
+    write(tmp_path / "a.sdf", [ethanol] * 2)
+    content = (tmp_path / "a.sdf").read_bytes().replace(b"Me", b"\xc5", 1)
+    (tmp_path / "a.sdf").write_bytes(content)
+    (_, first), (_, second) = iterate_sdf(tmp_path / "a.sdf")
+    assert first.info == {"gap": 7.5, "sid": "ethanol"}
+    assert second.info == {"gap": 7.5, "by": "Me", "sid": "ethanol"}

@@ -10,11 +10,12 @@ from torch_geometric.data import Batch
 
 from molflt.cli import main
 from molflt.data import AtomsFiles
-from molflt.data.ase_frames import iterate_graphs, read_stress
+from molflt.data.frame_labels import read_stress
 from molflt.data.label_rules import LabelRules
+from molflt.data.labelled_frames import iterate_graphs
 from molflt.data.lmdb import LMDBDataset, write_lmdb
 from molflt.data.molecule import graph_to_atoms, make_graph, target_names
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 from molflt.targets import TargetSpec
 
 
@@ -84,6 +85,38 @@ def test_files_and_databases_keep_it(tmp_path, suffix):
     data = AtomsFiles(path, held_out, stress=True)
     data.setup()
     assert torch.equal(data.train[0].stress, graphs[0].stress)
+
+
+@pytest.mark.parametrize("name", ["stress", "virial"])
+def test_other_names_and_virials(tmp_path, name):
+    """As the training sets of other force fields have them."""
+    atoms = crystal()
+    expected = read_stress(atoms)
+    atoms.info[f"REF_{name}"] = expected * (
+        1 if name == "stress" else -atoms.get_volume()
+    )
+    energy, atoms.calc = atoms.get_potential_energy(), None
+    atoms.info["REF_energy"] = energy
+    ase.io.write(tmp_path / "a.extxyz", atoms)
+    words = ["--energy-key", "REF_energy", f"--{name}-key", f"REF_{name}"]
+    out = tmp_path / "a.lmdb"
+    assert main(["data", "convert", str(tmp_path / "a.extxyz"), str(out), *words]) == 0
+    graph = LMDBDataset(out)[0]
+    np.testing.assert_allclose(graph.stress[0], expected, atol=1e-7)
+    keys = {f"{name}_key": f"REF_{name}", "energy_key": "REF_energy"}
+    data = AtomsFiles([tmp_path / "a.extxyz"] * 2, **keys, val_fraction=0.5)
+    data.setup()
+    np.testing.assert_array_equal(data.train[0].stress, graph.stress)
+
+
+def test_a_virial_needs_a_volume():
+    atoms = crystal()
+    atoms.info["virial"] = np.eye(3)
+    atoms.pbc = [True, True, False]
+    with pytest.raises(InputError, match="frame 3: 'virial' is that of no crystal"):
+        read_stress(atoms, "frame 3", virial_key="virial")
+    with pytest.raises(UsageError, match="stress_key or from virial_key"):
+        LabelRules(stress_key="a", virial_key="b")
 
 
 def test_what_is_no_stress_is_refused(tmp_path):

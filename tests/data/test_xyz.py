@@ -9,7 +9,8 @@ import pytest
 from ase.build import bulk, molecule
 from ase.io.extxyz import read_xyz
 
-from molflt.data.ase_frames import iterate_atoms, iterate_graphs
+from molflt.data.ase_frames import iterate_atoms
+from molflt.data.labelled_frames import iterate_graphs
 from molflt.data.xyz import atoms_of
 from molflt.errors import InputError
 

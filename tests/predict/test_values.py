@@ -183,7 +183,7 @@ def test_files_are_read_as_they_are_needed(folder, monkeypatch):
             read.append(frame)
             yield f"frame {frame}", molecule("H2O")
 
-    monkeypatch.setattr("molflt.read_structures.iterate_atoms", endless)
+    monkeypatch.setattr("molflt.read_structures.iterate_structures", endless)
     items = predict_files(model_of(), ["one.xyz"], batch_atoms=30)
     for _ in range(3):
         next(items)

@@ -1,0 +1,91 @@
+"""Labelled graphs of any file with structures."""
+
+from collections.abc import Iterator
+from math import isnan
+from pathlib import Path
+
+from ase import Atoms
+from torch_geometric.data import Data
+
+from molflt.data.frame_labels import (
+    label_keys,
+    read_forces,
+    read_relaxed,
+    read_stress,
+    read_targets,
+)
+from molflt.data.label_rules import DEFAULT_RULES, LabelRules
+from molflt.data.molecule import atoms_to_graph, with_missing
+from molflt.data.structure_files import iterate_structures
+from molflt.errors import InputError
+
+OF_ALL_OR_NONE = {"forces": "forces", "pos_relaxed": "relaxed positions"}
+
+
+def first_keys(path: str | Path) -> list[str]:
+    """Return `label_keys` of the first frame of a file that can be read."""
+    frames = (atoms for _, atoms in iterate_structures(path))
+    first = next((a for a in frames if not isinstance(a, InputError)), None)
+    return [] if first is None else label_keys(first)
+
+
+def iterate_graphs(
+    path: str | Path, rules: LabelRules = DEFAULT_RULES
+) -> Iterator[Data]:
+    """Read the labelled graphs of a file, in its order; an empty id where it has none.
+
+    Args:
+        path: Any file of `iterate_structures`.
+        rules: How labels are read; a frame without them is an error, and all frames
+            have forces, or relaxed positions, or none.
+
+    Raises:
+        InputError: Names file and frame: a missing label, or as `make_graph`.
+    """
+    first: Data | None = None
+    for where, atoms in iterate_structures(path):
+        if isinstance(atoms, InputError):
+            raise atoms
+        graph = frame_graph(where, atoms, rules)
+        first = graph if first is None else first
+        for label, name in OF_ALL_OR_NONE.items():
+            if (label in graph) != (label in first):
+                here, there = ("no ", "some") if label in first else ("", "none")
+                raise InputError(
+                    f"{where}: there are {here}{name}, but frame 0 has {there}."
+                )
+        yield graph
+
+
+def frame_graph(
+    where: str, atoms: Atoms, rules: LabelRules, need_labels: bool = True
+) -> Data:
+    """Make the graph of one frame with the labels it has.
+
+    Args:
+        where: File and frame, for errors.
+        atoms: The frame.
+        rules: How labels are read.
+        need_labels: A frame without labels is an error.
+
+    Raises:
+        InputError: A label is missing, or as `make_graph`.
+    """
+    labels = read_targets(atoms, rules, where, needed=need_labels)
+    missing = [name for name in labels if rules.missing_labels and isnan(labels[name])]
+    forces = stress = None
+    if rules.have_forces:
+        forces = read_forces(atoms, rules.forces_key, where)
+    if rules.have_stress:
+        names = rules.stress_key, rules.virial_key
+        stress = read_stress(atoms, where, *names)[None]
+    graph = atoms_to_graph(
+        atoms,
+        tags=rules.tags,
+        targets={name: labels[name] for name in labels if name not in missing},
+        forces=forces,
+        pos_relaxed=read_relaxed(atoms, where) if rules.have_relaxed else None,
+        stress=stress,
+        where=where,
+    )
+    return with_missing(graph, missing)

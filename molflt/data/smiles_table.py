@@ -1,0 +1,71 @@
+"""Tables of SMILES with numbers beside them, as property data sets come."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from ase import Atoms
+
+from molflt.data.cells import info_of
+from molflt.data.smiles import smiles_to_atoms
+from molflt.errors import InputError
+
+_NAMES = ("sid", "id", "name", "mol_id")
+"""Columns of an id, the first of them that is there."""
+
+
+def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
+    """Read a table: a column ``smiles``, and others that become `info` (`info_of`).
+
+    Yields where each molecule stands, and its conformer (`smiles_to_atoms`) or what is
+    wrong with it. A column ``sid``, ``id``, ``name`` or ``mol_id`` becomes
+    ``info["sid"]``, or else the SMILES.
+
+    Args:
+        path: Comma-separated values with a header.
+
+    Raises:
+        InputError: No such file, no text, no column of SMILES, or no rows.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"No such file: {path}.")
+    count = -1
+    try:
+        # The mark that spreadsheets put at the beginning is no part of a name.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            columns = [name.strip() for name in rows.fieldnames or []]
+            rows.fieldnames = columns
+            by_name = {name.lower(): name for name in columns}
+            if "smiles" not in by_name:
+                raise InputError(
+                    f"{path} has no column 'smiles'; its columns are: "
+                    f"{', '.join(columns) or 'none'}."
+                )
+            ids = [by_name[name] for name in _NAMES if name in by_name]
+            for count, row in enumerate(rows):
+                where = f"{path}, molecule {count}"
+                try:
+                    yield where, _molecule(row, by_name["smiles"], ids, where)
+                except InputError as error:
+                    yield where, error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not a table of SMILES ({error}).") from error
+    if count < 0:
+        raise InputError(f"{path} has no molecules.")
+
+
+def _molecule(
+    row: dict[str, str | None], column: str, ids: list[str], where: str
+) -> Atoms:
+    if None in row or None in row.values():
+        raise InputError(f"{where}: the row has more or fewer cells than the header.")
+    cells = {name: (cell or "").strip() for name, cell in row.items()}
+    smiles = cells.pop(column)
+    if not smiles:
+        raise InputError(f"{where}: there is no SMILES.")
+    atoms = smiles_to_atoms(smiles, where=where)
+    sid = next((cells[name] for name in ids if cells[name]), smiles)
+    atoms.info = info_of(cells) | atoms.info | {"sid": sid}
+    return atoms

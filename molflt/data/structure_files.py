@@ -1,0 +1,34 @@
+"""Structures of any file: what ASE reads, molecules of SDF and SMILES through RDKit."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ase import Atoms
+
+from molflt.data.ase_frames import iterate_atoms
+from molflt.data.sdf import iterate_sdf
+from molflt.data.smiles import iterate_smiles
+from molflt.data.smiles_table import iterate_table
+from molflt.errors import InputError
+
+_READERS: dict[str, Callable[[Path], Iterator[tuple[str, Atoms | InputError]]]] = {
+    ".smi": iterate_smiles,
+    ".csv": iterate_table,
+    ".sdf": iterate_sdf,
+    ".mol": iterate_sdf,
+}
+
+
+def iterate_structures(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
+    """Read a file's structures, each with the words that name it in errors.
+
+    Args:
+        path: ``.sdf`` and ``.mol`` (properties of molecules become `info`), ``.smi``
+            (a SMILES a line), ``.csv`` (a column ``smiles``; others become `info`), or
+            what ASE reads. SMILES become conformers.
+
+    Raises:
+        InputError: No such file, or as a whole it cannot be read.
+    """
+    path = Path(path)
+    return _READERS.get(path.suffix.lower(), iterate_atoms)(path)

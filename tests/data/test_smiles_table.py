@@ -1,0 +1,98 @@
+"""Tables of SMILES and numbers: what becomes a structure, and what is told."""
+
+import ase.io
+import numpy as np
+import pytest
+
+from molflt.data import AtomsFiles
+from molflt.data.smiles import smiles_to_atoms
+from molflt.data.smiles_table import iterate_table
+from molflt.errors import InputError
+from molflt.targets import TargetSpec
+
+TABLE = """\ufeffName, SMILES ,logp,charged,empty,
+ethanol,CCO,-0.31,no,,0
+,[NH4+],-1e1,yes,NaN,1
+"a, b",C,1.09,no,3,2
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "a.csv").write_text(TABLE, encoding="utf-8")
+    return tmp_path / "a.csv"
+
+
+def test_numbers_and_names_go_to_info(path):
+    found = [atoms for _, atoms in iterate_table(path)]
+    assert [atoms.info["sid"] for atoms in found] == ["ethanol", "[NH4+]", "a, b"]
+    assert [atoms.info["logp"] for atoms in found] == [-0.31, -10.0, 1.09]
+    assert found[1].info["charge"] == 1
+    assert [atoms.info.get("empty") for atoms in found] == [None, None, 3.0]
+    assert found[0].info["charged"] == "no"
+    assert "" not in found[0].info
+    expected = smiles_to_atoms("CCO")
+    np.testing.assert_array_equal(found[0].positions, expected.positions)
+
+
+def test_a_table_is_a_training_set(path):
+    logp = TargetSpec("logp", unit="1", kind="property", extensive=False)
+    data = AtomsFiles(path, targets=[logp], val_fraction=0.4)
+    data.setup()
+    labels = {graph.sid: graph.logp.item() for graph in data.train}
+    labels |= {graph.sid: graph.logp.item() for graph in data.val["val"]}
+    assert labels == {"ethanol": -0.31, "[NH4+]": -10.0, "a, b": 1.09}
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("x,C1CC,1,,,", "molecule 1: 'C1CC' is not a valid SMILES"),
+        ("x,,1,,,", "molecule 1: there is no SMILES"),
+        ("x,C,1", "molecule 1: the row has more or fewer cells"),
+        ("x,C,1,,,,,", "molecule 1: the row has more or fewer cells"),
+    ],
+)
+def test_a_bad_row_is_told_and_the_next_is_read(path, row, words):
+    lines = TABLE.splitlines()
+    path.write_text("\n".join([*lines[:2], row, *lines[2:]]), encoding="utf-8")
+    _, (_, bad), *rest = iterate_table(path)
+    assert words in str(bad)
+    assert len(rest) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no column 'smiles'; its columns are: none"),
+        (b"a,b\n1,2\n", "no column 'smiles'; its columns are: a, b"),
+        (b"smiles,y\n", "has no molecules"),
+        (b"smiles,y\n\xff\xfe,1\n", "is not a table of SMILES"),
+        (b'smiles,y\n"C,1\n', "is not a table of SMILES"),
+    ],
+)
+def test_a_file_that_is_no_table(tmp_path, content, words):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        list(iterate_table(tmp_path / "a.csv"))
+    with pytest.raises(InputError, match="No such file"):
+        list(iterate_table(tmp_path / "b.csv"))
+
+
+def test_what_is_read_is_written_and_read_again(path, tmp_path):
+    """Whatever columns are called."""
+    names = ["Lattice", "Properties", "virial", "forces", "spin", "", "a b", "x"]
+    row = ",".join("1" for _ in names)
+    text = f"smiles,{','.join(names)}\nC,{row}\n"
+    path.write_text(text)
+    ((_, atoms),) = iterate_table(path)
+    ase.io.write(tmp_path / "a.extxyz", atoms)
+    again = ase.io.read(tmp_path / "a.extxyz")
+    assert again.info == atoms.info == {"smiles": "C", "a b": 1, "x": 1, "sid": "C"}
+
+
+def test_a_label_that_is_no_number_is_no_missing_one(path):
+    path.write_text('smiles,logp,gap\nC,1,2\nCC,"1,5",3\n')
+    specs = [TargetSpec(n, kind="property") for n in ("logp", "gap")]
+    with pytest.raises(InputError, match="molecule 1: 'logp' is not one number"):
+        AtomsFiles(path, targets=specs, missing_labels=True).setup()
