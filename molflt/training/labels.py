@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 _HINTS = {
     "forces": " (are they under another name, data.init_args.forces_key or molflt data "
     "convert --forces-key says which; to learn from energies alone, set it to 0)",
-    "stress": " (files of ASE: data.init_args.stress, stress_key or virial_key reads "
-    "it, or molflt data convert --stress, --stress-key, --virial-key)",
+    "stress": " (files of ASE: data.init_args.stress reads it, by other names "
+    "stress_key or virial_key; or molflt data convert --stress)",
     "pos_relaxed": " (files of ASE: an array of this name is read of energies "
     "after relaxation: data.init_args.kind or molflt data convert --kind relaxed)",
 }
