@@ -1,8 +1,10 @@
 """Your own data: structures with labels in any file that ASE reads."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
+from torch_geometric.data import Data
 
 from molflt.data.datamodule import GraphDataModule, Splits
 from molflt.data.dataset import (
@@ -12,14 +14,16 @@ from molflt.data.dataset import (
     with_unique_ids,
 )
 from molflt.data.label_rules import LabelRules
-from molflt.data.labelled_frames import OF_ALL_OR_NONE, iterate_graphs
+from molflt.data.labelled_frames import OF_ALL_OR_NONE, first_keys, iterate_graphs
 from molflt.data.lmdb import LMDBDataset
+from molflt.data.molecule import is_missing
 from molflt.data.progress import track
 from molflt.data.tags import TagRule
 from molflt.errors import InputError, UsageError
 from molflt.targets import TargetKind, TargetSpec
 
 Files = str | Path | list[str] | list[Path]
+log = logging.getLogger(__name__)
 _REFERENCE = "as in the training files"
 
 
@@ -188,6 +192,7 @@ class AtomsFiles(GraphDataModule):
             )
         )
         graphs = list(with_unique_ids(frames))
+        self._tell_missing(split, graphs)
         for label, name in OF_ALL_OR_NONE.items():
             has = [label in graph for graph in graphs]
             if any(has) and not all(has):
@@ -196,6 +201,21 @@ class AtomsFiles(GraphDataModule):
                     f"{name} and some have none."
                 )
         return GraphList(graphs)
+
+    def _tell_missing(self, split: str, graphs: list[Data]) -> None:
+        """Refuse a target that no training structure has; warn of others.
+
+        Raises:
+            InputError: Names file and target.
+        """
+        for spec in self._targets if self._rules.missing_labels else ():
+            if all(is_missing(graph, spec.name) for graph in graphs):
+                path = self._files[split][0]
+                words = f"{path}: no structure has a label {spec.name!r}"
+                if split == "train":
+                    keys = ", ".join(first_keys(path)) or "none"
+                    raise InputError(f"{words}; the keys of the first are: {keys}.")
+                log.warning("%s, so %s has no error of it.", words, split)
 
 
 def _refuse_rules(path: Path, rules: LabelRules, own: TargetSpec) -> None:

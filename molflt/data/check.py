@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 
 from molflt.data.energy_outliers import EnergyOutliers
 from molflt.data.force_hints import work_hint
+from molflt.data.frame_labels import NoLabelError
 from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.labelled_frames import first_keys
 from molflt.data.molecule import (
@@ -75,6 +76,8 @@ def examine(
             if source.format == OWN_FORMAT:  # read without the checks of `make_graph`
                 _check_again(graph, f"{path}, record {index}")
             survey.add(index, graph)
+        except NoLabelError:
+            survey.bare += 1
         except InputError as error:
             survey.defect(str(error))
     return survey.finished()
@@ -98,6 +101,7 @@ class _Survey:
 
     def __init__(self, report: Report, may_lack: list[str]) -> None:
         self._report, self._may_lack = report, may_lack
+        self.bare = 0  # structures without any label, which training leaves out
         self._elements: Counter[str] = Counter()
         self._pbc: Counter[str] = Counter()
         self._tags: Counter[int] = Counter()
@@ -154,6 +158,8 @@ class _Survey:
         report.pbc = dict(self._pbc.most_common())
         report.tags = dict(sorted(self._tags.items()))
         self._compare_labels()
+        if self.bare:
+            report.warnings.append(f"{self.bare:,} structures have no label at all")
         if self._repeated_sids:
             report.warnings.append(
                 f"{len(self._repeated_sids):,} ids come more than once, such as "

@@ -7,8 +7,9 @@ from pathlib import Path
 from torch_geometric.data import Data
 
 from molflt.data.dataset import with_unique_ids
+from molflt.data.frame_labels import NoLabelError
 from molflt.data.label_rules import DEFAULT_RULES, LabelRules
-from molflt.data.labelled_frames import first_keys
+from molflt.data.labelled_frames import first_keys, tell_left_out
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import known_targets
 from molflt.data.source import ASE_FORMAT, Source, open_source
@@ -108,11 +109,10 @@ def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
     Raises:
         InputError: At the end, of a target that may be missing, if it always is.
     """
-    records = (record for source in sources for record in source.records)
     unseen = {
         s.name for source in sources if source.missing_labels for s in source.targets
     }
-    for graph in with_unique_ids(record() for record in records):
+    for graph in with_unique_ids(_labelled(sources)):
         unseen -= set(known_targets(graph)) if unseen else set()
         yield graph
     if unseen:
@@ -122,6 +122,18 @@ def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
             if sources[0].format == ASE_FORMAT
             else f"{sources[0].path}: no structure has a label {min(unseen)!r}."
         )
+
+
+def _labelled(sources: Sequence[Source]) -> Iterator[Data]:
+    """Yield all graphs of all sources that have a label."""
+    for source in sources:
+        bare = 0
+        for record in source.records:
+            try:
+                yield record()
+            except NoLabelError:
+                bare += 1
+        tell_left_out(source.path, bare)
 
 
 def _words(source: Source) -> str:

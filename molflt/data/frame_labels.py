@@ -11,6 +11,11 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from molflt.data.label_rules import LabelRules
 from molflt.errors import InputError
 
+
+class NoLabelError(InputError):
+    """A structure has no label of any target, where some may be missing."""
+
+
 _HIDDEN = {"key_value_pairs", "data", "unique_id", "numbers", "positions"}
 
 
@@ -58,6 +63,7 @@ def read_targets(
         needed: A frame without them is an error even if the rules name none.
 
     Raises:
+        NoLabelError: Labels may be missing, and all are.
         InputError: One is missing that must be there, or is not one number.
     """
     found = places(atoms)
@@ -71,9 +77,10 @@ def read_targets(
                 labels[name] = math.nan
         else:
             labels[name] = value
+    if rules.missing_labels and len(missing) == len(rules.specs):
+        raise NoLabelError(str(_absent(atoms, missing, where)))
     is_named = bool(rules.targets or rules.energy_key)
-    is_bad = len(missing) == len(rules.specs) if rules.missing_labels else missing
-    if is_bad and (needed or is_named):
+    if missing and not rules.missing_labels and (needed or is_named):
         raise _absent(atoms, missing, where)
     return labels
 
@@ -111,7 +118,8 @@ def _number(found: Mapping[str, Any], key: str, where: str) -> float | None:
     if value is None:
         return None
     if np.size(value) != 1 or not _numeric(value):
-        raise InputError(f"{where}: {key!r} is not one number.")
+        shown = f", but {value!r}" if isinstance(value, str) else ""
+        raise InputError(f"{where}: {key!r} is not one number{shown}.")
     return float(np.reshape(value, ()))
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, fields
 
+from molflt.data.electrons import CHARGE_KEYS, SPIN_KEYS
 from molflt.data.molecule import check_target_name
 from molflt.data.tags import TagRule
-from molflt.errors import UsageError
+from molflt.errors import InputError, UsageError
 from molflt.targets import TargetKind, TargetSpec
 
 
@@ -26,7 +27,7 @@ class LabelRules:
         targets: What to read instead of an energy alone: numbers by their names, among
             the places of `energy_key`. Each says itself what it means.
         missing_labels: Whether a frame may lack some of the targets, or have NaN there;
-            one of them it must have. Forces are then read if `forces_key` is given.
+            one without any is left out. Forces are then read if `forces_key` is given.
         stress_key: Name of the stress, which is then read; None: ``stress``.
         virial_key: Name of the virial [eV] of a crystal, from which the stress is read:
             stress = -virial / volume.
@@ -67,6 +68,11 @@ class LabelRules:
         names = [spec.name for spec in self.targets]
         for name in names:
             check_target_name(name)
+            if name in (*CHARGE_KEYS, *SPIN_KEYS):
+                raise InputError(
+                    f"{name!r} cannot be the name of a target: it says of a structure "
+                    "how it is charged, or its spin."
+                )
         if twice := [name for name in names if names.count(name) > 1]:
             raise UsageError(f"The target {twice[0]!r} is named twice.")
         if self.kind != "potential" or self.reference:

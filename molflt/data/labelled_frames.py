@@ -1,5 +1,6 @@
 """Labelled graphs of any file with structures."""
 
+import logging
 from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
@@ -8,6 +9,7 @@ from ase import Atoms
 from torch_geometric.data import Data
 
 from molflt.data.frame_labels import (
+    NoLabelError,
     label_keys,
     read_forces,
     read_relaxed,
@@ -18,6 +20,8 @@ from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.molecule import atoms_to_graph, with_missing
 from molflt.data.structure_files import iterate_structures
 from molflt.errors import InputError
+
+log = logging.getLogger(__name__)
 
 OF_ALL_OR_NONE = {"forces": "forces", "pos_relaxed": "relaxed positions"}
 
@@ -36,17 +40,23 @@ def iterate_graphs(
 
     Args:
         path: Any file of `iterate_structures`.
-        rules: How labels are read; a frame without them is an error, and all frames
-            have forces, or relaxed positions, or none.
+        rules: How labels are read; a frame without them is an error, or left out where
+            they may be missing, and all frames have forces, or relaxed positions, or
+            none.
 
     Raises:
         InputError: Names file and frame: a missing label, or as `make_graph`.
     """
     first: Data | None = None
+    bare: list[NoLabelError] = []
     for where, atoms in iterate_structures(path):
         if isinstance(atoms, InputError):
             raise atoms
-        graph = frame_graph(where, atoms, rules)
+        try:
+            graph = frame_graph(where, atoms, rules)
+        except NoLabelError as error:
+            bare.append(error)
+            continue
         first = graph if first is None else first
         for label, name in OF_ALL_OR_NONE.items():
             if (label in graph) != (label in first):
@@ -55,6 +65,15 @@ def iterate_graphs(
                     f"{where}: there are {here}{name}, but frame 0 has {there}."
                 )
         yield graph
+    tell_left_out(path, len(bare))
+    if first is None and bare:
+        raise bare[0]
+
+
+def tell_left_out(path: str | Path, count: int) -> None:
+    """Say how many structures of a file have no label at all."""
+    if count:
+        log.warning("%s: %d structures have no label and are left out.", path, count)
 
 
 def frame_graph(

@@ -37,6 +37,9 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
             rows = csv.DictReader(file, strict=True)
             columns = [name.strip() for name in rows.fieldnames or []]
             rows.fieldnames = columns
+            for name in columns:
+                if name and columns.count(name) > 1:
+                    raise InputError(f"{path} has the column {name!r} twice.")
             by_name = {name.lower(): name for name in columns}
             if "smiles" not in by_name:
                 raise InputError(
@@ -44,8 +47,14 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
                     f"{', '.join(columns) or 'none'}."
                 )
             ids = [by_name[name] for name in _NAMES if name in by_name]
-            for count, row in enumerate(rows):
-                where = f"{path}, molecule {count}"
+            for row in rows:
+                if all(
+                    isinstance(c, str | None) and not (c or "").strip()
+                    for c in row.values()
+                ):
+                    continue  # a line of blanks
+                count += 1
+                where = f"{path}, line {rows.line_num}"
                 try:
                     yield where, _molecule(row, by_name["smiles"], ids, where)
                 except InputError as error:

@@ -56,8 +56,31 @@ def test_they_are_an_error_unless_asked_for(path):
         AtomsFiles(path, targets=[GAP, CV]).setup()
     with pytest.raises(InputError, match=r"frame 4: .*'cv'.* finite"):
         AtomsFiles(path, targets=[CV]).setup()
-    with pytest.raises(InputError, match=r"frame 0: no 'gap'"):  # and has no other
-        AtomsFiles(path, targets=[GAP], missing_labels=True).setup()
+
+
+def test_structures_without_any_are_left_out(path, tmp_path, capsys, caplog):
+    data = AtomsFiles(path, targets=[GAP], missing_labels=True)
+    data.setup()
+    assert len(data.train) + len(data.val["val"]) == 6
+    assert "a.extxyz: 3 structures have no label and are left out" in caplog.text
+    words = ["--target", "gap:eV:mean", "--missing-labels"]
+    assert main(["data", "check", str(path), *words]) == 0
+    assert "3 structures have no label at all" in capsys.readouterr().out
+    out = tmp_path / "a.lmdb"
+    assert main(["data", "convert", str(path), str(out), *words]) == 0
+    assert len(LMDBDataset(out)) == 6
+
+
+def test_a_file_to_validate_with_that_lacks_a_target_is_told(path, tmp_path, caplog):
+    bare = list(frames())
+    for atoms in bare:
+        atoms.info.pop("gap", None)
+    ase.io.write(tmp_path / "v.extxyz", bare)
+    options = {"targets": [GAP, CV], "missing_labels": True}
+    AtomsFiles(path, tmp_path / "v.extxyz", **options).setup()
+    assert "v.extxyz: no structure has a label 'gap', so val has no" in caplog.text
+    with pytest.raises(InputError, match=r"v\.extxyz: no structure has a label 'gap'"):
+        AtomsFiles(tmp_path / "v.extxyz", path, **options).setup()
 
 
 def test_asked_for_they_are_nan(path):

@@ -69,6 +69,7 @@ def test_a_database_and_another_name_of_the_energy(tmp_path):
         ("homo", "frame 0: no 'homo'; the keys there are: energy, forces, gap, mu"),
         ("note", "'note' is not one number"),
         ("forces", "'forces' cannot be the name of a target"),
+        ("charge", "'charge' cannot be the name of a target: it says"),
         ("type", "'type' cannot be the name of a target"),
         ("log P", "'log P' cannot be the name of a target: letters, digits and _"),
     ],

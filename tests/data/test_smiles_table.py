@@ -47,10 +47,10 @@ def test_a_table_is_a_training_set(path):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ("x,C1CC,1,,,", "molecule 1: 'C1CC' is not a valid SMILES"),
-        ("x,,1,,,", "molecule 1: there is no SMILES"),
-        ("x,C,1", "molecule 1: the row has more or fewer cells"),
-        ("x,C,1,,,,,", "molecule 1: the row has more or fewer cells"),
+        ("x,C1CC,1,,,", "line 3: 'C1CC' is not a valid SMILES"),
+        ("x,,1,,,", "line 3: there is no SMILES"),
+        ("x,C,1", "line 3: the row has more or fewer cells"),
+        ("x,C,1,,,,,", "line 3: the row has more or fewer cells"),
     ],
 )
 def test_a_bad_row_is_told_and_the_next_is_read(path, row, words):
@@ -67,6 +67,7 @@ def test_a_bad_row_is_told_and_the_next_is_read(path, row, words):
         (b"", "no column 'smiles'; its columns are: none"),
         (b"a,b\n1,2\n", "no column 'smiles'; its columns are: a, b"),
         (b"smiles,y\n", "has no molecules"),
+        (b"smiles,y, y\nC,1,2\n", "has the column 'y' twice"),
         (b"smiles,y\n\xff\xfe,1\n", "is not a table of SMILES"),
         (b'smiles,y\n"C,1\n', "is not a table of SMILES"),
     ],
@@ -94,5 +95,13 @@ def test_what_is_read_is_written_and_read_again(path, tmp_path):
 def test_a_label_that_is_no_number_is_no_missing_one(path):
     path.write_text('smiles,logp,gap\nC,1,2\nCC,"1,5",3\n')
     specs = [TargetSpec(n, kind="property") for n in ("logp", "gap")]
-    with pytest.raises(InputError, match="molecule 1: 'logp' is not one number"):
+    with pytest.raises(InputError, match="line 3: 'logp' is not one number, but '1,5'"):
         AtomsFiles(path, targets=specs, missing_labels=True).setup()
+
+
+def test_lines_of_blanks_are_no_molecules(path):
+    path.write_text("smiles,y\r\nC,1\r\n\r\n \r\n , \r\nX,2\r\n")
+    (_, first), (where, bad) = iterate_table(path)
+    assert first.info["y"] == 1
+    assert where.endswith("line 6")
+    assert "'X' is not a valid SMILES" in str(bad)
