@@ -159,7 +159,7 @@ class _Survey:
         report.tags = dict(sorted(self._tags.items()))
         self._compare_labels()
         if self.bare:
-            report.warnings.append(f"{self.bare:,} structures have no label at all")
+            report.warnings.append(f"structures without any label: {self.bare:,}")
         if self._repeated_sids:
             report.warnings.append(
                 f"{len(self._repeated_sids):,} ids come more than once, such as "

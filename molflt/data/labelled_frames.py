@@ -73,7 +73,7 @@ def iterate_graphs(
 def tell_left_out(path: str | Path, count: int) -> None:
     """Say how many structures of a file have no label at all."""
     if count:
-        log.warning("%s: %d structures have no label and are left out.", path, count)
+        log.warning("%s: structures without any label, left out: %d.", path, count)
 
 
 def frame_graph(

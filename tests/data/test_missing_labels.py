@@ -62,10 +62,10 @@ def test_structures_without_any_are_left_out(path, tmp_path, capsys, caplog):
     data = AtomsFiles(path, targets=[GAP], missing_labels=True)
     data.setup()
     assert len(data.train) + len(data.val["val"]) == 6
-    assert "a.extxyz: 3 structures have no label and are left out" in caplog.text
+    assert "a.extxyz: structures without any label, left out: 3" in caplog.text
     words = ["--target", "gap:eV:mean", "--missing-labels"]
     assert main(["data", "check", str(path), *words]) == 0
-    assert "3 structures have no label at all" in capsys.readouterr().out
+    assert "structures without any label: 3" in capsys.readouterr().out
     out = tmp_path / "a.lmdb"
     assert main(["data", "convert", str(path), str(out), *words]) == 0
     assert len(LMDBDataset(out)) == 6
