@@ -22,10 +22,11 @@ DECAY = "linear"
 
 
 class Sizes:
-    """Widths of a peer's features, where the term asks an encoder for them."""
+    """Widths and weights of a peer, where the term asks an encoder for them."""
 
-    def __init__(self, width: int) -> None:
-        self.width = self.vector_width = width
+    def __init__(self, network: PaiNN) -> None:
+        self.width = self.vector_width = network.width
+        self.parameters = network.parameters
 
 
 def add_term(model: FLTModel | PeerModel) -> None:
@@ -34,7 +35,7 @@ def add_term(model: FLTModel | PeerModel) -> None:
         encoder = model.encoder
     else:
         assert isinstance(model.network, PaiNN)
-        encoder = cast(FLTEncoder, Sizes(model.network.width))
+        encoder = cast(FLTEncoder, Sizes(model.network))
     model.displacements = DisplacementTerm(encoder, "l1", WEIGHT, DECAY)
 
 
