@@ -11,13 +11,13 @@ ReadoutName = Literal[
     "atoms", "tags", "attention", "dipole", "extent", "polarisability"
 ]
 
-# What `extensive` is for the readouts that leave no choice.
-_EXTENSIVE: dict[str, bool] = {
+EXTENSIVE: dict[ReadoutName, bool] = {
     "attention": False,
     "dipole": False,
     "extent": True,
     "polarisability": True,
 }
+"""What `extensive` is for the readouts that leave no choice."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class TargetSpec:
                 f"target {self.name!r} has readout {self.readout!r}; there are "
                 f"{', '.join(get_args(ReadoutName))}"
             )
-        if self.extensive != _EXTENSIVE.get(self.readout, self.extensive):
+        if self.extensive != EXTENSIVE.get(self.readout, self.extensive):
             raise ValueError(
                 f"target {self.name!r} has readout {self.readout!r}, which needs "
-                f"extensive={_EXTENSIVE[self.readout]}"
+                f"extensive={EXTENSIVE[self.readout]}"
             )
 
         if self.interaction and not (self.extensive and self.readout == "atoms"):

@@ -5,19 +5,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser
-from molflt.targets import TargetSpec
+from molflt.targets import EXTENSIVE, TargetSpec
 
 if TYPE_CHECKING:
     from molflt.data.label_rules import LabelRules
 
 _TAGS = ("oc20", "ase", "auto", "none")
-_READOUTS = {
+_READOUTS: dict[str, TargetSpec] = {
     "sum": TargetSpec(""),
     "mean": TargetSpec("", extensive=False),
-    "attention": TargetSpec("", readout="attention", extensive=False),
-    "dipole": TargetSpec("", readout="dipole", extensive=False),
-    "extent": TargetSpec("", readout="extent"),
-    "polarisability": TargetSpec("", readout="polarisability"),
+    **{
+        name: TargetSpec("", readout=name, extensive=extensive)
+        for name, extensive in EXTENSIVE.items()
+    },
 }
 
 
@@ -52,21 +52,18 @@ def rules_of(options: Namespace) -> "LabelRules":
     from molflt.data.label_rules import LabelRules
 
     # Of an energy alone, or of that among the targets.
-    energy = {
+    energy = {"kind": "potential"} | {
         name: vars(options)[name] for name in ("kind", "reference") if name in options
     }
-    targets = options.target
+    targets = tuple(
+        replace(spec, **energy) if spec.name == "energy" else spec
+        for spec in options.target
+    )
     if any(spec.name == "energy" for spec in targets):
-        targets = [
-            replace(spec, **({"kind": "potential"} | energy))
-            if spec.name == "energy"
-            else spec
-            for spec in targets
-        ]
         energy = {}
     return LabelRules(
         *(options.energy_key, options.forces_key, options.stress, options.tags),
-        targets=tuple(targets),
+        targets=targets,
         missing_labels=options.missing_labels,
         stress_key=options.stress_key,
         virial_key=options.virial_key,

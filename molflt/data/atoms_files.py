@@ -14,7 +14,12 @@ from molflt.data.dataset import (
     with_unique_ids,
 )
 from molflt.data.label_rules import LabelRules
-from molflt.data.labelled_frames import OF_ALL_OR_NONE, first_keys, iterate_graphs
+from molflt.data.labelled_frames import (
+    OF_ALL_OR_NONE,
+    first_keys,
+    in_words,
+    iterate_graphs,
+)
 from molflt.data.lmdb import LMDBDataset
 from molflt.data.molecule import is_missing
 from molflt.data.progress import track
@@ -213,8 +218,7 @@ class AtomsFiles(GraphDataModule):
                 path = self._files[split][0]
                 words = f"{path}: no structure has a label {spec.name!r}"
                 if split == "train":
-                    keys = ", ".join(first_keys(path)) or "none"
-                    raise InputError(f"{words}; the keys of the first are: {keys}.")
+                    raise InputError(f"{words}; {in_words(first_keys(path))}.")
                 log.warning("%s, so %s has no error of it.", words, split)
 
 

@@ -47,7 +47,7 @@ class Baselines:
 
     def __init__(self, specs: Sequence[TargetSpec]) -> None:
         self._specs = specs
-        self.counts = [0] * len(specs)
+        self.counts = np.zeros(len(specs), dtype=int)
         self._present = np.zeros((len(specs), NUM_SPECIES), dtype=bool)
         self._moments = any(spec.readout == "extent" for spec in specs)
         size = NUM_SPECIES * (1 + self._moments) + 1
@@ -66,11 +66,12 @@ class Baselines:
         whole = known.all(axis=1)
         rows = np.column_stack([terms, labels])[whole]
         self._whole = _reduced(self._whole, rows)
-        for index, own in enumerate(known.T):
-            self.counts[index] += int(own.sum())
-            self._present[index] |= terms[own, :NUM_SPECIES].any(axis=0)
-            own = own & ~whole
-            rows = np.column_stack([terms, labels[:, index]])[own]
+        self.counts += known.sum(axis=0)
+        self._present |= known.T @ (terms[:, :NUM_SPECIES] > 0)
+        partly = known & ~whole[:, None]
+        for index in np.flatnonzero(partly.any(axis=0)):
+            own = partly[:, index]
+            rows = np.column_stack([terms[own], labels[own, index]])
             self._parts[index] = _reduced(self._parts[index], rows)
 
     def fit(self, index: int) -> Fit:

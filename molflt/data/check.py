@@ -12,7 +12,7 @@ from molflt.data.energy_outliers import EnergyOutliers
 from molflt.data.force_hints import work_hint
 from molflt.data.frame_labels import NoLabelError
 from molflt.data.label_rules import DEFAULT_RULES, LabelRules
-from molflt.data.labelled_frames import first_keys
+from molflt.data.labelled_frames import first_keys, in_words
 from molflt.data.molecule import (
     ARRAY_LABELS,
     known_targets,
@@ -208,11 +208,10 @@ class _Survey:
                 self.defect(f"{report.path}: labels differ between structures: {sets}.")
         elif not any(self._names) and report.num_structures:
             if report.format == ASE_FORMAT:
-                keys = ", ".join(first_keys(report.path)) or "none"
+                keys = in_words(first_keys(report.path))
                 self.defect(
-                    f"{report.path}: no structure has an energy; the keys of the first "
-                    f"are: {keys}; if the energy is one of them, give it with "
-                    "--energy-key."
+                    f"{report.path}: no structure has an energy; {keys}; if the energy "
+                    "is one of them, give it with --energy-key."
                 )
             else:
                 report.warnings.append("no labels: good for predictions only")

@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from molflt.data.dataset import with_unique_ids
 from molflt.data.frame_labels import NoLabelError
 from molflt.data.label_rules import DEFAULT_RULES, LabelRules
-from molflt.data.labelled_frames import first_keys, tell_left_out
+from molflt.data.labelled_frames import first_keys, in_words, tell_left_out
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import known_targets
 from molflt.data.source import ASE_FORMAT, Source, open_source
@@ -113,15 +113,14 @@ def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
         s.name for source in sources if source.missing_labels for s in source.targets
     }
     for graph in with_unique_ids(_labelled(sources)):
-        unseen -= set(known_targets(graph)) if unseen else set()
+        if unseen:
+            unseen -= set(known_targets(graph))
         yield graph
     if unseen:
-        raise InputError(
-            f"{sources[0].path}: no structure has a label {min(unseen)!r}; the keys of "
-            f"the first are: {', '.join(first_keys(sources[0].path)) or 'none'}."
-            if sources[0].format == ASE_FORMAT
-            else f"{sources[0].path}: no structure has a label {min(unseen)!r}."
-        )
+        path = sources[0].path
+        of_ase = sources[0].format == ASE_FORMAT
+        hint = f"; {in_words(first_keys(path))}" if of_ase else ""
+        raise InputError(f"{path}: no structure has a label {min(unseen)!r}{hint}.")
 
 
 def _labelled(sources: Sequence[Source]) -> Iterator[Data]:

@@ -54,7 +54,7 @@ def read_labels(
 def read_targets(
     atoms: Atoms, rules: LabelRules, where: str = "", *, needed: bool = True
 ) -> dict[str, float]:
-    """Find the targets of one frame by name, NaN where the rules let it be missing.
+    """Find the targets of one frame by name, without those that are missing.
 
     Args:
         atoms: The frame.
@@ -67,20 +67,16 @@ def read_targets(
         InputError: One is missing that must be there, or is not one number.
     """
     found = places(atoms)
-    labels, missing = {}, []
-    for name in (spec.name for spec in rules.specs):
-        key = rules.key(name)
-        value = _number(found, key, where)
-        if value is None or (rules.missing_labels and math.isnan(value)):
-            missing.append(key)
-            if rules.missing_labels:
-                labels[name] = math.nan
-        else:
-            labels[name] = value
-    if rules.missing_labels and len(missing) == len(rules.specs):
-        raise NoLabelError(str(_absent(atoms, missing, where)))
-    is_named = bool(rules.targets or rules.energy_key)
-    if missing and not rules.missing_labels and (needed or is_named):
+    labels = {}
+    for spec in rules.specs:
+        value = _number(found, rules.key(spec.name), where)
+        if value is not None and not (rules.missing_labels and math.isnan(value)):
+            labels[spec.name] = value
+    missing = [rules.key(s.name) for s in rules.specs if s.name not in labels]
+    if rules.missing_labels:
+        if not labels:
+            raise NoLabelError(str(_absent(atoms, missing, where)))
+    elif missing and (needed or rules.targets or rules.energy_key):
         raise _absent(atoms, missing, where)
     return labels
 

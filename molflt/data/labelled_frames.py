@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from math import isnan
 from pathlib import Path
 
 from ase import Atoms
@@ -33,6 +32,11 @@ def first_keys(path: str | Path) -> list[str]:
     return [] if first is None else label_keys(first)
 
 
+def in_words(keys: list[str]) -> str:
+    """Return what is said of the keys of the first frame."""
+    return f"the keys of the first are: {', '.join(keys) or 'none'}"
+
+
 def iterate_graphs(
     path: str | Path, rules: LabelRules = DEFAULT_RULES
 ) -> Iterator[Data]:
@@ -48,14 +52,14 @@ def iterate_graphs(
         InputError: Names file and frame: a missing label, or as `make_graph`.
     """
     first: Data | None = None
-    bare: list[NoLabelError] = []
+    bare, reason = 0, ""  # not the errors, which would keep all those atoms
     for where, atoms in iterate_structures(path):
         if isinstance(atoms, InputError):
             raise atoms
         try:
             graph = frame_graph(where, atoms, rules)
         except NoLabelError as error:
-            bare.append(error)
+            bare, reason = bare + 1, reason or str(error)
             continue
         first = graph if first is None else first
         for label, name in OF_ALL_OR_NONE.items():
@@ -65,9 +69,9 @@ def iterate_graphs(
                     f"{where}: there are {here}{name}, but frame 0 has {there}."
                 )
         yield graph
-    tell_left_out(path, len(bare))
+    tell_left_out(path, bare)
     if first is None and bare:
-        raise bare[0]
+        raise NoLabelError(reason)
 
 
 def tell_left_out(path: str | Path, count: int) -> None:
@@ -91,7 +95,6 @@ def frame_graph(
         InputError: A label is missing, or as `make_graph`.
     """
     labels = read_targets(atoms, rules, where, needed=need_labels)
-    missing = [name for name in labels if rules.missing_labels and isnan(labels[name])]
     forces = stress = None
     if rules.have_forces:
         forces = read_forces(atoms, rules.forces_key, where)
@@ -101,10 +104,12 @@ def frame_graph(
     graph = atoms_to_graph(
         atoms,
         tags=rules.tags,
-        targets={name: labels[name] for name in labels if name not in missing},
+        targets=labels,
         forces=forces,
         pos_relaxed=read_relaxed(atoms, where) if rules.have_relaxed else None,
         stress=stress,
         where=where,
     )
-    return with_missing(graph, missing)
+    if rules.missing_labels:
+        with_missing(graph, {spec.name for spec in rules.specs} - set(labels))
+    return graph

@@ -45,6 +45,7 @@ from molflt.graph_index import MODEL_FIELDS
 STRUCTURE_FIELDS = (*MODEL_FIELDS, "fixed")
 ATOM_LABELS = ("forces", "pos_relaxed")
 ARRAY_LABELS = (*ATOM_LABELS, "stress")  # all that are no scalars
+_MODULE_NAMES = frozenset(dir(nn.ModuleDict()))  # which holds readouts by name
 
 
 def make_graph(
@@ -237,8 +238,9 @@ def known_targets(graph: Data) -> list[str]:
 def without_missing(graph: Data) -> Data:
     """Return a graph without the labels that are only noted as missing."""
     kept = copy.copy(graph)
-    for name in set(target_names(graph)) - set(known_targets(graph)):
-        del kept[name]
+    for name in target_names(graph):
+        if is_missing(graph, name):
+            del kept[name]
     return kept
 
 
@@ -252,8 +254,7 @@ def check_target_name(name: str, prefix: str = "") -> None:
     """
     taken = {*STRUCTURE_FIELDS, *ARRAY_LABELS, "sid", "ptr", "face", "num_nodes"}
     shifted = "index" in name or "batch" in name
-    known = hasattr(nn.ModuleDict(), name)  # which holds readouts by name
-    if name in taken or shifted or known or not name.isidentifier():
+    if name in taken | _MODULE_NAMES or shifted or not name.isidentifier():
         raise InputError(
             f"{prefix}{name!r} cannot be the name of a target: letters, digits and _, "
             "without 'index' and 'batch', and no word that has a meaning already."

@@ -34,9 +34,8 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
     try:
         # The mark that spreadsheets put at the beginning is no part of a name.
         with open(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            columns = [name.strip() for name in rows.fieldnames or []]
-            rows.fieldnames = columns
+            rows = csv.reader(file, strict=True)
+            columns = [name.strip() for name in next(rows, [])]
             for name in columns:
                 if name and columns.count(name) > 1:
                     raise InputError(f"{path} has the column {name!r} twice.")
@@ -48,15 +47,18 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
                 )
             ids = [by_name[name] for name in _NAMES if name in by_name]
             for row in rows:
-                if all(
-                    isinstance(c, str | None) and not (c or "").strip()
-                    for c in row.values()
-                ):
+                cells = [cell.strip() for cell in row]
+                if not any(cells) and len(cells) <= len(columns):
                     continue  # a line of blanks
                 count += 1
                 where = f"{path}, line {rows.line_num}"
                 try:
-                    yield where, _molecule(row, by_name["smiles"], ids, where)
+                    if len(cells) != len(columns):
+                        raise InputError(
+                            f"{where}: the row has more or fewer cells than the header."
+                        )
+                    own = dict(zip(columns, cells, strict=True))
+                    yield where, _molecule(own, by_name["smiles"], ids, where)
                 except InputError as error:
                     yield where, error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -65,12 +67,7 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
         raise InputError(f"{path} has no molecules.")
 
 
-def _molecule(
-    row: dict[str, str | None], column: str, ids: list[str], where: str
-) -> Atoms:
-    if None in row or None in row.values():
-        raise InputError(f"{where}: the row has more or fewer cells than the header.")
-    cells = {name: (cell or "").strip() for name, cell in row.items()}
+def _molecule(cells: dict[str, str], column: str, ids: list[str], where: str) -> Atoms:
     smiles = cells.pop(column)
     if not smiles:
         raise InputError(f"{where}: there is no SMILES.")

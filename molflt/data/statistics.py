@@ -171,7 +171,7 @@ def fit_all_statistics(
                 f"No structure has an atom with tag {ADSORBATE}, an adsorbate's, so "
                 f"{spec.name!r} cannot be learned as an interaction energy."
             )
-        count = fitted.counts[index]
+        count = int(fitted.counts[index])
         if not count:
             raise InputError(f"No structure has a label {spec.name!r}: all are NaN.")
         fit = fitted.fit(index)

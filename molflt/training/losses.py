@@ -88,7 +88,7 @@ def _label_loss(name: LossName, prediction: Tensor, label: Tensor) -> Tensor:
     known = ~label.isnan()
     # No NaN may come near the prediction: its gradient would be one, too.
     values = LOSSES[name](prediction, label.where(known, prediction), reduction="none")
-    return (values * known).sum() / known.sum().clamp(min=1)
+    return _mean(values, known)
 
 
 def vector_loss(
@@ -108,4 +108,9 @@ def vector_loss(
     values = LOSSES[name](length, torch.zeros_like(length), reduction="none")
     if kept is None:
         return values.mean()
+    return _mean(values, kept)
+
+
+def _mean(values: Float[Tensor, " n"], kept: Bool[Tensor, " n"]) -> Tensor:
+    """Return the mean of those kept; 0 without any."""
     return (values * kept).sum() / kept.sum().clamp(min=1)
