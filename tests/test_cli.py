@@ -164,6 +164,20 @@ def test_bad_data_to_convert(bad_files, capsys):
         ("fit --config config.yaml --model.lrr 1", "did you mean model.lr?"),
         ("fit --config config.yaml --trainer.max_epochs x", "must be int, not 'x'"),
         ("fit --config config.yaml --model.loss l3", "one of ['l1', 'mse', 'huber', "),
+        ("fit --config config.yaml --model.loss l3", "or the path of a class or func"),
+        (
+            "fit --config config.yaml --model.schedule StepLR",
+            "schedule lacks step_size",
+        ),
+        ("fit --config config.yaml --model.optimizer SGDx", "of a class or function"),
+        (
+            "fit --config config.yaml --model.optimizer torch.nn.Linear",
+            "model.optimizer must be the path of a subclass of Optimizer",
+        ),
+        (
+            "fit --config config.yaml --model.optimizer SGD --model.optimizer.lrr 1",
+            "model.optimizer: There is no option 'lrr' (did you mean lr?)",
+        ),
         ("fit --config config.yaml --data.batchsize 3", "no option 'batchsize'"),
         ("fit --config config.yaml --model.encoder.widht 3", "did you mean width?"),
         ("fit --config config.yaml --ema.decay 2", "must be in [0, 1)"),
@@ -191,6 +205,28 @@ def test_missing_and_broken_configurations(folder, capsys):
     ):
         Path("broken.yaml").write_text(text)
         assert_refused(["fit", "--config", "broken.yaml"], phrase, capsys, code=2)
+
+
+@pytest.mark.parametrize(
+    ("targets", "phrase"),
+    [
+        ("[a, b]", "data.targets must be a list of TargetSpec, not ['a', 'b']."),
+        ("a", "data.targets must be a list of TargetSpec, not 'a'."),
+        ("[{name: a, unit: 1}]", "data.targets.unit must be str, not '1'."),
+        ("[{nam: a}]", "There is no option 'nam' (did you mean name?)."),
+        ("[{unit: eV}]", "Option data.targets lacks name."),
+        ("[{name: a, unit: eV, readout: attention}]", "which needs extensive=False"),
+    ],
+)
+def test_wrong_targets_are_one_sentence(targets, phrase, folder, capsys):
+    whole = Path("config.yaml").read_text()
+    options = f"{{train: a.xyz, targets: {targets}}}"
+    chosen = (
+        f"data:\n  class_path: molflt.data.AtomsFiles\n  init_args: {options}\nold:"
+    )
+    Path("wrong.yaml").write_text(whole.replace("data:", chosen, 1).split("old:")[0])
+    assert_refused(["fit", "--config", "wrong.yaml"], phrase, capsys, code=2)
+    assert "Union" not in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(folder):

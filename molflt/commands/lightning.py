@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from molflt.checkpoint import load
+from molflt.commands.config_errors import telling_part
 from molflt.commands.config_parser import ConfigParser
 from molflt.commands.tables import metrics_table, show
 from molflt.data.datamodule import GraphDataModule
@@ -115,7 +116,8 @@ class FLTCLI(LightningCLI):
             cause: BaseException | None = error
             while cause is not None and not isinstance(cause, MolfltError):
                 cause = cause.__cause__ or cause.__context__
-            raise (cause or UsageError(str(error))) from error
+            words = telling_part(str(error)) or str(error)
+            raise (cause or UsageError(words)) from error
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Return the trainer, with CSV and TensorBoard logs in one folder."""

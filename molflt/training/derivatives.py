@@ -7,7 +7,7 @@ from torch_geometric.data import Batch
 
 from molflt.errors import UsageError
 from molflt.training.labels import label_of
-from molflt.training.losses import LossName, vector_loss
+from molflt.training.losses import Loss, vector_loss
 from molflt.training.metrics import Errors, atom_errors
 from molflt.typing import Cells, Positions
 
@@ -25,7 +25,7 @@ class DerivativeTerms:
     constraint's zeros.
 
     Args:
-        loss: ``l1`` (the absolute value), ``mse``, ``huber`` or ``log``.
+        loss: Of the lengths of errors, see `losses`.
         force_weight: w_F; 0: forces are not trained on.
         stress_weight: w_S; 0: stress is not trained on.
 
@@ -36,16 +36,14 @@ class DerivativeTerms:
     force error, which does not depend on orientation, for its components.
     """
 
-    def __init__(
-        self, loss: LossName, force_weight: float, stress_weight: float
-    ) -> None:
+    def __init__(self, loss: Loss, force_weight: float, stress_weight: float) -> None:
         for name, value in (
             ("force_weight", force_weight),
             ("stress_weight", stress_weight),
         ):
             if value < 0:
                 raise UsageError(f"{name} must not be negative, not {value:g}.")
-        self.loss: LossName = loss
+        self.loss = loss
         self.force_weight = force_weight
         self.stress_weight = stress_weight
 

@@ -12,7 +12,7 @@ from molflt.errors import UsageError
 from molflt.model import FLTEncoder
 from molflt.nn.equivariant_head import EquivariantHead
 from molflt.training.labels import label_of
-from molflt.training.losses import LossName, vector_loss
+from molflt.training.losses import Loss, vector_loss
 from molflt.training.metrics import Errors, atom_errors
 from molflt.typing import Cells, GraphIndex, Periodicity, Positions
 
@@ -32,7 +32,7 @@ class DisplacementTerm(nn.Module):
 
     Args:
         encoder: Encoder of the model to be trained; it needs vector features.
-        loss: ``l1``, ``mse``, ``huber`` (linear above 1 Å) or ``log``.
+        loss: Of the lengths of errors, see `losses`; ``huber``: linear above 1 Å.
         weight: w.
         decay: "linear" or "cosine".
 
@@ -43,7 +43,7 @@ class DisplacementTerm(nn.Module):
     """
 
     def __init__(
-        self, encoder: FLTEncoder, loss: LossName, weight: float, decay: Decay
+        self, encoder: FLTEncoder, loss: Loss, weight: float, decay: Decay
     ) -> None:
         super().__init__()
         if weight < 0:
@@ -58,7 +58,7 @@ class DisplacementTerm(nn.Module):
                 "displacement_weight teaches the encoder, which freeze_encoder keeps "
                 "as it is; set it to 0."
             )
-        self.loss: LossName = loss
+        self.loss = loss
         self.weight = weight
         self.decay: Decay = decay
         self.head = EquivariantHead(encoder.width, encoder.vector_width, 0, 1)

@@ -1,22 +1,30 @@
 """Losses on normalised targets and their derivatives."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from molflt.errors import MolfltError
+from molflt.errors import MolfltError, UsageError
 
 LossName = Literal["l1", "mse", "huber", "log"]
+
+Loss = LossName | nn.Module | Callable[[Tensor, Tensor], Tensor]
+"""One of `LOSSES` by name, or any function of predictions and labels, value by value.
+
+It returns the shape that it is given, as the losses of torch do with ``reduction:
+none``.
+"""
 
 LOG_SCALE = 0.04
 """Size [std] of the errors from which on the loss ``log`` grows more slowly."""
 
 
-def log_loss(predictions: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+def log_loss(predictions: Tensor, labels: Tensor) -> Tensor:
     """Return s log(1 + |e| / s), s = `LOG_SCALE`: |e| for small errors, log |e| beyond.
 
     Structures that are far off, as those that relax to another minimum, pull less than
@@ -25,20 +33,35 @@ def log_loss(predictions: Tensor, labels: Tensor, reduction: str = "mean") -> Te
     Args:
         predictions: Predictions, of any shape.
         labels: Labels of the same shape.
-        reduction: "mean" or "none".
     """
     error = (predictions - labels).abs()
-    loss = LOG_SCALE * torch.log1p(error / LOG_SCALE)
-    return loss.mean() if reduction == "mean" else loss
+    return LOG_SCALE * torch.log1p(error / LOG_SCALE)
 
 
-LOSSES: dict[LossName, Callable[..., Tensor]] = {
-    "l1": F.l1_loss,
-    "mse": F.mse_loss,
+LOSSES: dict[LossName, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": partial(F.l1_loss, reduction="none"),
+    "mse": partial(F.mse_loss, reduction="none"),
     # Quadratic below one standard deviation of the target, linear above.
-    "huber": F.huber_loss,
+    "huber": partial(F.huber_loss, reduction="none"),
     "log": log_loss,
 }
+
+
+def loss_values(loss: Loss, predictions: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of each value, in the shape of the predictions.
+
+    Raises:
+        UsageError: A loss of one's own returns another shape.
+    """
+    known = LOSSES[loss] if isinstance(loss, str) else loss
+    values: Tensor = known(predictions, labels)
+    if values.shape != predictions.shape:
+        raise UsageError(
+            f"model.loss must return a value for each of {len(predictions)} values, "
+            f"not the shape {tuple(values.shape)}; losses of torch do with "
+            "reduction: none."
+        )
+    return values
 
 
 def refuse_not_finite(loss: Tensor, step: int) -> None:
@@ -55,7 +78,7 @@ def refuse_not_finite(loss: Tensor, step: int) -> None:
 
 
 def multi_target_loss(
-    name: LossName,
+    loss: Loss,
     predictions: dict[str, Tensor],
     labels: dict[str, Tensor],
     weights: Mapping[str, float] | None = None,
@@ -69,7 +92,7 @@ def multi_target_loss(
     deviation, so that with w_t = 1 all weigh the same.
 
     Args:
-        name: Which loss.
+        loss: Which loss.
         predictions: For each target, shape (g,), normalised.
         labels: The same keys and shapes, NaN where there is no label.
         weights: w_t by target, pure numbers; 1 where there is none.
@@ -77,22 +100,22 @@ def multi_target_loss(
     weights = weights or {}
     # Also where a weight is 0: several processes wait for gradients of all readouts.
     terms = [
-        weights.get(target, 1.0) * _label_loss(name, value, labels[target])
+        weights.get(target, 1.0) * _label_loss(loss, value, labels[target])
         for target, value in predictions.items()
     ]
     return sum(terms[1:], start=terms[0])
 
 
-def _label_loss(name: LossName, prediction: Tensor, label: Tensor) -> Tensor:
+def _label_loss(loss: Loss, prediction: Tensor, label: Tensor) -> Tensor:
     """Return the mean loss over structures that have a label; 0 without any."""
     known = ~label.isnan()
     # No NaN may come near the prediction: its gradient would be one, too.
-    values = LOSSES[name](prediction, label.where(known, prediction), reduction="none")
+    values = loss_values(loss, prediction, label.where(known, prediction))
     return _mean(values, known)
 
 
 def vector_loss(
-    name: LossName, error: Float[Tensor, "n k"], kept: Bool[Tensor, " n"] | None = None
+    loss: Loss, error: Float[Tensor, "n k"], kept: Bool[Tensor, " n"] | None = None
 ) -> Tensor:
     """Mean over the kept rows of the loss of their length, loss(|e_i|).
 
@@ -100,12 +123,12 @@ def vector_loss(
     structure is turned. Its derivative at 0 is 0. Without a kept row the loss is 0.
 
     Args:
-        name: Which loss.
+        loss: Which loss.
         error: Rows e_i.
         kept: Rows that count; None: all.
     """
     length = torch.linalg.vector_norm(error, dim=1)
-    values = LOSSES[name](length, torch.zeros_like(length), reduction="none")
+    values = loss_values(loss, length, torch.zeros_like(length))
     if kept is None:
         return values.mean()
     return _mean(values, kept)

@@ -14,7 +14,7 @@ from molflt.targets import TargetSpec
 from molflt.training.derivatives import DerivativeTerms
 from molflt.training.displacement import Decay, DisplacementTerm
 from molflt.training.labels import label_of
-from molflt.training.losses import LossName, multi_target_loss
+from molflt.training.losses import Loss, multi_target_loss
 from molflt.training.metrics import Errors, error_name, label_errors, mean_errors
 from molflt.training.targets import check_weights
 
@@ -41,7 +41,7 @@ class Objective(nn.Module):
 
     Args:
         encoder: Encoder of the model to be trained.
-        loss: ``l1``, ``mse``, ``huber`` or ``log``, see `losses`.
+        loss: ``l1``, ``mse``, ``huber``, ``log`` or one's own, see `losses`.
         force_weight: Weight of the forces; 0: none.
         stress_weight: Weight of the stress; 0: none.
         displacement_weight: Weight of the displacements at the start; 0: none.
@@ -56,7 +56,7 @@ class Objective(nn.Module):
     def __init__(
         self,
         encoder: FLTEncoder,
-        loss: LossName = "l1",
+        loss: Loss = "l1",
         force_weight: float = 0.0,
         stress_weight: float = 0.0,
         displacement_weight: float = 0.0,
@@ -64,7 +64,7 @@ class Objective(nn.Module):
         target_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
-        self.loss: LossName = loss
+        self.loss = loss
         self.target_weights = dict(target_weights or {})
         check_weights(self.target_weights, None)
         self.derivatives = DerivativeTerms(loss, force_weight, stress_weight)

@@ -1,24 +1,42 @@
 """How weights follow their gradients: the optimiser and its learning rate."""
 
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from molflt.errors import UsageError
-from molflt.training.schedules import SCHEDULES, Schedule
+from molflt.training.schedules import SCHEDULES, ScheduleName
+
+log = logging.getLogger(__name__)
+
+OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
+"""What makes an optimiser of groups of parameters: a class of torch.optim, for one."""
+
+Schedule = ScheduleName | Callable[[Optimizer], LRScheduler]
+"""One of `SCHEDULES` by name, or what makes a schedule of an optimiser."""
+
+Interval = Literal["epoch", "step"]
 
 
 @dataclass(frozen=True)
 class Descent:
-    """AdamW and its schedule.
+    """An optimiser and its schedule.
 
     Args:
-        lr: Peak learning rate.
-        weight_decay: Decay of the weights of linear layers; nothing else decays.
+        lr: Peak learning rate of AdamW.
+        weight_decay: Decay, by AdamW, of the weights of linear layers; nothing else
+            decays.
         warmup_steps: Steps of linear rise, see `schedules`.
-        schedule: What follows them.
+        schedule: What follows them; or a schedule of one's own, without a rise.
+        interval: How often a schedule of one's own is updated.
+        optimizer: Optimiser for AdamW, with rate and decay of its own; it is given
+            `groups`.
 
     Raises:
         UsageError: Options out of range.
@@ -28,6 +46,8 @@ class Descent:
     weight_decay: float
     warmup_steps: int
     schedule: Schedule
+    interval: Interval = "epoch"
+    optimizer: OptimizerFactory | None = None
 
     def __post_init__(self) -> None:
         if self.lr <= 0:
@@ -35,36 +55,77 @@ class Descent:
         for name in ("weight_decay", "warmup_steps"):
             if (value := getattr(self, name)) < 0:
                 raise UsageError(f"{name} must not be negative, not {value:g}.")
-        if self.schedule not in SCHEDULES:
-            known = " or ".join(SCHEDULES)
-            raise UsageError(f"schedule must be {known}, not {self.schedule!r}.")
+        if not callable(self.schedule) and self.schedule not in SCHEDULES:
+            known = ", ".join(SCHEDULES)
+            raise UsageError(
+                f"schedule must be {known} or a class of torch.optim.lr_scheduler, "
+                f"not {self.schedule!r}."
+            )
 
     def start(
-        self, module: nn.Module, total_steps: int, *, fused: bool
-    ) -> tuple[AdamW, LambdaLR]:
-        """Return the optimiser of a module, and its schedule, a step at a time.
+        self, module: nn.Module, total_steps: int, monitor: str | None, *, fused: bool
+    ) -> OptimizerLRScheduler:
+        """Return the optimiser of a module and its schedule, as Lightning takes them.
 
         Args:
             module: Module whose parameters are trained.
             total_steps: Length of the schedule.
+            monitor: Error that ReduceLROnPlateau watches.
             fused: See `adamw`.
         """
-        optimizer = adamw(module, self.lr, self.weight_decay, fused=fused)
-        factor = SCHEDULES[self.schedule]
-        return optimizer, LambdaLR(
-            optimizer, lambda step: factor(step, self.warmup_steps, total_steps)
-        )
+        if self.optimizer is None:
+            optimizer: Optimizer = adamw(
+                module, self.lr, self.weight_decay, fused=fused
+            )
+        else:
+            optimizer = self.optimizer(groups(module))
+            log.info(
+                "The optimiser is %s with its own options: lr and weight_decay of the "
+                "task are AdamW's.",
+                type(optimizer).__name__,
+            )
+        plan: dict[str, Any] = {"interval": "step"}
+        if callable(self.schedule):
+            plan = {"interval": self.interval, "monitor": monitor}
+            plan["scheduler"] = self.schedule(optimizer)
+        else:
+            factor, warmup = SCHEDULES[self.schedule], self.warmup_steps
+            plan["scheduler"] = LambdaLR(
+                optimizer, lambda step: factor(step, warmup, total_steps)
+            )
+        return {"optimizer": optimizer, "lr_scheduler": plan}  # type: ignore[return-value]
+
+
+def groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Return a module's trained parameters: those that decay, and the others.
+
+    Weight decay pulls a linear map towards zero, which is what it is for. A bias, the
+    scale of a norm, an embedding of species, or the centres, widths and weights of a
+    spectrum have no reason to be small, so only weights of linear layers (two axes or
+    more) decay. The others have ``weight_decay`` 0, whatever the optimiser's is.
+
+    Args:
+        module: Module whose parameters are trained.
+    """
+    decaying = {
+        id(layer.weight)
+        for layer in module.modules()
+        if isinstance(layer, nn.Linear) and layer.weight.requires_grad
+    }
+    trained = [p for p in module.parameters() if p.requires_grad]
+    found: list[dict[str, Any]] = [
+        {"params": [p for p in trained if id(p) in decaying]},
+        {"params": [p for p in trained if id(p) not in decaying], "weight_decay": 0.0},
+    ]
+    return [group for group in found if group["params"]]
 
 
 def adamw(
     module: nn.Module, lr: float, weight_decay: float, *, fused: bool = True
 ) -> AdamW:
-    """Return AdamW with decay on matrices only.
+    """Return AdamW with decay on matrices only, see `groups`.
 
-    Weight decay pulls a linear map towards zero, which is what it is for. A bias, the
-    scale of a norm, an embedding of species, or the centres, widths and weights of a
-    spectrum have no reason to be small, so only weights of linear layers (two axes or
-    more) decay. Source: Loshchilov and Hutter, arXiv:1711.05101, for the optimiser.
+    Source: Loshchilov and Hutter, arXiv:1711.05101.
 
     Args:
         module: Module whose parameters are trained.
@@ -73,19 +134,5 @@ def adamw(
         fused: One pass over all parameters; Lightning refuses to clip gradients with
             it in mixed precision.
     """
-    decaying = {
-        id(layer.weight)
-        for layer in module.modules()
-        if isinstance(layer, nn.Linear) and layer.weight.requires_grad
-    }
-    trained = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {
-            "params": [p for p in trained if id(p) in decaying],
-            "weight_decay": weight_decay,
-        },
-        {"params": [p for p in trained if id(p) not in decaying], "weight_decay": 0.0},
-    ]
     # Fused: one pass over all parameters; a twentieth of a step's time on a CPU.
-    kept = [group for group in groups if group["params"]]
-    return AdamW(kept, lr=lr, fused=fused)
+    return AdamW(groups(module), lr=lr, weight_decay=weight_decay, fused=fused)

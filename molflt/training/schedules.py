@@ -4,7 +4,11 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-Schedule = Literal["cosine", "constant"]
+from pytorch_lightning import Trainer
+
+from molflt.errors import UsageError
+
+ScheduleName = Literal["cosine", "constant"]
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int) -> float:
@@ -40,7 +44,21 @@ def constant_after_warmup(step: int, warmup_steps: int, total_steps: int) -> flo
     return min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
 
 
-SCHEDULES: dict[Schedule, Callable[[int, int, int], float]] = {
+SCHEDULES: dict[ScheduleName, Callable[[int, int, int], float]] = {
     "cosine": warmup_cosine,
     "constant": constant_after_warmup,
 }
+
+
+def steps_of(trainer: Trainer) -> int:
+    """Return how many optimiser steps a training has, at least 1.
+
+    Raises:
+        UsageError: It has no end.
+    """
+    total = trainer.estimated_stepping_batches
+    if total == float("inf"):
+        raise UsageError(
+            "The schedule needs an end: trainer.max_epochs or trainer.max_steps."
+        )
+    return max(1, int(total))

@@ -21,12 +21,12 @@ from molflt.training.checkpoint_io import record_in
 from molflt.training.displacement import Decay
 from molflt.training.fitting import data_of, starting_model
 from molflt.training.labels import LabelledDataset, tell_unused_forces
-from molflt.training.losses import LossName, refuse_not_finite
+from molflt.training.losses import Loss, refuse_not_finite
 from molflt.training.metrics import Evaluation
 from molflt.training.objective import Objective
-from molflt.training.optimizers import Descent
+from molflt.training.optimizers import Descent, Interval, OptimizerFactory, Schedule
 from molflt.training.origin import RunOrigin
-from molflt.training.schedules import Schedule
+from molflt.training.schedules import steps_of
 from molflt.training.targets import check_weights, chosen_targets
 
 
@@ -48,12 +48,16 @@ class FLTTask(LightningModule):
         encoder: Architecture and first weights (density features that were fitted stay
             as they are); `Pretrained`: those of a checkpoint.
         targets: Names of the data module's targets to learn; None: all of them.
-        loss: ``l1`` |e|, ``mse`` e^2, ``huber`` or ``log``, see `losses`.
+        loss: ``l1`` |e|, ``mse`` e^2, ``huber`` or ``log``, see `losses`; or a function
+            or class that compares predictions with labels, value by value.
         lr: Peak learning rate of AdamW.
         weight_decay: Decay of the weights of linear layers; nothing else decays.
         warmup_steps: Optimiser steps of linear rise; at most a third of the schedule.
         schedule: ``cosine``: half a cosine down to 0 at the last step (set
-            ``trainer.max_epochs`` or ``trainer.max_steps``); ``constant``.
+            ``trainer.max_epochs`` or ``trainer.max_steps``); ``constant``; or a class
+            of ``torch.optim.lr_scheduler``, without the rise.
+        schedule_interval: How often a schedule of such a class is updated.
+        optimizer: Class of ``torch.optim`` for AdamW, with a rate and decay of its own.
         force_weight: Weight of the forces in the loss; 0: not trained on.
         stress_weight: Weight of the stress in the loss; 0: not trained on.
         displacement_weight: Weight, at the start, of the displacements to the relaxed
@@ -77,11 +81,13 @@ class FLTTask(LightningModule):
         self,
         encoder: FLTEncoder,
         targets: list[str] | None = None,
-        loss: LossName = "l1",
+        loss: Loss = "l1",
         lr: float = 1e-3,
         weight_decay: float = 1e-2,
         warmup_steps: int = 200,
         schedule: Schedule = "cosine",
+        schedule_interval: Interval = "epoch",
+        optimizer: OptimizerFactory | None = None,
         force_weight: float = 0.0,
         stress_weight: float = 0.0,
         displacement_weight: float = 0.0,
@@ -93,7 +99,8 @@ class FLTTask(LightningModule):
         target_weights: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
-        self._descent = Descent(lr, weight_decay, warmup_steps, schedule)
+        descent = (lr, weight_decay, warmup_steps, schedule, schedule_interval)
+        self._descent = Descent(*descent, optimizer)
         self.model: FLTModel | None = None
         # In a tuple, so that the encoder is registered once, as part of the model.
         self._encoder = (encoder,)
@@ -180,19 +187,11 @@ class FLTTask(LightningModule):
         return f"{splits[0]}/{error}" if splits else None
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Return AdamW and the schedule, updated after every step."""
-        total = self.trainer.estimated_stepping_batches
-        if total == float("inf"):
-            raise UsageError(
-                "The schedule needs an end: trainer.max_epochs or trainer.max_steps."
-            )
-        self._total_steps = max(1, int(total))
+        """Return the optimiser and the schedule."""
+        self._total_steps = steps_of(self.trainer)
         fused = "mixed" not in str(self.trainer.precision)
-        optimizer, schedule = self._descent.start(self, self._total_steps, fused=fused)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        error = self.first_error()
+        return self._descent.start(self, self._total_steps, error, fused=fused)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log it and the batch's errors."""

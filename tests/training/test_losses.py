@@ -2,7 +2,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
+from molflt.errors import UsageError
 from molflt.training.losses import LOSSES, log_loss, multi_target_loss, vector_loss
 
 
@@ -20,7 +23,7 @@ def test_loss_of_known_errors(name, expected):
 
 def test_log_loss_is_the_error_where_it_is_small():
     error = torch.tensor([1e-4, -2e-4], dtype=torch.float64)
-    small = log_loss(error, torch.zeros_like(error), reduction="none")
+    small = log_loss(error, torch.zeros_like(error))
     torch.testing.assert_close(small, error.abs(), rtol=5e-3, atol=0)
 
 
@@ -66,3 +69,32 @@ def test_loss_of_vectors_is_that_of_their_lengths(name, expected):
     assert error.grad[1:].abs().max() == 0  # no NaN at zero, nothing from what is out
     assert vector_loss(name, error, torch.zeros(3, dtype=torch.bool)).item() == 0
     assert vector_loss(name, error[:2]).item() == pytest.approx(expected)
+
+
+OWN = {
+    "function": lambda prediction, label: F.huber_loss(
+        prediction, label, reduction="none"
+    ),
+    "class": nn.HuberLoss(reduction="none"),
+}
+
+
+@pytest.mark.parametrize("own", OWN.values(), ids=OWN)
+def test_a_loss_of_ones_own_is_as_one_by_name(own):
+    prediction = torch.randn(6, requires_grad=True)
+    label = 3 * torch.randn(6)
+    label[2] = torch.nan
+    error = torch.randn(4, 3)
+
+    def outcome(loss):
+        value = multi_target_loss(loss, {"a": prediction}, {"a": label})
+        (slope,) = torch.autograd.grad(value, prediction)
+        return torch.cat((value[None], slope, vector_loss(loss, error)[None]))
+
+    assert torch.equal(outcome(own), outcome("huber"))
+
+
+def test_a_loss_that_returns_a_mean_is_refused():
+    labels = {"a": torch.zeros(5)}
+    with pytest.raises(UsageError, match="for each of 5 values, not the shape"):
+        multi_target_loss(F.l1_loss, {"a": torch.ones(5)}, labels)

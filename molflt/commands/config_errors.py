@@ -1,0 +1,117 @@
+"""What is wrong with a configuration, in one sentence."""
+
+import inspect
+import re
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser
+
+from molflt.commands.parser import suggestion
+from molflt.data.datamodule import GraphDataModule
+from molflt.model import FLTEncoder
+
+
+def sentence(message: str, parser: LightningArgumentParser) -> str:
+    """Return the gist of jsonargparse's many lines."""
+    if inner := re.search(r"There is no option '[^']+'( \(did .*?\))?\.", message):
+        # Of the parser of a class that the option chooses, among what others say.
+        chosen = re.search(r'Parser key "([^"]+)":', message)
+        return f"Option {chosen[1]}: {inner[0]}" if chosen else inner[0]
+    for pattern in (
+        r"accept option '([^']+)'",
+        r"Option '([^']+)' is not accepted",
+        r"unrecognized arguments: --([^\s=]+)",
+        r"NestedArg\(key='([^']+)'",
+    ):
+        if unknown := re.search(pattern, message):
+            return f"There is no option '{unknown[1]}'{_nearest(unknown[1], parser)}."
+    if missing := re.search(r"arguments are required: (.*)", message):
+        names = re.sub(r"\b(fit|validate|test)\.", "", missing[1])
+        return f"Missing {names}; give them with --config FILE."
+    if broken := re.search(r"Problems parsing config: (.*)", message, re.DOTALL):
+        reason = " ".join(broken[1].replace('in "<unicode string>"', "at").split())
+        return f"The configuration is not valid YAML: {reason}."
+    if other := re.search(r"Unexpected config: ?(.*)", message, re.DOTALL):
+        found = " ".join(other[1].split())[:60] or "nothing"
+        return f"A configuration has options such as model: and data:, not {found!r}."
+    key = ".".join(re.findall(r'Parser key "([^"]+)":', message))
+    if part := telling_part(message):
+        return _of_part(key, part)
+    if not key:
+        return " ".join(message.split())
+    if cause := re.search(r"Problem with given class_path '.*?':\s*(.+)", message):
+        return f"Option {key}: {cause[1].strip()}."
+    if base := re.search(r"does not correspond to a subclass of (\w+)", message):
+        return f"Option {key} must be the path of a subclass of {base[1]}."
+    value = re.search(r"(?:Given value|Got value): (.*)", message)
+    if value and (kinds := _kinds(message)):
+        return f"Option {key} must be {' or '.join(kinds)}, not {_quoted(value[1])}."
+    reason = message.rpartition('":')[2]
+    return f"Option {key}: {' '.join(reason.split())}"
+
+
+def telling_part(message: str) -> str:
+    """Return what is wrong with one of several types that an option can have.
+
+    Among the reasons why the value is none of them, the one that is not only another
+    type: an option of the class that was chosen, or what that class says.
+    """
+    reasons = re.findall(r"^\s*- (.+)$", message, re.MULTILINE)
+    telling = (r for r in reasons if not r.startswith(("Expected", "Does not vali")))
+    return next(telling, "")
+
+
+def _of_part(key: str, cause: str) -> str:
+    """Return a sentence on a part of an option as one that names the option, too."""
+    if missing := re.fullmatch(r"Missing (.*); give them with --config FILE\.", cause):
+        return f"Option {key} lacks {missing[1]}."
+    if base := re.search(r"to be a subclass of <class '(\w+)'>", cause):
+        return f"Option {key} must be the path of a subclass of {base[1]}."
+    if part := re.match(r"Option (\S+)", cause):
+        return f"Option {key}.{part[1]}{cause[part.end() :]}" if key else cause
+    words = cause if cause.endswith((".", ")")) else f"{cause}."
+    return f"Option {key}: {words}" if key else words
+
+
+def _kinds(message: str) -> list[str]:
+    """Return what types an option can have, in words."""
+    types = re.search(r"Subtypes: \[(.*)\]|Expected an? (.*)\. G", message)
+    if not types:
+        return []
+    text = types[1] or types[2]
+    lists = re.findall(r"list\[(?:\w+\.)*(\w+)\]", text)
+    classes = re.findall(r"<class '([\w.]+)'>", text)
+    kinds = [f"one of {names}" for names in re.findall(r"Literal(\[.*?\])", text)]
+    kinds += [f"a list of {name}" for name in lists]
+    # Of torch: classes that the path may be of.
+    kinds += [n for n in classes if n != "NoneType" and not n.startswith("torch.")]
+    if "Callable[" in text:
+        kinds.append("the path of a class or function")
+    return kinds
+
+
+def _quoted(value: str) -> str:
+    return value if value.startswith(("[", "{")) else f"'{value}'"
+
+
+def _nearest(name: str, parser: LightningArgumentParser) -> str:
+    known = _options(parser)
+    groups = {key.partition(".")[0] for key in known}
+    if (group := name.partition(".")[0]) not in groups:
+        return suggestion(group, groups)
+    if hint := suggestion(name, known):
+        return hint
+    classes = [FLTEncoder, Trainer, ModelCheckpoint, *GraphDataModule.__subclasses__()]
+    parameters = {word for cls in classes for word in inspect.signature(cls).parameters}
+    return suggestion(name.rpartition(".")[2], parameters)
+
+
+def _options(parser: LightningArgumentParser) -> set[str]:
+    """Return the names of a parser's options and those of its subcommands."""
+    found = {str(key) for key in parser.get_defaults().keys()}  # noqa: SIM118
+    for action in parser._actions:
+        if isinstance(action.choices, dict):  # of subcommands
+            for subparser in action.choices.values():
+                found |= _options(subparser)
+    return found
