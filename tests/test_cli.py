@@ -221,10 +221,8 @@ def test_missing_and_broken_configurations(folder, capsys):
 def test_wrong_targets_are_one_sentence(targets, phrase, folder, capsys):
     whole = Path("config.yaml").read_text()
     options = f"{{train: a.xyz, targets: {targets}}}"
-    chosen = (
-        f"data:\n  class_path: molflt.data.AtomsFiles\n  init_args: {options}\nold:"
-    )
-    Path("wrong.yaml").write_text(whole.replace("data:", chosen, 1).split("old:")[0])
+    chosen = f"data:\n  class_path: molflt.data.AtomsFiles\n  init_args: {options}\n"
+    Path("wrong.yaml").write_text(whole.partition("data:")[0] + chosen)
     assert_refused(["fit", "--config", "wrong.yaml"], phrase, capsys, code=2)
     assert "Union" not in capsys.readouterr().err
 
