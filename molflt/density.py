@@ -30,11 +30,11 @@ def fit_density(encoder: FLTEncoder, dataset: GraphDataset) -> None:
     For each element, over its atoms i in a sample spread over the whole set::
 
         mean = <[P_i, T_i]>
-        U    = 2 K^(1/2) (principal components of [P_i, T_i] - mean),   <|b_i|^2> = 4 K
+        U    = a (principal components of [P_i, T_i] - mean),   <|b_i|^2> = 4 K
 
     where P and T, the sums over single neighbours and over pairs of them, are first
-    brought to the same total variance. Labels are not looked at. Encoders without such
-    features are left as they are.
+    brought to the same total variance, and a is one number for all K components. Labels
+    are not looked at. Encoders without such features are left as they are.
 
     Args:
         encoder: The encoder.

@@ -19,7 +19,9 @@ from molflt.nn.spectrum import RadialGaussianMixture, distance
 def near_rows(
     module: NearAttention, x: Tensor, geometry: Geometry, atoms: Tensor
 ) -> Tensor:
-    """Return softplus(q_i).softplus(k_j) f_h(r_ij), images of a pair added up.
+    """Return w_ij f_h(r_ij), images of a pair added up.
+
+    w_ij = softplus(q_i).softplus(k_j) / (2 d_q), with d_q channels of q.
 
     Args:
         module: The near heads.
@@ -46,7 +48,7 @@ def near_rows(
 def far_rows(
     module: FarAttention, x: Tensor, geometry: Geometry, atoms: Tensor
 ) -> Tensor:
-    """Return softplus(q_i).softplus(k_j) sum_T f_h(r_i - r_j - T), less j = i, T = 0.
+    """Return w_ij sum_T f_h(r_i - r_j - T), less j = i, T = 0; w_ij as of near heads.
 
     Args:
         module: The far heads.

@@ -69,8 +69,8 @@ def add_inputs(parser: Parser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="any file ASE reads (all frames), .sdf, .mol, .smi, .lmdb of molflt or "
-        "OCP; those that end in .ckpt, and names of shipped ones, are further "
+        help="any file ASE reads (all frames), .sdf, .mol, .smi, .csv, .lmdb of molflt "
+        "or OCP; those that end in .ckpt, and names of shipped ones, are further "
         "checkpoints, of an ensemble: means and standard deviations are given",
     )
     add("--frames", type=frames_of, default=ALL, metavar="I:J:K", help=FRAMES)

@@ -21,7 +21,7 @@ class EMTIS2RE(GraphDataModule):
         E(slab + adsorbate) - E(slab) - E(isolated adsorbate),   each relaxed.
 
     OC20 subtracts a linear combination of N2, CO, H2O and H2 instead of the adsorbate.
-    Slabs are periodic in plane, pbc (True, True, False), with 18 Å of cell above them.
+    Slabs are periodic in plane, pbc (True, True, False), with 17 Å of cell above them.
     Validation and test sets: ``val_id`` (as training), ``val_ood_ads`` (new
     adsorbates), ``val_ood_cat`` (new pairs of metals), ``val_ood_both``.
 

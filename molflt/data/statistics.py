@@ -33,7 +33,7 @@ class Statistics:
 
     Which terms there are depends on the target: references of elements where it is
     extensive, of moments too for a spatial extent, a mean where it is not; none for the
-    length of a dipole, for which nought is special.
+    length of a dipole and for interaction energies, for which nought is special.
 
     Energies after relaxation have a mean instead of references, too, unless these leave
     less than half of its spread: adsorption energies have no part in proportion to the

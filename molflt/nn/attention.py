@@ -24,7 +24,7 @@ class FLTAttention(nn.Module):
 
     | form | weight of j for i | normalised | vectors |
     |---|---|---|---|
-    | masked | softplus(q_i).softplus(k_j) f_h(r_i - r_j) | no | yes |
+    | masked | softplus(q_i).softplus(k_j) f_h(r_i - r_j) / (2 d_q) | no | yes |
     | additive | exp(q_i.k_j / sqrt(d) + f_h(r_i - r_j)) | by the row sum | no |
 
     Args:

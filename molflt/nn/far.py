@@ -59,7 +59,7 @@ class FarAttention(nn.Module):
 
     The dense closed form is exact; modes are chosen such that all else obeys::
 
-        |y_i - y^_i| <= tolerance sum_t |w_t| sum_j |phi(q_i).phi(k_j)| |v_j|
+        |y_i - y^_i| <= tolerance sum_t |w_t| sum_j |w_ij| |v_j|
 
     for scalars and vectors y (`RadialShells.support`; grad p is up to 2 pi band times
     as large as p, and its tolerance as much smaller). Signed sums cancel, so no error

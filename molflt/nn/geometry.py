@@ -202,7 +202,8 @@ class Geometry:
         """
 
         def make() -> Lattice:
-            band, reach = shells.support(tolerance)
+            periodic = self.layout.is_periodic
+            band, reach = shells.support(tolerance, periodic=periodic)
             box = boxes(*self.inside, self.cell, self.layout.directions, reach)
             return Lattice(self.centred, self.batch, box, band, self.ranks)
 

@@ -39,8 +39,8 @@ def is_dense(path: Path, size: int, limit: int) -> bool:
 class HeadProjection(nn.Linear):
     r"""Linear maps to q, k, v and, with vectors, v' of each head, all in one product.
 
-    `split` gives phi(q) / (2 query_width), phi(k), v and v', phi = softplus: with some
-    15 neighbours of weight softplus(0)^2 = 0.5, sums start with unit variance.
+    `split` gives phi(q) / (2 query_width), phi(k), v and v', phi = softplus: weights
+    start near softplus(0)^2 / 2, a quarter, and sums over neighbours of order one.
 
     Args:
         width: Channels of the scalar features.

@@ -156,7 +156,8 @@ class Readout(nn.Module):
 class AtomReadout(Readout):
     r"""y = mean + sum_i reference[z_i] + std * R_i MLP(x_i), R a sum or an average.
 
-    Sums have references and no mean, averages a mean and no references.
+    Sums have references and no mean (energies after relaxation mostly the reverse),
+    averages a mean and no references.
 
     Args:
         width: Channels of the features.

@@ -28,7 +28,7 @@ class RadialGaussianMixture(nn.Module):
     Args:
         num_heads: Number of heads h.
         shells: The shells; several spectra may share one object.
-        scale: Standard deviation of f_h(r), r below `shells.reach`, at initialisation.
+        scale: Root mean square of f_h(r), r from 0.5 to 6 Å, at initialisation.
 
     Source: average over rotations of the Gaussian mixture of arXiv 2302.01925, Sec. 4.
     """

@@ -56,7 +56,7 @@ def test_a_band_that_is_too_small_shows():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            type(shells), "support", lambda _, tolerance: half_the_band(tolerance)
+            type(shells), "support", lambda _, tolerance, **__: half_the_band(tolerance)
         )
         bad = far_errors(model, graph, [1e-5])[0]
     assert bad.scalars[0] > 1e3 * good
