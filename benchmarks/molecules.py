@@ -2,7 +2,7 @@
 
 MOLECULES = ("ethanol", "aspirin")
 FORCE_MODELS = {
-    "FLT": ("FLT", "FLT HCO"),
+    "FLT": ("FLT", "FLT HCO", "FLT HCO smooth"),
     "PaiNN": ("PaiNN Bessel",),
     "ET": ("ET",),
 }
@@ -10,5 +10,11 @@ FORCE_MODELS = {
 RATES = ((10, 1e-3), (10, 3e-3))
 """Batch size and peak learning rate for energies and forces of 950 geometries."""
 TRAIN = 950
-SEEDED_FORCES = {"ethanol": (("FLT HCO", RATES[0]), ("ET", RATES[1]))}
+SEEDED_FORCES = {
+    "ethanol": (
+        ("FLT HCO", RATES[0]),
+        ("FLT HCO smooth", RATES[0]),
+        ("ET", RATES[1]),
+    )
+}
 """What is too close to tell apart by one seed, with the points of their grids."""

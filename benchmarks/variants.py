@@ -74,6 +74,7 @@ DISPLACEMENTS: Options = SURFACE | {"vector_width": 32, "vector_head_width": 4}
 FLT: dict[str, Options] = {
     "FLT": BASE,
     "FLT HCO": BASE | {"density_elements": "HCO"},
+    "FLT HCO smooth": BASE | {"density_elements": "HCO", "near_band": 1.0},
     "FLT surface": SURFACE,
     "FLT displacements": DISPLACEMENTS,
     "FLT no interpolation": DISPLACEMENTS,

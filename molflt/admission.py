@@ -5,6 +5,7 @@ from ase import Atoms
 
 from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.molecule import atoms_arrays
+from molflt.data.occupancy import refuse_disorder
 from molflt.data.tags import TagRule, map_tags
 from molflt.domain import Domain
 
@@ -25,11 +26,13 @@ def admit(
         were read.
 
     Raises:
-        InputError: A charge or spin; tags, species, places or a lattice that cannot be
-            used; species or missing tags that the training set rules out.
+        InputError: A charge or spin; sites of several species; tags, species, places or
+            a lattice that cannot be used; species or missing tags that the training set
+            rules out.
         UsageError: There is no such rule for tags.
     """
     refuse_charge_and_spin(atoms, where)
+    refuse_disorder(atoms, where)
     mapped, note = map_tags(atoms, domain.tag_rule(tags), where)
     system = atoms_arrays(atoms, mapped, where)
     domain.refuse_unknown(system, where)

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from molflt.data.closeness import has_close_atoms
 from molflt.errors import InputError
 
 if TYPE_CHECKING:
     from molflt.data.tags import TagRule
     from molflt.model import FLTModel
 
+
+TOO_CLOSE = "atoms closer to each other than bonds are, where predictions are arbitrary"
 
 Arrays = Mapping[str, np.ndarray]
 """Arrays of a structure by name, see `molflt.data.system.system_arrays`."""
@@ -96,7 +99,14 @@ class Domain:
         if pattern := self.unknown_periodicity(system["pbc"][0].tolist()):
             seen = ", ".join(sorted(self.periodic))
             found.append(f"pbc {pattern}, the training set only {seen}")
-        return found + self.molecule_remarks(system)
+        return found + self.own_remarks(system)
+
+    def own_remarks(self, system: Arrays) -> list[str]:
+        """Return those that are not about tags and periodic directions."""
+        cell, pbc = system["cell"][0], system["pbc"][0]
+        if has_close_atoms(system["z"], system["pos"], cell, pbc):
+            return [TOO_CLOSE, *self.molecule_remarks(system)]
+        return self.molecule_remarks(system)
 
     def molecule_remarks(self, system: Arrays) -> list[str]:
         """Return the same of size and electrons, of which a unit cell says nothing.

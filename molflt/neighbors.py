@@ -8,6 +8,7 @@ from ase.geometry import complete_cell
 from torch import Tensor
 from vesin import NeighborList
 
+from molflt.cell_grid import search_radius
 from molflt.errors import InputError
 from molflt.host import Layout, layout_of, segment_count
 
@@ -138,16 +139,21 @@ def _listed_pairs(
     start = 0
     for index, count in enumerate(layout.sizes):
         part = points[start : start + count]
-        finder = NeighborList(cutoff=cutoff, full_list=False)
         box: np.ndarray = np.zeros((3, 3))
         directions = layout.directions[index]
         if any(directions):
             box = usable_box(boxes[index], directions, cutoff)
             _refuse_far_out(part, box, directions, cutoff)
+        radius = search_radius(part, box, directions, cutoff)
+        finder = NeighborList(cutoff=radius, full_list=False)
         # Views of vesin's memory, copied once: lists of large systems are gigabytes.
         found, moved = finder.compute(
             part, box, directions, quantities="PS", copy=False
         )
+        if radius > cutoff:
+            apart = part[found[:, 1]] - part[found[:, 0]] + moved @ box
+            close = np.linalg.norm(apart, axis=1) < cutoff
+            found, moved = found[close], moved[close]
         # vesin: D = r_j - r_i + S @ box, so the image of j is at r_j + S @ box.
         first.append(found[:, 0].astype(np.int64) + start)
         second.append(found[:, 1].astype(np.int64) + start)

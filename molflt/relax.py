@@ -1,5 +1,6 @@
 """Relaxations of many structures: one ASE optimiser each, forces in common batches."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -57,9 +58,14 @@ class Job:
     initial_energy: float = float("nan")
     start: np.ndarray = field(init=False)
     """Cell (3, 3) [Å] that was read."""
+    origin: str = field(init=False)
+    """A digest of the positions and cell that were read."""
 
     def __post_init__(self) -> None:
         self.start = np.array(self.atoms.cell)
+        digest = hashlib.sha256(self.atoms.positions.tobytes() + self.start.tobytes())
+        digest.update(self.atoms.pbc.tobytes())
+        self.origin = f"sha256 {digest.hexdigest()[:16]}"
 
     @property
     def atoms(self) -> Atoms:
@@ -74,6 +80,7 @@ class Job:
         for name in _KEPT:  # labels of the structure that was read
             copy.info.pop(name, None)
             copy.arrays.pop(name, None)
+        copy.arrays.pop("momenta", None)  # of those places
         copy.calc = SinglePointCalculator(copy, **kept)
         return copy
 

@@ -25,10 +25,10 @@ class AttentionRows:
     r"""Weights a_ij with which chosen atoms i read the values of all atoms j.
 
     Masked layers: a_ij = softplus(q_i).softplus(k_j) sum_T f_h(r_i - r_j - T) / (2 d_q)
-    for d_q channels of q, summed over images T: *signed and unnormalised*. A negative weight subtracts what j says;
-    rows have no particular sum; heads are not on one scale. Additive layers: the rows
-    of the softmax (or of its FAVOR+ estimate, where the model uses that), which sum
-    to 1.
+    for d_q channels of q, summed over images T: *signed and
+    unnormalised*. A negative weight subtracts what j says; rows have no particular sum;
+    heads are not on one scale. Additive layers: the rows of the softmax (or of its
+    FAVOR+ estimate, where the model uses that), which sum to 1.
 
     Attributes:
         layer: Index of the layer.

@@ -44,7 +44,7 @@ def main(words: list[str]) -> int:
     )
     add("--batch-size", type=positive, help="largest number of structures at once")
     options = parser.parse_args(words)
-    if options.out is not None and options.out.suffix not in OUTPUTS:
+    if options.out is not None and options.out.suffix.lower() not in OUTPUTS:
         raise UsageError(f"-o must end in {', '.join(OUTPUTS)}, not {options.out}.")
     checkpoints, inputs = split_inputs(options.checkpoint, options.inputs)
     return predict(
@@ -123,7 +123,7 @@ def predict(
 ) -> int:
     """Predict and write; the result is 1 if a structure or target had to be left."""
     for option in ["--forces"] * forces + ["--stress"] * stress:
-        if out is None or out.suffix not in FORCES:
+        if out is None or out.suffix.lower() not in FORCES:
             raise UsageError(f"{option} needs -o with one of {', '.join(FORCES)}.")
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
     refuse_overwriting(out, [*paths, *inputs])

@@ -83,7 +83,7 @@ class Summary:
             bare = self._domain.lacks_tags(item.system["tags"])
             most = self._domain.most_atoms
             self._larger += most is not None and len(item.atoms) > most
-            self._remarked.update(self._domain.molecule_remarks(item.system))
+            self._remarked.update(self._domain.own_remarks(item.system))
             self._readings[item.tags, bare, tuple(item.atoms.pbc.tolist())] += 1
             for name, value in item.values.items():
                 if name in item.labels:

@@ -45,7 +45,7 @@ def open_writer(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
     Raises:
         InputError: The file cannot be written; then an older one is left as it was.
     """
-    opener = {".extxyz": _extxyz, ".csv": _csv, ".db": _db}[path.suffix]
+    opener = {".extxyz": _extxyz, ".csv": _csv, ".db": _db}[path.suffix.lower()]
     with atomic_path(path) as temporary, opener(temporary, ensemble) as write:
         yield write
 
@@ -99,7 +99,7 @@ def _csv(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
 @contextmanager
 def _db(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
     try:
-        with connect(path, append=True) as database:
+        with connect(path, type="db", append=True) as database:
             database.metadata = {
                 f"predicted_{spec.name}": {"unit": spec.unit, "zero": spec.reference}
                 for spec in ensemble.targets

@@ -61,7 +61,7 @@ def main(words: list[str]) -> int:
     add("--trajectory", type=Path, metavar="DIR", help="folder for a .traj of each")
     add("--resume", action="store_true", help="go on with an interrupted or older run")
     options = parser.parse_args(words)
-    if options.out.suffix != ".extxyz":
+    if options.out.suffix.lower() != ".extxyz":
         raise UsageError(f"-o must end in .extxyz, not {options.out}.")
     if options.pressure is not None and not options.cell:
         raise UsageError("--pressure is on a cell that is relaxed; it needs --cell.")
@@ -101,10 +101,12 @@ def relax(
     """Relax and write; the result is 1 if not everything converged."""
     refuse_overwriting(out, [*checkpoints, *inputs])
     from molflt.commands.relax_journal import Journal
+    from molflt.data.download import file_sha256
     from molflt.data.progress import count
     from molflt.device import choose_device
     from molflt.energy_target import potential_of
     from molflt.evaluation import Ensemble
+    from molflt.pretrained import checkpoint_path
     from molflt.relax import Relaxer
 
     ensemble = Ensemble(checkpoints, choose_device(device))
@@ -115,7 +117,10 @@ def relax(
             settings.trajectories.mkdir(parents=True, exist_ok=True)
     relaxer = Relaxer(ensemble, energy, settings)
     tally = Tally()
-    with Journal(out, resume, settings.pressure) as journal, _kept(relaxer, journal):
+    models = [file_sha256(checkpoint_path(name)) for name in checkpoints]
+    model = f"sha256 {' '.join(digest[:16] for digest in models)}"
+    journal = Journal(out, resume, settings.pressure, model)
+    with journal, _kept(relaxer, journal):
         jobs = _jobs(ensemble, inputs, tags, frames, journal, settings, tally)
         for done in count(relaxer.run(jobs), "relaxing"):
             if isinstance(done, InputError):

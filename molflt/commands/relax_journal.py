@@ -32,24 +32,29 @@ class Journal:
 
     A record is the structure as it was when it was done, or when the run was
     interrupted; `info` has ``relax_index``, ``relax_file``, ``relax_frame``,
-    ``relax_steps``, ``relax_converged``, ``relax_fmax`` [eV/Å] and
-    ``relax_initial_energy`` [eV]; where the cell is relaxed, also ``relax_pressure``
-    [GPa]. `finish` writes the last records in the order of the input. Memory holds a
-    few numbers a structure.
+    ``relax_steps``, ``relax_converged``, ``relax_fmax`` [eV/Å],
+    ``relax_initial_energy`` [eV], and digests of the input and the checkpoints,
+    ``relax_origin`` and ``relax_model``; where the cell is relaxed, also
+    ``relax_pressure`` [GPa]. `finish` writes the last records in the order of the
+    input. Memory holds a few numbers a structure.
 
     Args:
         out: The output, .extxyz.
         resume: Go on with what an earlier run left, if there is anything.
         pressure: Pressure at which cells are relaxed [GPa]; None: they stay.
+        model: A digest of the checkpoints.
 
     Raises:
         UsageError: An earlier run left something, and `resume` is not asked for, or it
-            did not relax the cells, or at another pressure; another run writes it now.
+            did not relax the cells, or at another pressure or with other checkpoints;
+            another run writes it now.
         InputError: The file cannot be written.
     """
 
-    def __init__(self, out: Path, resume: bool, pressure: float | None = None) -> None:
-        self.out = out
+    def __init__(
+        self, out: Path, resume: bool, pressure: float | None = None, model: str = ""
+    ) -> None:
+        self.out, self._model = out, model
         self._pressure = pressure
         self.path = out.with_name(f"{out.stem}.partial{out.suffix}")
         self.entries: dict[int, Entry] = {}
@@ -109,6 +114,8 @@ class Journal:
             "relax_converged": job.converged,
             "relax_fmax": job.fmax,
             "relax_initial_energy": job.initial_energy,
+            "relax_origin": job.origin,
+            "relax_model": self._model,
         }
         atoms.info.pop("relax_pressure", None)  # of the run that made the input
         if self._pressure is not None:
@@ -140,11 +147,13 @@ class Journal:
             info["relax_file"] == f"file {item.file}"
             and info["relax_frame"] == item.frame
             and list(atoms.numbers) == list(item.atoms.numbers)
+            and info.get("relax_origin", job.origin) == job.origin
         )
         if not same:
             raise InputError(
                 f"{self._source} has another structure in the place of {item.where}; "
-                "give the same files in the same order, or start anew without --resume."
+                "give the same files, unchanged, in the same order, or start anew "
+                "without --resume."
             )
         if self._pressure is not None:
             item.atoms.set_cell(atoms.cell, apply_constraint=False)
@@ -189,6 +198,11 @@ class Journal:
                 f"{self._source} was relaxed {_terms(before)}, which cannot go on "
                 f"{_terms(self._pressure)}; give the same options, or start anew "
                 "without --resume."
+            )
+        if info.get("relax_model", self._model) != self._model:
+            raise UsageError(
+                f"{self._source} was relaxed with other checkpoints; give the same, or "
+                "start anew without --resume."
             )
 
     def _texts(self) -> Iterator[str]:

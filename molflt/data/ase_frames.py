@@ -10,7 +10,7 @@ from pathlib import Path
 import ase.db
 import ase.io
 from ase import Atoms
-from ase.io.formats import filetype
+from ase.io.formats import UnknownFileTypeError, filetype
 
 from molflt.data.xyz import iterate_xyz
 from molflt.errors import InputError
@@ -35,7 +35,8 @@ def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a structure file.")
     if not path.exists():
-        raise InputError(f"No such file: {path}.")
+        hint = "; /dev/stdin is the standard input" if str(path) == "-" else ""
+        raise InputError(f"No such file: {path}{hint}.")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty.")
     frame = 0
@@ -68,8 +69,13 @@ def _unreadable(error: Exception, where: str, path: Path) -> InputError:
     reason = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, InputError) and str(path) in reason:
         return error
+    if isinstance(error, UnknownFileTypeError):
+        return InputError(
+            f"{path}: ASE knows no format by this name; convert it to .extxyz."
+        )
     if isinstance(error, KeyError):  # of its table of elements, mostly
-        reason = f"no element or key {reason}"
+        hint = "; deuterium is H" if reason in ("'D'", "'T'") else ""
+        reason = f"no element or key {reason}{hint}"
     return InputError(f"{where}: ASE cannot read it ({reason}).")
 
 

@@ -34,22 +34,9 @@ def refuse_coincident(
     Raises:
         InputError: Names both atoms; or positions too far away to be wrapped.
     """
-    points, owner = positions, np.arange(len(positions))
-    if periodic.any():
-        full = complete_cell(np.where(periodic[:, None], lattice, 0.0))
-        inverse = np.linalg.inv(full)
-        fractional = positions @ inverse
-        fractional[:, periodic] %= 1.0
-        # A shell of MIN_DISTANCE is this wide in fractional coordinates.
-        width = MIN_DISTANCE * np.linalg.norm(inverse, axis=0)
-        for axis in np.flatnonzero(periodic):
-            rim = fractional[:, axis] < width[axis]
-            copies = fractional[rim] + np.eye(3)[axis]
-            fractional = np.concatenate([fractional, copies])
-            owner = np.concatenate([owner, owner[rim]])
-        points = fractional @ full
-        if not np.isfinite(points).all():  # the remainder of an overflow
-            raise InputError(f"{prefix}the positions are too far from the cell.")
+    points, owner = with_rim(positions, lattice, periodic, MIN_DISTANCE)
+    if not np.isfinite(points).all():  # the remainder of an overflow
+        raise InputError(f"{prefix}the positions are too far from the cell.")
     # No two points are closer than their projections on a line, which is cheaper to see
     # than by a tree, and enough for most molecules.
     along = np.sort(points @ _LINE)
@@ -68,6 +55,37 @@ def refuse_coincident(
         if len(rows):
             one, two = own[rows[0], 0], other[rows[0], columns[0]]
             _raise(numbers, int(one), int(two), prefix)
+
+
+def with_rim(
+    positions: np.ndarray, lattice: np.ndarray, periodic: np.ndarray, width: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return atoms wrapped into the cell and images of those at its rim.
+
+    Args:
+        positions: Positions (n, 3) [Å].
+        lattice: Lattice vectors as rows (3, 3) [Å], independent where periodic.
+        periodic: Periodic directions (3,).
+        width: Width of the rim [Å]; there are images of one side of the cell only.
+
+    Returns:
+        Points (m, 3) [Å], and the atom that each of them is (m,).
+    """
+    owner = np.arange(len(positions))
+    if not periodic.any():
+        return positions, owner
+    full = complete_cell(np.where(periodic[:, None], lattice, 0.0))
+    inverse = np.linalg.inv(full)
+    fractional = positions @ inverse
+    fractional[:, periodic] %= 1.0
+    # The rim in fractional coordinates.
+    depth = width * np.linalg.norm(inverse, axis=0)
+    for axis in np.flatnonzero(periodic):
+        rim = fractional[:, axis] < depth[axis]
+        copies = fractional[rim] + np.eye(3)[axis]
+        fractional = np.concatenate([fractional, copies])
+        owner = np.concatenate([owner, owner[rim]])
+    return fractional @ full, owner
 
 
 def _raise(numbers: np.ndarray, one: int, two: int, prefix: str) -> None:

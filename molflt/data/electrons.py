@@ -7,17 +7,19 @@ from ase import Atoms
 
 from molflt.errors import InputError
 
-CHARGE_KEYS = ("charge", "total_charge")
-"""Names in `info` of the total charge [e]."""
+CHARGE_KEYS = ("charge", "total_charge", "net_charge", "formal_charge")
+"""Names in `info` of the total charge [e], in small or capital letters."""
 
-SPIN_KEYS = ("spin", "total_spin", "multiplicity", "spin_multiplicity")
+SPIN_KEYS = ("spin", "total_spin", "multiplicity", "spin_multiplicity", "mult")
 """Names in `info` of 2S + 1; 0 is written by those who mean that there is none."""
+
+_NOTHING = ("", "none", "nan")
 
 
 def refuse_charge_and_spin(atoms: Atoms, where: str = "The structure") -> None:
     """Refuse a structure that is said to have a charge or unpaired electrons.
 
-    Looked at are the names above in `info` (and in the key-value pairs of a database),
+    Looked at are the names above in `info` (and in the pairs and data of a database),
     the sum of the initial charges and, of molecules, that of the initial magnetic
     moments: `ase.build.bulk` gives them to metals, as a guess for electronic-structure
     codes. Partial charges that add up to zero are no charge.
@@ -27,12 +29,17 @@ def refuse_charge_and_spin(atoms: Atoms, where: str = "The structure") -> None:
         where: File and frame, for errors.
 
     Raises:
-        InputError: It has; the sentence says where that stands.
+        InputError: It has, or a text under these names is no number; the sentence says
+            where that stands.
     """
     for key, value in stated(atoms).items():
-        if key in CHARGE_KEYS and abs(value) > 1e-6:
+        if isinstance(value, str):
+            raise InputError(
+                f"{where} has info[{key!r}] {value!r}, which is no number."
+            )
+        if key.lower() in CHARGE_KEYS and abs(value) > 1e-6:
             _refuse(where, f"the charge {value:g} (info[{key!r}])")
-        if key in SPIN_KEYS and value not in (0.0, 1.0):
+        if key.lower() in SPIN_KEYS and value not in (0.0, 1.0):
             _refuse(where, f"the multiplicity {value:g} (info[{key!r}])")
     for name, words, remedy in (
         ("initial_charges", "the charge", "set_initial_charges"),
@@ -48,30 +55,40 @@ def refuse_charge_and_spin(atoms: Atoms, where: str = "The structure") -> None:
                 _refuse(where, f"{words} {largest:g} ({name.replace('_', ' ')})", hint)
 
 
-def stated(atoms: Atoms) -> dict[str, float]:
-    """Return what `info` or the key-value pairs of a database say, by key.
+def stated(atoms: Atoms) -> dict[str, float | str]:
+    """Return what `info` or a row of a database says, by key.
 
-    Texts such as ``+1`` count as the number they spell.
+    Texts such as ``+1`` and ``1-`` count as the number they spell; others are returned.
     """
-    pairs = atoms.info.get("key_value_pairs")
-    places = {**(pairs if isinstance(pairs, dict) else {}), **atoms.info}
-    keys = (*CHARGE_KEYS, *SPIN_KEYS)
-    return {key: _number(places[key]) for key in keys if key in places}
+    places: dict[str, Any] = {}
+    for inner in ("data", "key_value_pairs"):
+        found = atoms.info.get(inner)
+        places |= found if isinstance(found, dict) else {}
+    places |= atoms.info
+    keys = {*CHARGE_KEYS, *SPIN_KEYS}
+    return {
+        key: _number(value)
+        for key, value in places.items()
+        if isinstance(key, str) and key.lower() in keys
+    }
 
 
-def _number(value: Any) -> float:
-    """Return what stands there as a number; 0 if nothing or no number does."""
+def _number(value: Any) -> float | str:
+    """Return what stands there as a number; 0 for nothing and lists, text if none."""
     if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
+        text = value.strip()
+        if text.lower() in _NOTHING:
             return 0.0
+        if text[-1] in "+-" and (text[:-1] or "1").isdigit():  # 1-, as chemists write
+            text = text[-1] + (text[:-1] or "1")
+        try:
+            return float(text)
+        except ValueError:
+            return value
     array = np.asarray(0.0 if value is None else value)
-    return float(array.reshape(())) if array.size == 1 and _numeric(array) else 0.0
-
-
-def _numeric(array: np.ndarray) -> bool:
-    return array.dtype.kind in "iuf"
+    one_number = array.size == 1 and array.dtype.kind in "biuf"
+    number = float(array.reshape(())) if one_number else 0.0
+    return 0.0 if np.isnan(number) else number
 
 
 def _refuse(where: str, what: str, hint: str = "") -> None:

@@ -17,6 +17,7 @@ from molflt.data.frame_labels import (
 )
 from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.molecule import atoms_to_graph, with_missing
+from molflt.data.occupancy import refuse_disorder
 from molflt.data.structure_files import iterate_structures
 from molflt.errors import InputError
 
@@ -92,8 +93,9 @@ def frame_graph(
         need_labels: A frame without labels is an error.
 
     Raises:
-        InputError: A label is missing, or as `make_graph`.
+        InputError: A label is missing, sites have several species, or as `make_graph`.
     """
+    refuse_disorder(atoms, where)
     labels = read_targets(atoms, rules, where, needed=need_labels)
     forces = stress = None
     if rules.have_forces:

@@ -9,6 +9,7 @@ from rdkit import Chem
 from rdkit.rdBase import BlockLogs
 
 from molflt.data.cells import info_of
+from molflt.data.compressed import UNREADABLE, open_bytes
 from molflt.errors import InputError
 
 
@@ -25,21 +26,25 @@ def iterate_sdf(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
         path: A .sdf (many molecules) or .mol (one).
 
     Raises:
-        InputError: No such file, or one without molecules.
+        InputError: No such file, one that cannot be read, or one without molecules.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"No such file: {path}.")
     count = -1
-    with BlockLogs(), open(path, "rb") as file:
-        # Not sanitized: what bonds mean does not matter here, and may be unusual.
-        records = Chem.ForwardSDMolSupplier(file, sanitize=False, removeHs=False)
-        for count, molecule in enumerate(records):
-            where = f"{path}, molecule {count}"
-            try:
-                yield where, _atoms(molecule, where)
-            except InputError as error:
-                yield where, error
+    try:
+        with BlockLogs(), open_bytes(path) as file:
+            # Not sanitized: what bonds mean does not matter here, and may be unusual.
+            records = Chem.ForwardSDMolSupplier(file, sanitize=False, removeHs=False)
+            for count, molecule in enumerate(records):
+                where = f"{path}, molecule {count}"
+                try:
+                    yield where, _atoms(molecule, where)
+                except InputError as error:
+                    yield where, error
+    except (*UNREADABLE, SystemError) as error:  # as RDKit passes them on
+        reason = error.__cause__ or error
+        raise InputError(f"{path} cannot be read ({reason}).") from error
     if count < 0:
         raise InputError(f"{path} has no molecules.")
 

@@ -8,6 +8,7 @@ from rdkit import Chem
 from rdkit.Chem.rdDistGeom import EmbedMolecule, ETKDGv3
 from rdkit.rdBase import BlockLogs
 
+from molflt.data.compressed import UNREADABLE, open_text
 from molflt.data.mmff import relax_mmff
 from molflt.errors import InputError
 
@@ -28,17 +29,27 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
         where: File and line, named in errors.
 
     Raises:
-        InputError: RDKit cannot parse or embed the SMILES.
+        InputError: RDKit cannot parse or embed the SMILES, or it is of several
+            molecules, or has atoms of no element.
     """
     prefix = f"{where}: " if where else ""
     with BlockLogs():  # RDKit prints what the error below says
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
         raise InputError(f"{prefix}'{smiles}' is not a valid SMILES.")
+    if any(atom.GetAtomicNum() == 0 for atom in molecule.GetAtoms()):
+        raise InputError(f"{prefix}'{smiles}' has an atom of no element (*).")
+    if (parts := len(Chem.GetMolFrags(molecule))) > 1:
+        raise InputError(
+            f"{prefix}'{smiles}' is {parts} molecules, whose places a SMILES does not "
+            "say; give one of them, or a structure."
+        )
     molecule = Chem.AddHs(molecule)
     options = ETKDGv3()
     options.randomSeed = seed  # type: ignore[assignment]  # wrong in RDKit's stubs
-    if EmbedMolecule(molecule, options) < 0:
+    with BlockLogs():
+        failed = EmbedMolecule(molecule, options) < 0
+    if failed:
         raise InputError(f"{prefix}RDKit finds no conformer of '{smiles}'.")
     relax_mmff(molecule)
     info: dict[str, str | int] = {"smiles": smiles}
@@ -83,9 +94,9 @@ def iterate_smiles(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines that are neither empty nor comments, as they are read."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open_text(path) as file:
             for line in file:
                 if line.strip() and not line.startswith("#"):
                     yield line
-    except (OSError, UnicodeDecodeError) as error:
+    except (*UNREADABLE, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not a text file of SMILES ({error}).") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from ase import Atoms
 
 from molflt.data.cells import info_of
+from molflt.data.compressed import UNREADABLE, open_text
 from molflt.data.smiles import smiles_to_atoms
 from molflt.errors import InputError
 
@@ -33,7 +34,7 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
     count = -1
     try:
         # The mark that spreadsheets put at the beginning is no part of a name.
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with open_text(path, encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, strict=True)
             columns = [name.strip() for name in next(rows, [])]
             for name in columns:
@@ -61,7 +62,7 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
                     yield where, _molecule(own, by_name["smiles"], ids, where)
                 except InputError as error:
                     yield where, error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (*UNREADABLE, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} is not a table of SMILES ({error}).") from error
     if count < 0:
         raise InputError(f"{path} has no molecules.")

@@ -6,6 +6,7 @@ from pathlib import Path
 from ase import Atoms
 
 from molflt.data.ase_frames import iterate_atoms
+from molflt.data.compressed import suffix_of
 from molflt.data.sdf import iterate_sdf
 from molflt.data.smiles import iterate_smiles
 from molflt.data.smiles_table import iterate_table
@@ -25,10 +26,11 @@ def iterate_structures(path: str | Path) -> Iterator[tuple[str, Atoms | InputErr
     Args:
         path: ``.sdf`` and ``.mol`` (properties of molecules become `info`), ``.smi``
             (a SMILES a line), ``.csv`` (a column ``smiles``; others become `info`), or
-            what ASE reads. SMILES become conformers.
+            what ASE reads; perhaps compressed (``.gz``, ``.bz2``, ``.xz``). SMILES
+            become conformers.
 
     Raises:
         InputError: No such file, or as a whole it cannot be read.
     """
     path = Path(path)
-    return _READERS.get(path.suffix.lower(), iterate_atoms)(path)
+    return _READERS.get(suffix_of(path), iterate_atoms)(path)

@@ -36,7 +36,7 @@ def iterate_xyz(path: str | Path) -> Iterator[Callable[[], Atoms]]:
 
 
 def frame_texts(path: str | Path) -> Iterator[str]:
-    """Yield the lines of each frame.
+    """Yield the lines of each frame; blank lines between them are no part of any.
 
     Args:
         path: An (extended) XYZ file, perhaps compressed.
@@ -47,7 +47,10 @@ def frame_texts(path: str | Path) -> Iterator[str]:
     """
     with open_with_compression(str(path), "rt") as file:
         ahead = file.readline().removeprefix("\ufeff")  # some editors write it
-        while ahead.strip():
+        while ahead:
+            if not ahead.strip():
+                ahead = file.readline()
+                continue
             text, ahead = _frame(file, ahead)
             yield text
 

@@ -16,7 +16,8 @@ class MaskedAttention(nn.Module):
     r"""The `masked` form: heads of compact support and heads of any reach.
 
     Weight of atom j for atom i: softplus(q_i).softplus(k_j) f_h(r_i - r_j) / (2 d_q),
-    with d_q channels of q and k, summed without normalisation. Every path of either group gives the same function.
+    with d_q channels of q and k, summed without normalisation. Every path of
+    either group gives the same function.
 
     Args:
         width: Channels c of the scalar features.

@@ -37,3 +37,18 @@ def test_files_without_smiles_are_refused(tmp_path):
     for path in (empty, binary, tmp_path / "missing.smi"):
         with pytest.raises(InputError, match=path.name):
             list(iterate_smiles(path))
+
+
+@pytest.mark.parametrize("smiles", ["CCO.O", "[Na+].[Cl-]", "O.O"])
+def test_several_molecules_have_no_places(smiles):
+    with pytest.raises(InputError, match="is 2 molecules, whose places"):
+        smiles_to_atoms(smiles)
+
+
+def test_an_atom_of_no_element_is_named_and_the_others_are_read(tmp_path, capfd):
+    path = tmp_path / "a.smi"
+    path.write_text("C*\nCO\n")
+    (where, error), (_, methanol) = iterate_smiles(path)
+    assert str(error) == f"{where}: 'C*' has an atom of no element (*)."
+    assert len(methanol) == 6
+    assert not capfd.readouterr().err  # RDKit says nothing besides

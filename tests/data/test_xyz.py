@@ -105,3 +105,16 @@ def test_what_ends_a_file_is_said(tmp_path, text, words):
     next(frames)
     with pytest.raises(InputError, match=words):
         next(frames)
+
+
+def test_blank_lines_between_frames_are_no_end(tmp_path):
+    path = tmp_path / "a.xyz"
+    frame = "1\nenergy={}\nHe 0 0 0\n"
+    path.write_text("\n" + "\n  \n".join(map(frame.format, range(3))) + "\n\n")
+    energies = [atoms.get_potential_energy() for _, atoms in iterate_atoms(path)]
+    assert energies == [0, 1, 2]
+    path.write_text(path.read_text() + "Lattice\n")
+    frames = iterate_atoms(path)
+    assert len([next(frames) for _ in range(3)]) == 3
+    with pytest.raises(InputError, match="frame 3: .*number of atoms, not 'Lattice'"):
+        next(frames)

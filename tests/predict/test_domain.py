@@ -168,3 +168,15 @@ def test_a_record_outside_of_the_training_set_is_named_once(folder):
     write_lmdb("gold.lmdb", [gold], targets=[ADSORPTION_ENERGY])
     (error,) = predict_files(molflt.load("model.ckpt"), ["gold.lmdb"])
     assert str(error).startswith("gold.lmdb, record 0 has Au, which the model was not")
+
+
+def test_atoms_in_each_other_are_told(folder, capsys):
+    apart, close = molecule("H2O"), molecule("H2O")
+    close.positions[1] = close.positions[0] + 0.2
+    ase.io.write("two.xyz", [apart, close])
+    assert main(["predict", "model.ckpt", "two.xyz", "-o", "OUT.CSV"]) == 0
+    told = "warning: 1 structures have atoms closer to each other than bonds are"
+    assert told in capsys.readouterr().err
+    assert len(read_csv("OUT.CSV")) == 2
+    with pytest.warns(UserWarning, match="atoms closer to each other"):
+        molflt.load("model.ckpt").predict([close])

@@ -90,14 +90,33 @@ def test_charged_and_open_shell_structures_are_left_out(folder, capsys):
     assert "o2.traj, frame 0 has the magnetic moment 2" in printed
 
 
-@pytest.mark.parametrize("charge", [1, -1.0, "+1", "-2", np.array([1])])
+CHARGES = [1, -1.0, "+1", "-2", "1+", "2-", "-", True, np.array([1])]
+
+
+@pytest.mark.parametrize("charge", CHARGES)
 def test_a_charge_is_seen_however_it_is_written(charge):
     atoms = molecule("H2O")
     atoms.info["charge"] = charge
     with pytest.raises(InputError, match="has the charge"):
         refuse_charge_and_spin(atoms)
-    atoms.info["charge"] = "0"
-    refuse_charge_and_spin(atoms)
+    for nothing in ("0", "", "None", None, 0, False, "0+"):
+        atoms.info["charge"] = nothing
+        refuse_charge_and_spin(atoms)
+
+
+def test_what_a_row_of_a_database_has_besides_is_seen():
+    atoms = molecule("H2O")
+    for key in ("data", "key_value_pairs"):
+        atoms.info = {key: {"Net_Charge": -1}}
+        with pytest.raises(InputError, match="the charge -1 .info.'Net_Charge'"):
+            refuse_charge_and_spin(atoms)
+
+
+def test_a_spin_in_words_is_no_number():
+    atoms = molecule("H2O")
+    atoms.info["multiplicity"] = "doublet"
+    with pytest.raises(InputError, match="'doublet', which is no number"):
+        refuse_charge_and_spin(atoms)
 
 
 def test_all_failures_are_named_in_a_file(folder, capsys):

@@ -10,10 +10,11 @@ import pytest
 from ase.build import molecule
 from ase.io.trajectory import TrajectoryWriter
 
+import molflt
 from molflt.cli import main
 from molflt.commands.relax_journal import Journal
 from molflt.relax import Relaxer
-from tests.relax.systems import slab
+from tests.relax.systems import make_model, slab
 
 
 def test_what_has_not_converged_is_continued(folder, capsys):
@@ -145,3 +146,32 @@ def test_resuming_with_other_files_is_refused(folder, capsys):
     assert "mine.extxyz was not written by molflt relax" in capsys.readouterr().err
     assert (folder / "mine.extxyz").read_bytes() == before
     assert not (folder / "mine.partial.extxyz").exists()
+
+
+@pytest.mark.parametrize("change", ["place", "cell", "checkpoint"])
+def test_resuming_with_other_terms_is_refused(change, folder, capsys):
+    atoms = slab()
+    ase.io.write("in.traj", atoms)
+    words = ["relax", "pes.ckpt", "in.traj", "--fmax", "0.3", "-o", "out.extxyz"]
+    assert main(words) == 0
+    before = (folder / "out.extxyz").read_bytes()
+    assert main([*words, "--resume"]) == 0
+    if change == "checkpoint":
+        molflt.save_model(make_model(seed=1), "pes.ckpt")
+        told, code = "out.extxyz was relaxed with other checkpoints", 2
+    else:
+        atoms.positions[0, 0] += 0.01 * (change == "place")
+        atoms.cell[2, 2] += 1.0 * (change == "cell")
+        ase.io.write("in.traj", atoms)
+        told, code = "has another structure in the place of in.traj, frame 0", 1
+    assert main([*words, "--resume"]) == code
+    assert told in capsys.readouterr().err
+    assert (folder / "out.extxyz").read_bytes() == before
+
+
+def test_momenta_do_not_outlive_the_places_that_they_are_of(folder):
+    atoms = slab()
+    atoms.set_momenta(atoms.positions)
+    ase.io.write("in.traj", atoms)
+    assert main(["relax", "pes.ckpt", "in.traj", "--fmax=0.3", "-o", "out.extxyz"]) == 0
+    assert not ase.io.read("out.extxyz").has("momenta")

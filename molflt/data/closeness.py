@@ -1,0 +1,33 @@
+"""Atoms that are closer than atoms come: a structure that models know nothing of."""
+
+import numpy as np
+from ase.data import covalent_radii
+from scipy.spatial import cKDTree
+
+from molflt.data.coincidence import with_rim
+
+CLOSE = 0.55
+"""Part of the sum of covalent radii below which no two atoms of a molecule are."""
+
+
+def has_close_atoms(
+    numbers: np.ndarray, positions: np.ndarray, lattice: np.ndarray, pbc: np.ndarray
+) -> bool:
+    """Whether two atoms are closer than `CLOSE` of the sum of their covalent radii.
+
+    Images of periodic structures count, also of an atom and itself.
+
+    Args:
+        numbers: Atomic numbers (n,).
+        positions: Positions (n, 3) [Å].
+        lattice: Lattice vectors as rows (3, 3) [Å].
+        pbc: Periodic directions (3,).
+    """
+    radii = CLOSE * covalent_radii[numbers]
+    if not len(radii):
+        return False
+    widest = 2 * float(radii.max())
+    points, owner = with_rim(positions, lattice, pbc, widest)
+    pairs = cKDTree(points).query_pairs(widest, output_type="ndarray")
+    gap = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+    return bool((gap < radii[owner[pairs]].sum(axis=1)).any())
