@@ -21,7 +21,7 @@ from molflt.data.molecule import (
 )
 from molflt.data.progress import track
 from molflt.data.report import Range, Report
-from molflt.data.source import ASE_FORMAT, OWN_FORMAT, open_source
+from molflt.data.source import FILE_FORMAT, OWN_FORMAT, open_source
 from molflt.data.stress_hints import stress_hint
 from molflt.data.unit_hints import energy_hint, force_hint, length_hint
 from molflt.errors import InputError
@@ -207,11 +207,11 @@ class _Survey:
             else:
                 self.defect(f"{report.path}: labels differ between structures: {sets}.")
         elif not any(self._names) and report.num_structures:
-            if report.format == ASE_FORMAT:
+            if report.format == FILE_FORMAT:
                 keys = in_words(first_keys(report.path))
                 self.defect(
-                    f"{report.path}: no structure has an energy; {keys}; if the energy "
-                    "is one of them, give it with --energy-key."
+                    f"{report.path}: no structure has an energy; {keys}; name the energy "
+                    "with --energy-key, other quantities with --target."
                 )
             else:
                 report.warnings.append("no labels: good for predictions only")

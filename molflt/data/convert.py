@@ -12,7 +12,7 @@ from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.labelled_frames import first_keys, in_words, tell_left_out
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import known_targets
-from molflt.data.source import ASE_FORMAT, Source, open_source
+from molflt.data.source import FILE_FORMAT, Source, open_source
 from molflt.errors import InputError, UsageError
 
 
@@ -50,7 +50,9 @@ def convert(
     ):
         raise UsageError(f"{out} is one of the files to convert; write to another.")
     opened = [open_source(source, rules) for source in sources]
-    if rules != DEFAULT_RULES and all(source.format != ASE_FORMAT for source in opened):
+    if rules != DEFAULT_RULES and all(
+        source.format != FILE_FORMAT for source in opened
+    ):
         raise UsageError(
             f"{opened[0].path} knows what its labels are: targets, names, kind, "
             "reference, stress and tags are chosen for files that ASE reads."
@@ -86,7 +88,7 @@ def overlooked(source: str | Path, rules: LabelRules) -> list[str]:
         source: The file.
         rules: How its labels were read.
     """
-    if open_source(source).format != ASE_FORMAT:
+    if open_source(source).format != FILE_FORMAT:
         return []
     used = (rules.energy_key, rules.forces_key, rules.stress_key, rules.virial_key)
     known = {*used, "free_energy", "energies", "forces", "stresses"}
@@ -118,7 +120,7 @@ def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
         yield graph
     if unseen:
         path = sources[0].path
-        of_ase = sources[0].format == ASE_FORMAT
+        of_ase = sources[0].format == FILE_FORMAT
         hint = f"; {in_words(first_keys(path))}" if of_ase else ""
         raise InputError(f"{path}: no structure has a label {min(unseen)!r}{hint}.")
 

@@ -21,7 +21,7 @@ from molflt.data.structure_files import iterate_structures
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 
-ASE_FORMAT = "structures read by ASE"
+FILE_FORMAT = "structure file"
 OWN_FORMAT = "LMDB of molflt"
 
 Record = Callable[[], Data]
@@ -100,7 +100,7 @@ def open_source(
             yield partial(frame_graph, where, atoms, rules, need_labels)
 
     return Source(
-        *(path, ASE_FORMAT, rules.specs, frames()), missing_labels=rules.missing_labels
+        *(path, FILE_FORMAT, rules.specs, frames()), missing_labels=rules.missing_labels
     )
 
 
