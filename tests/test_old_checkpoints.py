@@ -23,8 +23,12 @@ from tests.checkpoints.make import predictions
 FOLDER = Path(__file__).resolve().parent / "checkpoints"
 FILES = sorted(FOLDER.glob("*.ckpt"))
 
-TOLERANCE = {("favor_1", "forces"): 1e-7}
-"""1e-9 for all else; these were the gradient but for FAVOR+'s floor of 1e-6."""
+TOLERANCE = {(name, "forces"): 1e-7 for name in ("favor_1", "masked_1", "softmax_1")}
+"""Absolute; 1e-9 for all else.
+
+Forces were the gradient but for FAVOR+'s floor of 1e-6; and far heads sum over more
+frequencies of periodic systems now, a difference that is a thousandth of `far_tolerance`.
+"""
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -40,7 +44,7 @@ def test_predictions_are_those_of_the_day_it_was_written(path):
         for name, values in expected.items():
             tolerance = TOLERANCE.get((path.stem, name), 1e-9)
             np.testing.assert_allclose(
-                found[name], values, rtol=tolerance, atol=tolerance, err_msg=name
+                found[name], values, rtol=1e-9, atol=tolerance, err_msg=name
             )
 
 

@@ -210,7 +210,7 @@ class _Survey:
             if report.format == FILE_FORMAT:
                 keys = in_words(first_keys(report.path))
                 self.defect(
-                    f"{report.path}: no structure has an energy; {keys}; name the energy "
+                    f"{report.path}: no structure has an energy; {keys}; name it "
                     "with --energy-key, other quantities with --target."
                 )
             else:
