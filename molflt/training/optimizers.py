@@ -72,13 +72,16 @@ class Descent:
             total_steps: Length of the schedule.
             monitor: Error that ReduceLROnPlateau watches.
             fused: See `adamw`.
+
+        Raises:
+            UsageError: An optimiser or schedule of one's own cannot be made.
         """
         if self.optimizer is None:
             optimizer: Optimizer = adamw(
                 module, self.lr, self.weight_decay, fused=fused
             )
         else:
-            optimizer = self.optimizer(groups(module))
+            optimizer = _made("optimizer", self.optimizer, groups(module))
             log.info(
                 "The optimiser is %s with its own options: lr and weight_decay of the "
                 "task are AdamW's.",
@@ -87,13 +90,20 @@ class Descent:
         plan: dict[str, Any] = {"interval": "step"}
         if callable(self.schedule):
             plan = {"interval": self.interval, "monitor": monitor}
-            plan["scheduler"] = self.schedule(optimizer)
+            plan["scheduler"] = _made("schedule", self.schedule, optimizer)
         else:
             factor, warmup = SCHEDULES[self.schedule], self.warmup_steps
             plan["scheduler"] = LambdaLR(
                 optimizer, lambda step: factor(step, warmup, total_steps)
             )
         return {"optimizer": optimizer, "lr_scheduler": plan}  # type: ignore[return-value]
+
+
+def _made(option: str, make: Callable[[Any], Any], of: Any) -> Any:
+    try:
+        return make(of)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"model.{option} cannot be used: {error}.") from error
 
 
 def groups(module: nn.Module) -> list[dict[str, Any]]:

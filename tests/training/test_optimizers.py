@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adagrad
+from torch.optim import LBFGS, SGD, Adagrad
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from molflt.errors import UsageError
@@ -48,6 +48,12 @@ def test_a_schedule_by_name_is_that_of_any_optimiser():
     assert rates[0] == 0.125  # half of its own, not of the task's
     assert max(rates) == 0.25
     assert optimizer.param_groups[0]["lr"] == 0.0
+
+
+def test_an_optimiser_without_groups_is_refused():
+    own = Descent(1.0, 0.0, 2, "cosine", "epoch", LBFGS)
+    with pytest.raises(UsageError, match=r"model.optimizer cannot be used: .*groups"):
+        own.start(nn.Linear(3, 3), 10, None, fused=False)
 
 
 @pytest.mark.parametrize(("interval", "halvings"), [("epoch", 3), ("step", 9)])
