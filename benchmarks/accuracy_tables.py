@@ -188,13 +188,19 @@ def rmd17(read: Read) -> str | None:
     if not shown:
         return None
     data = shown[0]["data"]
+    ours = [
+        f"{families['FLT'].model} for {molecule}"
+        for molecule, families in best.items()
+        if "FLT" in families
+    ]
     note = (
         f"Test MAE of {data['test']:,} geometries; {shown[0]['train']} for "
         f"training and {data['val']} for validation, {minutes(shown[0])} "
         f"CPU-minutes on one thread ({processors(shown)}), the same loss of energies "
         "and forces for all, one seed, or mean and standard deviation of up to three; "
-        "learning rate (0.001 or 0.003), and whether FLT tells nitrogen apart, by the "
-        "forces of the validation set and the first seed."
+        "learning rate (0.001 or 0.003) and model, of FLT's, by the forces of the "
+        f"validation set and the first seed: {', '.join(ours)} (HCO: nitrogen is not "
+        "told apart; smooth: near heads up to 1 instead of 3 cycles/Å)."
         f"{still_open([*plan.forces({}), *plan.forces_seeds({})], read)}"
     )
     return "\n".join([*lines, "", note])

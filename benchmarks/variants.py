@@ -30,6 +30,10 @@ ABLATIONS: dict[str, dict[str, Options]] = {
         "FLT 16 components": {"near_components": 16},
         "FLT 64 components": {"near_components": 64},
     },
+    "near band": {
+        "FLT band 1": {"near_band": 1.0},
+        "FLT band 1.5": {"near_band": 1.5},
+    },
     "heads (near + far)": {
         "FLT 6+2": {"num_near_heads": 6, "num_far_heads": 2},
         "FLT 4+4": {"num_near_heads": 4, "num_far_heads": 4},
