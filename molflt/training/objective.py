@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from molflt.gradients import deformable, potential_target
+from molflt.errors import UsageError
+from molflt.gradients import deformable, has_forces, potential_target
 from molflt.model import FLTEncoder, FLTModel
 from molflt.nn.gradients import Deformation
 from molflt.targets import TargetSpec
@@ -82,8 +83,13 @@ class Objective(nn.Module):
                 or stress to be learned of none or several potential energies.
         """
         check_weights(self.target_weights, [spec.name for spec in targets])
-        if self.derivatives.active:
-            potential_target(targets)
+        if self.derivatives.active and sum(map(has_forces, targets)) != 1:
+            known = ", ".join(f"{spec.name} ({spec.kind})" for spec in targets)
+            raise UsageError(
+                "model.force_weight and model.stress_weight are for one potential "
+                f"energy, and the targets are {known}; set them to 0, or choose by "
+                "model.targets."
+            )
 
     @property
     def labels(self) -> dict[str, str]:

@@ -165,7 +165,7 @@ def test_a_structure_without_forces_is_named(split, sid, make_task, make_trainer
 
 def test_what_has_no_forces_is_refused(make_task, make_trainer):
     task = make_task(targets=["spread"], force_weight=1.0)
-    with pytest.raises(UsageError, match="need the name of one potential energy"):
+    with pytest.raises(UsageError, match="are for one potential energy"):
         make_trainer().fit(task, datamodule=Clusters(num_targets=2))
     for option in ("force_weight", "stress_weight"):
         with pytest.raises(UsageError, match=f"{option} must not be negative"):
