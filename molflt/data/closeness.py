@@ -9,6 +9,9 @@ from molflt.data.coincidence import with_rim
 CLOSE = 0.55
 """Part of the sum of covalent radii below which no two atoms of a molecule are."""
 
+FEW = 4096
+"""Atoms of which all pairs fit in memory, which is faster."""
+
 
 def has_close_atoms(
     numbers: np.ndarray, positions: np.ndarray, lattice: np.ndarray, pbc: np.ndarray
@@ -28,6 +31,12 @@ def has_close_atoms(
         return False
     widest = 2 * float(radii.max())
     points, owner = with_rim(positions, lattice, pbc, widest)
-    pairs = cKDTree(points).query_pairs(widest, output_type="ndarray")
-    gap = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
-    return bool((gap < radii[owner[pairs]].sum(axis=1)).any())
+    if len(points) <= FEW:
+        pairs = cKDTree(points).query_pairs(widest, output_type="ndarray")
+        gap = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+        return bool((gap < radii[owner[pairs]].sum(axis=1)).any())
+    # Of each atom the nearest ones: all pairs of a structure in nm would be too many.
+    gap, near = cKDTree(points).query(points, k=4, distance_upper_bound=widest)
+    reach = np.append(radii[owner], 0.0)  # the index after the last: no neighbour
+    close = gap < reach[:-1, None] + reach[near]
+    return bool(close[:, 1:].any())  # the first is the atom itself

@@ -13,7 +13,7 @@ CHARGE_KEYS = ("charge", "total_charge", "net_charge", "formal_charge")
 SPIN_KEYS = ("spin", "total_spin", "multiplicity", "spin_multiplicity", "mult")
 """Names in `info` of 2S + 1; 0 is written by those who mean that there is none."""
 
-_NOTHING = ("", "none", "nan")
+_NOTHING = ("", "none", "nan", "singlet")
 
 
 def refuse_charge_and_spin(atoms: Atoms, where: str = "The structure") -> None:

@@ -26,7 +26,7 @@ def refuse_disorder(atoms: Atoms, where: str = "The structure") -> None:
     for number, species in sites.items():
         if not isinstance(species, Mapping):
             continue
-        if len(species) != 1 or abs(sum(species.values()) - 1) > 1e-3:
+        if len(species) != 1 or abs(sum(species.values()) - 1) > 0.01:
             shares = ", ".join(f"{name} {share:g}" for name, share in species.items())
             raise InputError(
                 f"{where} is disordered: site {number} is {shares}; give an ordered "

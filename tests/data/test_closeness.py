@@ -4,6 +4,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.collections import g2
 
+from molflt.data import closeness
 from molflt.data.closeness import has_close_atoms
 
 
@@ -21,8 +22,10 @@ def test_molecules_and_crystals_have_none():
         assert not close(bulk(name))
 
 
+@pytest.mark.parametrize("few", [0, 4096])
 @pytest.mark.parametrize("pbc", [False, True])
-def test_atoms_in_each_other_are_seen(pbc):
+def test_atoms_in_each_other_are_seen(pbc, few, monkeypatch):
+    monkeypatch.setattr(closeness, "FEW", few)
     pair = Atoms("Cu2", [[0, 0, 0.1], [0, 0, 4.0]], cell=[9, 9, 9], pbc=pbc)
     assert not close(pair)
     pair.positions[1, 2] = 1.1
