@@ -16,6 +16,7 @@ from molflt.model import FLTEncoder, FLTModel
 from molflt.own_classes import (
     foreign_encoder,
     refuse_foreign_readouts,
+    refuse_lost_options,
     refuse_other_class,
 )
 from molflt.pretrained import NAMES, checkpoint_path
@@ -33,9 +34,11 @@ def model_record(model: FLTModel) -> dict[str, Any]:
     has to give it.
 
     Raises:
-        UsageError: A readout is not the one that its target names.
+        UsageError: A readout is not the one that its target names, or an option of the
+            encoder's class is not in its `config`.
     """
     refuse_foreign_readouts(model)
+    refuse_lost_options(model.encoder)
     return {
         "format": FORMAT,
         "version": __version__,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from molflt.data.closeness import has_close_atoms
+from molflt.closeness import has_close_atoms
 from molflt.errors import InputError
 
 if TYPE_CHECKING:

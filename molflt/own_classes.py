@@ -1,5 +1,7 @@
 """Classes that are not molflt's: what checkpoints can hold of them, and what not."""
 
+from inspect import Parameter, signature
+
 from molflt.encoder import FLTEncoder
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTModel
@@ -15,8 +17,32 @@ def foreign_encoder(encoder: type[FLTEncoder]) -> str:
     return "" if inside else f"{encoder.__module__}.{encoder.__qualname__}"
 
 
+def refuse_lost_options(encoder: FLTEncoder) -> None:
+    """Refuse an encoder with options that a checkpoint would forget.
+
+    Raises:
+        UsageError: An argument of its class is not in its `config`.
+    """
+    made = type(encoder)
+    if not foreign_encoder(made):
+        return
+    named = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    for option in signature(made).parameters.values():
+        if option.kind in named and option.name not in encoder.config:
+            raise UsageError(
+                f"A checkpoint would forget the option {option.name!r} of "
+                f"{made.__qualname__}: its __init__ has to put it into self.config, "
+                "which the encoder is made from again."
+            )
+
+
 def class_to_load(encoder: FLTEncoder) -> type[FLTEncoder]:
-    """Return what a checkpoint of an encoder is to be rebuilt as."""
+    """Return what a checkpoint of an encoder is to be rebuilt as.
+
+    Raises:
+        UsageError: As `refuse_lost_options`.
+    """
+    refuse_lost_options(encoder)
     return type(encoder) if foreign_encoder(type(encoder)) else FLTEncoder
 
 

@@ -1,5 +1,6 @@
 """Structures of any file, as they are read: atoms, graph, labels, or what is wrong."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -126,6 +127,14 @@ def _chosen(
     if first is not None:
         yield first
         yield from chosen
+
+
+def digest_of(atoms: Atoms) -> str:
+    """Return a digest of positions, cell and periodic directions, as text."""
+    digest = hashlib.sha256(atoms.positions.tobytes())
+    digest.update(np.asarray(atoms.cell).tobytes())
+    digest.update(atoms.pbc.tobytes())
+    return f"sha256 {digest.hexdigest()[:16]}"
 
 
 def as_input_error(error: Exception, where: str) -> InputError:

@@ -1,6 +1,5 @@
 """Relaxations of many structures: one ASE optimiser each, forces in common batches."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from molflt.errors import InputError
 from molflt.evaluation import Ensemble, Request
 from molflt.files import writing
 from molflt.predict import BATCH_ATOMS, evaluate_structures, fill_batches
-from molflt.read_structures import Structure, as_input_error
+from molflt.read_structures import Structure, as_input_error, digest_of
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "fire": partial(FIRE, maxstep=0.05, dtmax=0.5),
@@ -57,15 +56,11 @@ class Job:
     converged: bool = False
     initial_energy: float = float("nan")
     start: np.ndarray = field(init=False)
-    """Cell (3, 3) [Å] that was read."""
     origin: str = field(init=False)
-    """A digest of the positions and cell that were read."""
+    """Cell (3, 3) [Å] and digest of the structure that was read."""
 
     def __post_init__(self) -> None:
-        self.start = np.array(self.atoms.cell)
-        digest = hashlib.sha256(self.atoms.positions.tobytes() + self.start.tobytes())
-        digest.update(self.atoms.pbc.tobytes())
-        self.origin = f"sha256 {digest.hexdigest()[:16]}"
+        self.start, self.origin = np.array(self.atoms.cell), digest_of(self.atoms)
 
     @property
     def atoms(self) -> Atoms:
@@ -77,10 +72,9 @@ class Job:
         copy = self.atoms.copy()
         results = self.atoms.calc.results if self.atoms.calc is not None else {}
         kept = {k: results[k] for k in _KEPT if k in results}
-        for name in _KEPT:  # labels of the structure that was read
+        for name in (*_KEPT, "momenta"):  # of the structure that was read
             copy.info.pop(name, None)
             copy.arrays.pop(name, None)
-        copy.arrays.pop("momenta", None)  # of those places
         copy.calc = SinglePointCalculator(copy, **kept)
         return copy
 

@@ -13,7 +13,8 @@ TESTS = sorted(Path(__file__).resolve().parent.rglob("*.py"))
 
 # The bottom of the package, in layers: a file may import from the layers above its own.
 BASE = [
-    "elements encoder_options errors frames pretrained targets typing units version",
+    "cell_grid closeness elements encoder_options errors frames pretrained targets "
+    "typing units version",
     "device files graph_index host moments provenance",
     "neighbors parts subsurface",
 ]

@@ -21,7 +21,7 @@ PACKAGE = ROOT / "molflt"
 CHECKPOINTS, CALLBACKS = "training/checkpoint_io.py", "training/callbacks.py"
 COMMANDS, CONFIGS = "commands/lightning.py", "commands/config_parser.py"
 PARSER, READOUT = "commands/parser.py", "nn/readout.py"
-HOOKS = ("nn/near.py", "nn/block.py")
+HOOKS = "nn/plain.py"
 # Who has it, its name, what molflt calls it or is called with, where.
 METHODS = [
     (ModelCheckpoint, "_should_skip_saving_checkpoint", ("trainer",), CHECKPOINTS),

@@ -66,7 +66,7 @@ def _of_part(key: str, cause: str) -> str:
     """Return a sentence on a part of an option as one that names the option, too."""
     if missing := re.fullmatch(r"Missing (.*); give them with --config FILE\.", cause):
         return f"Option {key} lacks {missing[1]}."
-    if base := re.search(r"to be a subclass of <class '(\w+)'>", cause):
+    if base := re.search(r"to (?:be )?a subclass of (?:<class ')?(\w+)", cause):
         return f"Option {key} must be the path of a subclass of {base[1]}."
     if part := re.match(r"Option (\S+)", cause):
         return f"Option {key}.{part[1]}{cause[part.end() :]}" if key else cause

@@ -71,7 +71,8 @@ def _unreadable(error: Exception, where: str, path: Path) -> InputError:
         return error
     if isinstance(error, UnknownFileTypeError):
         return InputError(
-            f"{path}: ASE knows no format by this name; convert it to .extxyz."
+            f"{where}: ASE cannot read it (its name is that of no format); convert it "
+            "to .extxyz."
         )
     if isinstance(error, KeyError):  # of its table of elements, mostly
         hint = "; deuterium is H" if reason in ("'D'", "'T'") else ""

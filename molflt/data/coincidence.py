@@ -2,9 +2,9 @@
 
 import numpy as np
 from ase.data import chemical_symbols
-from ase.geometry import complete_cell
 from scipy.spatial import cKDTree
 
+from molflt.closeness import with_rim
 from molflt.errors import InputError
 
 MIN_DISTANCE = 1e-3  # Å; closer atoms are one atom written twice
@@ -55,37 +55,6 @@ def refuse_coincident(
         if len(rows):
             one, two = own[rows[0], 0], other[rows[0], columns[0]]
             _raise(numbers, int(one), int(two), prefix)
-
-
-def with_rim(
-    positions: np.ndarray, lattice: np.ndarray, periodic: np.ndarray, width: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return atoms wrapped into the cell and images of those at its rim.
-
-    Args:
-        positions: Positions (n, 3) [Å].
-        lattice: Lattice vectors as rows (3, 3) [Å], independent where periodic.
-        periodic: Periodic directions (3,).
-        width: Width of the rim [Å]; there are images of one side of the cell only.
-
-    Returns:
-        Points (m, 3) [Å], and the atom that each of them is (m,).
-    """
-    owner = np.arange(len(positions))
-    if not periodic.any():
-        return positions, owner
-    full = complete_cell(np.where(periodic[:, None], lattice, 0.0))
-    inverse = np.linalg.inv(full)
-    fractional = positions @ inverse
-    fractional[:, periodic] %= 1.0
-    # The rim in fractional coordinates.
-    depth = width * np.linalg.norm(inverse, axis=0)
-    for axis in np.flatnonzero(periodic):
-        rim = fractional[:, axis] < depth[axis]
-        copies = fractional[rim] + np.eye(3)[axis]
-        fractional = np.concatenate([fractional, copies])
-        owner = np.concatenate([owner, owner[rim]])
-    return fractional @ full, owner
 
 
 def _raise(numbers: np.ndarray, one: int, two: int, prefix: str) -> None:

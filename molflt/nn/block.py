@@ -11,6 +11,7 @@ from molflt.nn.heads import Messages, Path
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.near import NearAttention
 from molflt.nn.paths import can_stream, near_path
+from molflt.nn.plain import is_plain, is_watched
 from molflt.nn.streaming import stream_layer
 from molflt.nn.vector_norm import vector_norm
 from molflt.typing import HeadScalars, HeadVectors, NodeScalars, NodeVectors
@@ -93,7 +94,9 @@ class FLTLayer(nn.Module):
         way = near_path(path, geometry)
         if way != "streamed" or not can_stream(x):
             return False
-        return not (self.attention._forward_hooks or self.attention._forward_pre_hooks)
+        if not is_plain(heads.near.project, heads.vector_in):
+            return False
+        return not any(map(is_watched, self.attention.modules()))
 
     def send(
         self, x: NodeScalars, vec: NodeVectors | None

@@ -11,6 +11,7 @@ from molflt.nn.density_features import DensityFeatures
 from molflt.nn.filter_rows import filter_kernels, filter_sums
 from molflt.nn.geometry import Geometry
 from molflt.nn.paths import can_stream, near_path
+from molflt.nn.plain import is_plain
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
 from molflt.typing import NodeScalars, Species
@@ -78,8 +79,7 @@ class AtomEmbedding(nn.Module):
 
     def _around(self, z: Species, geometry: Geometry) -> NodeScalars:
         """Return the sum over neighbours (n, c)."""
-        pairs = geometry.pairs
-        assert pairs is not None
+        pairs = geometry.found_pairs
         if self._in_rows(geometry):
             edges = pairs.edges(len(z), self.shells, self.cutoff, self.filter.weight)
             return filter_sums(self.neighbour(z), edges)
@@ -87,7 +87,7 @@ class AtomEmbedding(nn.Module):
         # The filter is linear, so shells are summed per neighbouring species first:
         # T numbers a pair instead of c, and a product per species instead of per pair.
         (atoms,) = fetched(segment_count(z, NUM_SPECIES))
-        present = torch.tensor([number for number, count in enumerate(atoms) if count])
+        present = torch.tensor([n for n, c in enumerate(atoms) if c], dtype=torch.int64)
         kinds = present.to(z.device, non_blocking=True)
         numbers = torch.arange(len(kinds), device=z.device)
         kind = z.new_zeros(NUM_SPECIES).index_copy(0, kinds, numbers)[z]
@@ -99,14 +99,13 @@ class AtomEmbedding(nn.Module):
 
     def _in_rows(self, geometry: Geometry) -> bool:
         """Whether the sum runs over rows of edges: large systems, or compiled."""
-        weight = self.filter.weight
-        if not can_stream(weight):
+        if not is_plain(self.filter) or not can_stream(self.filter.weight):
             return False
         if near_path("linear", geometry) == "streamed":
             return True
         dense = near_path("auto", geometry) == "dense"
-        width = len(weight)
-        return not dense and filter_kernels(weight, width) is not None
+        weight = self.filter.weight
+        return not dense and filter_kernels(weight, len(weight)) is not None
 
 
 def _keep_tags_forgotten(embedding: AtomEmbedding, keys: object) -> None:

@@ -109,6 +109,20 @@ class Geometry:
         delta = displacements(self.centred, cell, index, self.dtype)
         self.pairs, self._pair_slot = Pairs(first, second, delta), None
 
+    @property
+    def found_pairs(self) -> Pairs:
+        """The neighbour pairs of `set_pairs`.
+
+        Raises:
+            ValueError: There are none yet.
+        """
+        if self.pairs is None:
+            raise ValueError(
+                "near heads need the pairs of neighbours: call geometry.set_pairs"
+                "(*neighbor_pairs(pos, batch, num_graphs, cutoff, cell, pbc)) first"
+            )
+        return self.pairs
+
     def in_pass(self) -> "Geometry":
         """Return the same systems for one pass through layers.
 

@@ -1,5 +1,7 @@
 """Near heads: attention whose f has compact support, exact on neighbour pairs."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from molflt.nn.near_rows import Atoms, HeadSizes, Vectors
 from molflt.nn.near_sums import near_sums
 from molflt.nn.pairs import Pairs
 from molflt.nn.paths import can_stream, near_path
+from molflt.nn.plain import is_plain, is_watched
 from molflt.nn.rows import Edges
 from molflt.nn.segment import segment_sum
 from molflt.nn.shells import RadialShells
@@ -83,7 +86,7 @@ class NearAttention(nn.Module):
         self,
         x: NodeScalars,
         vec: NodeVectors | None,
-        vector_in: nn.Linear | None,
+        vector_in: nn.Module | None,
         geometry: Geometry,
         path: Path = "auto",
     ) -> Messages:
@@ -98,8 +101,9 @@ class NearAttention(nn.Module):
                 pairs; "auto": the cheaper one. The same function.
         """
         dense = near_path(path, geometry) == "dense"
-        if not dense and self._is_compiled(x):
-            return self.contracted(*self._sums(*self.sent(x, vec, vector_in), geometry))
+        if not dense and self._is_compiled(x) and is_plain(self.project, vector_in):
+            sent = self.sent(x, vec, cast("nn.Linear | None", vector_in))
+            return self.contracted(*self._sums(*sent, geometry))
         moved = None
         if vec is not None and vector_in is not None:
             moved = vector_in(vec)
@@ -162,7 +166,7 @@ class NearAttention(nn.Module):
     @property
     def _is_watched(self) -> bool:
         """Whether somebody needs the kernels as arrays of directed edges."""
-        return bool(self.kernel._forward_hooks or self.kernel._forward_pre_hooks)
+        return is_watched(self.kernel)
 
     def _is_compiled(self, x: NodeScalars) -> bool:
         """Whether compiled loops do the sums."""
@@ -174,16 +178,14 @@ class NearAttention(nn.Module):
         self, atoms: Atoms, vectors: Vectors | None, geometry: Geometry
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Sum over rows of edges, compiled."""
-        assert geometry.pairs is not None
-        edges = self.edges(geometry.pairs, len(atoms))
+        edges = self.edges(geometry.found_pairs, len(atoms))
         return self._parts(list(near_sums(atoms, vectors, edges, self.sizes)))
 
     def _linear(
         self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Sum over pairs by operations of torch, in any precision."""
-        pairs = geometry.pairs
-        assert pairs is not None
+        pairs = geometry.found_pairs
         q, k, *values = self.project.split(x)
         i, j = pairs.receiver, pairs.sender
         weight = (q[i] * k[j]).sum(-1)  # (e, h)
@@ -202,8 +204,7 @@ class NearAttention(nn.Module):
     def _dense(
         self, x: NodeScalars, vec: HeadVectors | None, geometry: Geometry
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        pairs = geometry.pairs
-        assert pairs is not None
+        pairs = geometry.found_pairs
         h, e = self.num_heads, self.vector_head_width
         g, a = geometry.num_graphs, geometry.size
         # Fewer tables, unless displacements are not differences of places, or large.

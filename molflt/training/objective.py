@@ -15,7 +15,7 @@ from molflt.targets import TargetSpec
 from molflt.training.derivatives import DerivativeTerms
 from molflt.training.displacement import Decay, DisplacementTerm
 from molflt.training.labels import label_of
-from molflt.training.losses import Loss, multi_target_loss
+from molflt.training.losses import LOSSES, Loss, multi_target_loss
 from molflt.training.metrics import Errors, error_name, label_errors, mean_errors
 from molflt.training.targets import check_weights
 
@@ -50,8 +50,9 @@ class Objective(nn.Module):
         target_weights: Weights of the targets by name, 1 where there is none.
 
     Raises:
-        UsageError: A weight is negative or not finite, or the encoder has no vectors to
-            predict displacements from, or is frozen and cannot learn of them.
+        UsageError: There is no such loss, a weight is negative or not finite, or the
+            encoder has no vectors to predict displacements from, or is frozen and
+            cannot learn of them.
     """
 
     def __init__(
@@ -65,6 +66,9 @@ class Objective(nn.Module):
         target_weights: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
+        if isinstance(loss, str) and loss not in LOSSES:
+            known = ", ".join(LOSSES)
+            raise UsageError(f"loss must be {known} or a function, not {loss!r}.")
         self.loss = loss
         self.target_weights = dict(target_weights or {})
         check_weights(self.target_weights, None)

@@ -15,6 +15,9 @@ from molflt.model import FLTEncoder, FLTModel
 from molflt.own_classes import class_to_load
 from molflt.training.checkpoint_io import without_training
 
+TRAINED = "trained_parameters"
+"""Key of a checkpoint: how many parameters learned in its run."""
+
 
 def resumable_model(
     path: str | Path,
@@ -60,6 +63,11 @@ def resumable_model(
     return model
 
 
+def num_trained(module: nn.Module) -> int:
+    """Return how many parameters learn."""
+    return sum(parameter.requires_grad for parameter in module.parameters())
+
+
 def refuse_other_run(checkpoint: dict[str, Any], now: nn.Module) -> None:
     """Refuse a run with another auxiliary head, or whose encoder was frozen, or not.
 
@@ -82,10 +90,8 @@ def refuse_other_run(checkpoint: dict[str, Any], now: nn.Module) -> None:
 
     if "optimizer_states" not in checkpoint:  # ModelCheckpoint(save_weights_only=True)
         raise without_training("The checkpoint")
-    (optimizer,) = checkpoint["optimizer_states"]
-    before = sum(len(group["params"]) for group in optimizer["param_groups"])
-    after = sum(parameter.requires_grad for parameter in now.parameters())
-    if before != after:
+    before, after = checkpoint.get(TRAINED), num_trained(now)
+    if before is not None and before != after:
         raise InputError(
             "The run cannot be resumed: it was "
             f"{'not ' if before > after else ''}trained with "

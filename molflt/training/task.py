@@ -212,8 +212,9 @@ class FLTTask(LightningModule):
             # Lightning would ask for what its bar shows after every batch.
             self.recent[f"train/{name}"] = error.mean()
             self.log(f"train/{name}", self.recent[f"train/{name}"], batch_size=size)
-        lr = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log("lr", torch.tensor(lr))  # on the CPU: to move it is to wait
+        for optimizer in self.trainer.optimizers[:1]:  # a task of one's own: none
+            lr = torch.tensor(optimizer.param_groups[0]["lr"])
+            self.log("lr", lr)  # on the CPU: to move it is to wait
         return loss
 
     def validation_step(
@@ -278,6 +279,7 @@ class FLTTask(LightningModule):
             record["origin"] = self._origin.now(self.trainer)
         checkpoint["molflt"] = record
         checkpoint["position"] = self._place.reached(self.trainer)
+        checkpoint[resuming.TRAINED] = resuming.num_trained(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Tell the data module where training goes on, the model whose weights it gets.

@@ -85,4 +85,4 @@ def test_first_runs_cover_every_task_and_are_few():
     names = {speed.workload(run) for run in first_runs()}
     assert {name.split("-")[0] for name in names} == {"qm9", "emt", "rmd17"}
     assert "qm9-painn-b32" in names
-    assert len(names) < 40
+    assert len(names) <= 40

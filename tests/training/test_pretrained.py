@@ -203,6 +203,7 @@ def test_targets_that_differ_are_refused(checkpoint):
             Pretrained(checkpoint).adapted([spec], data)
 
 
+@pytest.mark.filterwarnings("ignore:.*closer to each other")  # random clusters
 def test_the_configuration_runs_from_checkpoint_to_prediction(
     checkpoint, tmp_path, monkeypatch, capsys
 ):

@@ -2,9 +2,8 @@
 
 import numpy as np
 from ase.data import covalent_radii
+from ase.geometry import complete_cell
 from scipy.spatial import cKDTree
-
-from molflt.data.coincidence import with_rim
 
 CLOSE = 0.55
 """Part of the sum of covalent radii below which no two atoms of a molecule are."""
@@ -40,3 +39,34 @@ def has_close_atoms(
     reach = np.append(radii[owner], 0.0)  # the index after the last: no neighbour
     close = gap < reach[:-1, None] + reach[near]
     return bool(close[:, 1:].any())  # the first is the atom itself
+
+
+def with_rim(
+    positions: np.ndarray, lattice: np.ndarray, periodic: np.ndarray, width: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return atoms wrapped into the cell and images of those at its rim.
+
+    Args:
+        positions: Positions (n, 3) [Å].
+        lattice: Lattice vectors as rows (3, 3) [Å], independent where periodic.
+        periodic: Periodic directions (3,).
+        width: Width of the rim [Å]; there are images of one side of the cell only.
+
+    Returns:
+        Points (m, 3) [Å], and the atom that each of them is (m,).
+    """
+    owner = np.arange(len(positions))
+    if not periodic.any():
+        return positions, owner
+    full = complete_cell(np.where(periodic[:, None], lattice, 0.0))
+    inverse = np.linalg.inv(full)
+    fractional = positions @ inverse
+    fractional[:, periodic] %= 1.0
+    # The rim in fractional coordinates.
+    depth = width * np.linalg.norm(inverse, axis=0)
+    for axis in np.flatnonzero(periodic):
+        rim = fractional[:, axis] < depth[axis]
+        copies = fractional[rim] + np.eye(3)[axis]
+        fractional = np.concatenate([fractional, copies])
+        owner = np.concatenate([owner, owner[rim]])
+    return fractional @ full, owner

@@ -4,8 +4,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.collections import g2
 
-from molflt.data import closeness
-from molflt.data.closeness import has_close_atoms
+from molflt import closeness
+from molflt.closeness import has_close_atoms
 
 
 def close(atoms):
