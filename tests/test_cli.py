@@ -172,7 +172,21 @@ def test_bad_data_to_convert(bad_files, capsys):
         ("fit --config config.yaml --model.optimizer SGDx", "of a class or function"),
         (
             "fit --config config.yaml --model.optimizer torch.nn.Linear",
-            "model.optimizer must be the path of a subclass of Optimizer",
+            "model.optimizer must be the path of a subclass of Optimizer, or of a func",
+        ),
+        # Without an annotation.
+        ("fit --config config.yaml --model.loss operator.sub", "returns (-> Tensor)."),
+        (
+            "fit --config config.yaml --model.loss abc.update_abstractmethods",
+            "Module, or",
+        ),
+        (
+            "fit --config config.yaml --model.schedule torch.optim.lr_scheduler.Foo",
+            "model.schedule: module 'torch.optim.lr_scheduler' has no attribute 'Foo'.",
+        ),
+        (
+            "fit --config config.yaml --model.loss nowhere.loss",
+            "Option model.loss: No module named 'nowhere'.",
         ),
         (
             "fit --config config.yaml --model.optimizer SGD --model.optimizer.lrr 1",

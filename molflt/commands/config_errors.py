@@ -36,14 +36,16 @@ def sentence(message: str, parser: LightningArgumentParser) -> str:
         found = " ".join(other[1].split())[:60] or "nothing"
         return f"A configuration has options such as model: and data:, not {found!r}."
     key = ".".join(re.findall(r'Parser key "([^"]+)":', message))
+    if path := _of_path(key, message):
+        return path
     if part := telling_part(message):
         return _of_part(key, part)
     if not key:
         return " ".join(message.split())
     if cause := re.search(r"Problem with given class_path '.*?':\s*(.+)", message):
         return f"Option {key}: {cause[1].strip()}."
-    if base := re.search(r"does not correspond to a subclass of (\w+)", message):
-        return f"Option {key} must be the path of a subclass of {base[1]}."
+    if base := _base(message):
+        return f"Option {key} must be the path of a subclass of {base}."
     value = re.search(r"(?:Given value|Got value): (.*)", message)
     if value and (kinds := _kinds(message)):
         return f"Option {key} must be {' or '.join(kinds)}, not {_quoted(value[1])}."
@@ -62,12 +64,43 @@ def telling_part(message: str) -> str:
     return next(telling, "")
 
 
+def _base(text: str) -> str:
+    """Return the class that a path should lead to a subclass of."""
+    base = re.search(r"to (?:be )?a subclass of (?:<class ')?(\w+)", text)
+    return base[1] if base else ""
+
+
+def _of_path(key: str, message: str) -> str:
+    """Return what is wrong with the path of a class or function; empty if nothing is.
+
+    Whether a function returns what is needed, jsonargparse knows by its annotation.
+    """
+    made = re.search(
+        r"\], (?:\w+\.)*(\w+)\] expects a function or a callable class: (.*)", message
+    )
+    if not made:
+        return ""
+    returned, reason = made.groups()
+    if cause := re.match(
+        r"No module named '.*?'|module .* has no attribute .*", reason
+    ):
+        return f"Option {key}: {cause[0]}."
+    # The second is what jsonargparse stumbles over in stubs of several signatures.
+    if re.match(r"Expected '.*' to be|'OverloadedName' object", reason):
+        base = _base(message[: made.start()]) or returned
+        return (
+            f"Option {key} must be the path of a subclass of {base}, or of a function "
+            f"that is annotated with what it returns (-> {returned})."
+        )
+    return ""
+
+
 def _of_part(key: str, cause: str) -> str:
     """Return a sentence on a part of an option as one that names the option, too."""
     if missing := re.fullmatch(r"Missing (.*); give them with --config FILE\.", cause):
         return f"Option {key} lacks {missing[1]}."
-    if base := re.search(r"to (?:be )?a subclass of (?:<class ')?(\w+)", cause):
-        return f"Option {key} must be the path of a subclass of {base[1]}."
+    if base := _base(cause):
+        return f"Option {key} must be the path of a subclass of {base}."
     if part := re.match(r"Option (\S+)", cause):
         return f"Option {key}.{part[1]}{cause[part.end() :]}" if key else cause
     words = cause if cause.endswith((".", ")")) else f"{cause}."

@@ -1,17 +1,18 @@
 """How weights follow their gradients: the optimiser and its learning rate."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from pytorch_lightning import Trainer
 from torch import nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW, Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from molflt.errors import UsageError
-from molflt.training.schedules import SCHEDULES, ScheduleName
+from molflt.training.own_schedule import Interval, plan_of
+from molflt.training.schedules import SCHEDULES, ScheduleName, steps_of
 
 log = logging.getLogger(__name__)
 
@@ -20,8 +21,6 @@ OptimizerFactory = Callable[[Iterable[Any]], Optimizer]
 
 Schedule = ScheduleName | Callable[[Optimizer], LRScheduler]
 """One of `SCHEDULES` by name, or what makes a schedule of an optimiser."""
-
-Interval = Literal["epoch", "step"]
 
 
 @dataclass(frozen=True)
@@ -63,40 +62,64 @@ class Descent:
             )
 
     def start(
-        self, module: nn.Module, total_steps: int, monitor: str | None, *, fused: bool
-    ) -> OptimizerLRScheduler:
+        self, module: nn.Module, trainer: Trainer, monitor: str | None
+    ) -> dict[str, Any]:
         """Return the optimiser of a module and its schedule, as Lightning takes them.
 
         Args:
             module: Module whose parameters are trained.
-            total_steps: Length of the schedule.
-            monitor: Error that ReduceLROnPlateau watches.
-            fused: See `adamw`.
+            trainer: The trainer, which knows how long.
+            monitor: Error that ReduceLROnPlateau watches; None: there is none.
 
         Raises:
-            UsageError: An optimiser or schedule of one's own cannot be made.
+            UsageError: An optimiser or schedule of one's own cannot be made, or not be
+                used in this training.
         """
-        if self.optimizer is None:
-            optimizer: Optimizer = adamw(
-                module, self.lr, self.weight_decay, fused=fused
-            )
-        else:
-            optimizer = _made("optimizer", self.optimizer, groups(module))
-            log.info(
-                "The optimiser is %s with its own options: lr and weight_decay of the "
-                "task are AdamW's.",
-                type(optimizer).__name__,
-            )
-        plan: dict[str, Any] = {"interval": "step"}
+        optimizer = self._optimizer(module, trainer)
         if callable(self.schedule):
-            plan = {"interval": self.interval, "monitor": monitor}
-            plan["scheduler"] = _made("schedule", self.schedule, optimizer)
+            schedule = _made("schedule", self.schedule, optimizer)
+            plan = plan_of(schedule, self.interval, trainer, monitor)
         else:
             factor, warmup = SCHEDULES[self.schedule], self.warmup_steps
-            plan["scheduler"] = LambdaLR(
-                optimizer, lambda step: factor(step, warmup, total_steps)
+            total = steps_of(trainer)
+            schedule = LambdaLR(optimizer, lambda step: factor(step, warmup, total))
+            plan = {"scheduler": schedule, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": plan}
+
+    def _optimizer(self, module: nn.Module, trainer: Trainer) -> Optimizer:
+        if self.optimizer is None:
+            fused = "mixed" not in str(trainer.precision)
+            return adamw(module, self.lr, self.weight_decay, fused=fused)
+        optimizer: Optimizer = _made("optimizer", self.optimizer, groups(module))
+        if isinstance(optimizer, SparseAdam):
+            raise UsageError(
+                "model.optimizer cannot be SparseAdam, which is for sparse gradients."
             )
-        return {"optimizer": optimizer, "lr_scheduler": plan}  # type: ignore[return-value]
+        log.info(
+            "The optimiser is %s with its own options: lr and weight_decay of the "
+            "task are AdamW's.",
+            type(optimizer).__name__,
+        )
+        return optimizer
+
+    def names(self, plan: Mapping[str, Any]) -> dict[str, str]:
+        """Return, by option of the task, what a run must be resumed with.
+
+        Args:
+            plan: What `start` has returned.
+        """
+        schedule = plan["lr_scheduler"]
+        own = callable(self.schedule)
+        return {
+            "optimizer": _class_name(plan["optimizer"]),
+            # One class, and what it remembers is the number of steps.
+            "schedule": _class_name(schedule["scheduler"]) if own else "by name",
+            "schedule_interval": schedule["interval"],
+        }
+
+
+def _class_name(thing: object) -> str:
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
 def _made(option: str, make: Callable[[Any], Any], of: Any) -> Any:

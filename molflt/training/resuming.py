@@ -5,18 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import GradientAccumulationScheduler
-from torch import nn
 
 from molflt.checkpoint import load
 from molflt.data.datamodule import GraphDataModule
-from molflt.errors import InputError, UsageError
+from molflt.errors import InputError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.own_classes import class_to_load
-from molflt.training.checkpoint_io import without_training
-
-TRAINED = "trained_parameters"
-"""Key of a checkpoint: how many parameters learned in its run."""
 
 
 def resumable_model(
@@ -61,63 +55,6 @@ def resumable_model(
         if not parameter.requires_grad:
             model.encoder.get_parameter(name).requires_grad_(False)
     return model
-
-
-def num_trained(module: nn.Module) -> int:
-    """Return how many parameters learn."""
-    return sum(parameter.requires_grad for parameter in module.parameters())
-
-
-def refuse_other_run(checkpoint: dict[str, Any], now: nn.Module) -> None:
-    """Refuse a run with another auxiliary head, or whose encoder was frozen, or not.
-
-    Args:
-        checkpoint: What a run saved.
-        now: What shall be trained now.
-
-    Raises:
-        InputError: They differ in that, or the checkpoint has a model alone.
-    """
-    had, has = (
-        any(name.startswith("objective.") for name in names)
-        for names in (checkpoint["state_dict"], now.state_dict())
-    )
-    if had != has:
-        raise InputError(
-            f"The run cannot be resumed: it was {'' if had else 'not '}trained with "
-            "model.displacement_weight."
-        )
-
-    if "optimizer_states" not in checkpoint:  # ModelCheckpoint(save_weights_only=True)
-        raise without_training("The checkpoint")
-    before, after = checkpoint.get(TRAINED), num_trained(now)
-    if before is not None and before != after:
-        raise InputError(
-            "The run cannot be resumed: it was "
-            f"{'not ' if before > after else ''}trained with "
-            "model.encoder.init_args.freeze_encoder."
-        )
-
-
-def refuse_changing_accumulation(trainer: Trainer) -> None:
-    """Refuse Lightning's callback that accumulates otherwise from some epoch on.
-
-    The length of the schedule is reckoned with one accumulation, and Lightning forgets
-    the callback's where a run goes on within an epoch.
-
-    Raises:
-        UsageError: There is one that accumulates.
-    """
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if (
-            isinstance(callback, GradientAccumulationScheduler)
-            and callback.going_to_accumulate_grad_batches()
-        ):
-            raise UsageError(
-                f"trainer.callbacks has {type(callback).__name__}, but a run has one "
-                "accumulation from its start to its end: "
-                "trainer.accumulate_grad_batches."
-            )
 
 
 def seed_of(trainer: Trainer, seed: int, batch_idx: int) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from molflt.errors import UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.own_classes import class_to_load
 from molflt.targets import TargetSpec
-from molflt.training import resuming
+from molflt.training import resuming, same_run
 from molflt.training.augmentation import PositionAugmentation
 from molflt.training.callbacks import check_monitors
 from molflt.training.checkpoint_io import record_in
@@ -126,6 +126,7 @@ class FLTTask(LightningModule):
         self._evaluation = Evaluation()
         self._origin: RunOrigin | None = None  # of a training run
         self._place = resuming.Place()
+        self._method: dict[str, str] = {}  # optimiser and schedule of the run
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **options: Any) -> NoReturn:
@@ -156,7 +157,7 @@ class FLTTask(LightningModule):
                 of a weight is unknown, or a callback changes the accumulation.
         """
         if self.trainer.training:
-            resuming.refuse_changing_accumulation(self.trainer)
+            same_run.refuse_changing_accumulation(self.trainer)
         if not self.trainer.global_step:  # otherwise this one goes on
             self._place = resuming.Place()
         if self.model is not None:
@@ -177,8 +178,7 @@ class FLTTask(LightningModule):
         self.model = starting_model(self._encoder[0], targets, labelled)
 
     def _chosen_targets(self) -> list[TargetSpec]:
-        known = self._data.targets
-        return chosen_targets(known, self._target_names, **self._readout)
+        return chosen_targets(self._data.targets, self._target_names, **self._readout)
 
     def first_error(self) -> str | None:
         """Return the name of what validation shows first; None: there is none."""
@@ -189,9 +189,10 @@ class FLTTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the optimiser and the schedule."""
         self._total_steps = steps_of(self.trainer)
-        fused = "mixed" not in str(self.trainer.precision)
-        error = self.first_error()
-        return self._descent.start(self, self._total_steps, error, fused=fused)
+        plan = self._descent.start(self, self.trainer, self.first_error())
+        before, self._method = self._method, self._descent.names(plan)
+        same_run.refuse_other_method(before, self._method)
+        return plan  # type: ignore[return-value]  # a TypedDict in Lightning
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log it and the batch's errors."""
@@ -206,15 +207,14 @@ class FLTTask(LightningModule):
         # Asking a GPU for the value makes it wait: from time to time is soon enough.
         if self.device.type == "cpu" or batch_idx % 16 == 0:
             refuse_not_finite(loss, self.global_step)
-        size = batch.num_graphs
-        self.log("train/loss", loss, batch_size=size)
+        self.log("train/loss", loss, batch_size=(size := batch.num_graphs))
         for name, error in errors.items():
             # Lightning would ask for what its bar shows after every batch.
             self.recent[f"train/{name}"] = error.mean()
             self.log(f"train/{name}", self.recent[f"train/{name}"], batch_size=size)
         for optimizer in self.trainer.optimizers[:1]:  # a task of one's own: none
-            lr = torch.tensor(optimizer.param_groups[0]["lr"])
-            self.log("lr", lr)  # on the CPU: to move it is to wait
+            # A tensor on the CPU: to move it is to wait.
+            self.log("lr", torch.tensor(optimizer.param_groups[0]["lr"]))
         return loss
 
     def validation_step(
@@ -277,22 +277,22 @@ class FLTTask(LightningModule):
         record = record_in(checkpoint, self.model)
         if self._origin is not None:
             record["origin"] = self._origin.now(self.trainer)
-        checkpoint["molflt"] = record
-        checkpoint["position"] = self._place.reached(self.trainer)
-        checkpoint[resuming.TRAINED] = resuming.num_trained(self)
+        place = self._place.reached(self.trainer)
+        checkpoint |= {"molflt": record, "position": place}
+        checkpoint |= same_run.record(self, self._method)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Tell the data module where training goes on, the model whose weights it gets.
 
         Raises:
-            InputError: The run had an auxiliary head or a frozen encoder that this one
-                lacks, or not.
+            InputError: It is of another run, see `same_run`.
         """
         if not self.trainer.training:  # weights of another state, in this model
             assert self.model is not None
             self.model.origin = dict(checkpoint.get("molflt", {}).get("origin", {}))
         else:
-            resuming.refuse_other_run(checkpoint, self)
+            same_run.refuse_other_run(checkpoint, self)
+            self._method = checkpoint.get(same_run.METHOD, {})
             resuming.take_up(checkpoint, self.trainer, self._data, self._place)
 
     @property

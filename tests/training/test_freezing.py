@@ -95,8 +95,7 @@ def test_a_run_stays_frozen_or_not(checkpoint, frozen, make_trainer, tmp_path):
     trainer.fit(tuning(checkpoint, frozen), datamodule=Clusters())
     last, other = tmp_path / "a" / "last.ckpt", tuning(checkpoint, not frozen)
     other.resume_from(last)
-    words = "was trained with model" if frozen else "was not trained with model"
-    with pytest.raises(InputError, match=rf"{words}\.encoder\S+freeze_encoder"):
+    with pytest.raises(InputError, match=r"parameters learned in it.*freeze_encoder"):
         make_trainer(folder="b").fit(other, datamodule=Clusters(), ckpt_path=last)
 
 

@@ -1,12 +1,17 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
-from torch.optim import LBFGS, SGD, Adagrad
+from torch.optim import LBFGS, SGD, Adagrad, SparseAdam
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from molflt.errors import UsageError
 from molflt.training.optimizers import Descent, adamw
 from tests.training.clusters import Clusters
+
+# What of a trainer there is to know.
+STEPS = SimpleNamespace(estimated_stepping_batches=10, precision="32-true")
 
 
 def test_only_weights_of_linear_layers_decay():
@@ -27,7 +32,7 @@ def test_only_weights_of_linear_layers_decay():
 
     decaying(adamw(module, lr=1e-3, weight_decay=0.1))
     own = Descent(1e-3, 0.5, 0, "constant", "epoch", lambda p: SGD(p, weight_decay=0.1))
-    decaying(own.start(module, 10, None, fused=False)["optimizer"])
+    decaying(own.start(module, STEPS, None)["optimizer"])
 
 
 def test_an_unknown_schedule_is_refused(make_task):
@@ -38,7 +43,7 @@ def test_an_unknown_schedule_is_refused(make_task):
 def test_a_schedule_by_name_is_that_of_any_optimiser():
     module = nn.Linear(3, 3)
     own = Descent(1.0, 0.0, 2, "cosine", "epoch", lambda p: Adagrad(p, lr=0.25))
-    plan = own.start(module, 10, None, fused=False)
+    plan = own.start(module, STEPS, None)
     optimizer, schedule = plan["optimizer"], plan["lr_scheduler"]["scheduler"]
     rates = []
     for _ in range(10):
@@ -50,10 +55,14 @@ def test_a_schedule_by_name_is_that_of_any_optimiser():
     assert optimizer.param_groups[0]["lr"] == 0.0
 
 
-def test_an_optimiser_without_groups_is_refused():
-    own = Descent(1.0, 0.0, 2, "cosine", "epoch", LBFGS)
-    with pytest.raises(UsageError, match=r"model.optimizer cannot be used: .*groups"):
-        own.start(nn.Linear(3, 3), 10, None, fused=False)
+@pytest.mark.parametrize(
+    ("optimizer", "words"),
+    [(LBFGS, "used: .*groups"), (SparseAdam, "SparseAdam, which is for sparse")],
+)
+def test_an_optimiser_of_other_things_is_refused(optimizer, words):
+    own = Descent(1.0, 0.0, 2, "cosine", "epoch", optimizer)
+    with pytest.raises(UsageError, match=rf"model.optimizer cannot be {words}"):
+        own.start(nn.Linear(3, 3), STEPS, None)
 
 
 @pytest.mark.parametrize(("interval", "halvings"), [("epoch", 3), ("step", 9)])
