@@ -4,18 +4,15 @@ from collections.abc import Mapping
 
 from ase.io.extxyz import SPECIAL_3_3_KEYS
 
-from molflt.data.electrons import CHARGE_KEYS, SPIN_KEYS
 from molflt.data.molecule import ARRAY_LABELS
 
 _EMPTY = {"", "na", "n/a", "nan", "none", "null", "-", "?"}
 
-# Names that would be taken for something else: by readers of extxyz, of charges, which
-# here follow from the SMILES or the atoms, or of labels that are no numbers.
+# Names that would be taken for something else, by readers of extxyz or of labels that
+# are no numbers.
 _RESERVED = {
     *("", "properties", "pbc", "sid", "smiles", "energies", "stresses"),
     *(name.lower() for name in SPECIAL_3_3_KEYS),
-    *CHARGE_KEYS,
-    *SPIN_KEYS,
     *ARRAY_LABELS,
 }
 
@@ -23,9 +20,10 @@ _RESERVED = {
 def info_of(cells: Mapping[str, str]) -> dict[str, float | str]:
     """Return the cells that say something: numbers, and other text as it is.
 
-    Text is kept so that a label that is no number is told and not missing. Left out are
-    cells without a value (``NA``, ``NaN``, ``-``), of several lines, and those whose
-    name has another meaning.
+    Text is kept so that a label that is no number is told and not missing, a charge or
+    multiplicity so that models without them refuse it. Left out are cells without a
+    value (``NA``, ``NaN``, ``-``), of several lines, and those whose name has another
+    meaning.
 
     Args:
         cells: Text by the name of its column or property.

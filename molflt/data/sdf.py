@@ -10,6 +10,7 @@ from rdkit.rdBase import BlockLogs
 
 from molflt.data.cells import info_of
 from molflt.data.compressed import UNREADABLE, open_bytes
+from molflt.data.electrons import charge_and_spin
 from molflt.errors import InputError
 
 
@@ -20,7 +21,7 @@ def iterate_sdf(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
 
     Yields where each molecule stands, and its atoms or what is wrong with it: no
     three-dimensional coordinates, or hydrogens that are only implied. Its formal charge
-    goes to ``info["charge"]``.
+    goes to ``info["charge"]``, unpaired electrons to ``info["multiplicity"]``.
 
     Args:
         path: A .sdf (many molecules) or .mol (one).
@@ -69,8 +70,7 @@ def _atoms(molecule: Chem.Mol | None, where: str) -> Atoms:
             )
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     atoms = Atoms(numbers, positions=positions, info=info_of(_properties(molecule)))
-    if charge := Chem.GetFormalCharge(molecule):
-        atoms.info["charge"] = charge
+    atoms.info |= charge_and_spin(molecule)
     if molecule.HasProp("_Name") and (title := molecule.GetProp("_Name").strip()):
         atoms.info["sid"] = title
     return atoms

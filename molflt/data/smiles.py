@@ -9,6 +9,7 @@ from rdkit.Chem.rdDistGeom import EmbedMolecule, ETKDGv3
 from rdkit.rdBase import BlockLogs
 
 from molflt.data.compressed import UNREADABLE, open_text
+from molflt.data.electrons import charge_and_spin
 from molflt.data.mmff import relax_mmff
 from molflt.errors import InputError
 
@@ -52,15 +53,10 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
     if failed:
         raise InputError(f"{prefix}RDKit finds no conformer of '{smiles}'.")
     relax_mmff(molecule)
-    info: dict[str, str | int] = {"smiles": smiles}
-    if charge := Chem.GetFormalCharge(molecule):
-        info["charge"] = charge
-    if unpaired := sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
-        info["multiplicity"] = unpaired + 1
     return Atoms(
         [atom.GetSymbol() for atom in molecule.GetAtoms()],
         positions=molecule.GetConformer().GetPositions(),
-        info=info,
+        info={"smiles": smiles} | charge_and_spin(molecule),
     )
 
 
@@ -94,7 +90,8 @@ def iterate_smiles(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines that are neither empty nor comments, as they are read."""
     try:
-        with open_text(path) as file:
+        # The mark that spreadsheets put at the beginning is no part of a SMILES.
+        with open_text(path, encoding="utf-8-sig") as file:
             for line in file:
                 if line.strip() and not line.startswith("#"):
                     yield line

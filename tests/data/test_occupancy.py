@@ -51,8 +51,33 @@ def test_sites_of_a_cif(sites, words, tmp_path, capsys):
 def test_structures_without_such_notes_pass():
     atoms = bulk("Cu")
     refuse_disorder(atoms)
-    atoms.info["occupancy"] = "of a site"  # somebody else's
-    refuse_disorder(atoms)
+    for other in ("of a site", {"0": {}}, {"0": 1.0}):  # somebody else's
+        atoms.info["occupancy"] = other
+        refuse_disorder(atoms)
+
+
+@pytest.mark.parametrize(
+    ("species", "words"),
+    [
+        ({"Cu": "1.0"}, ""),
+        ({"Cu": 1.0, "Pd": 0.0}, ""),
+        ({"Cu": 0.0}, "site 0 is Cu 0;"),
+        ({"Cu": "0.5", "Pd": 0.5}, "site 0 is Cu 0.5, Pd 0.5;"),
+        (
+            {"Cu": "half"},
+            r"here has info\['occupancy'\] 'half' at site 0, which is no n",
+        ),
+        ({"Cu": None}, "None at site 0, which is no number"),
+    ],
+)
+def test_shares_as_texts_and_of_nothing(species, words):
+    atoms = bulk("Cu")
+    atoms.info["occupancy"] = {"0": species}
+    if not words:
+        refuse_disorder(atoms, "here")
+        return
+    with pytest.raises(InputError, match=words):
+        refuse_disorder(atoms, "here")
 
 
 def test_training_data_are_refused_too(tmp_path, capsys):

@@ -70,5 +70,13 @@ def test_properties_go_to_info(tmp_path):
     content = (tmp_path / "a.sdf").read_bytes().replace(b"Me", b"\xc5", 1)
     (tmp_path / "a.sdf").write_bytes(content)
     (_, first), (_, second) = iterate_sdf(tmp_path / "a.sdf")
-    assert first.info == {"gap": 7.5, "sid": "ethanol"}
-    assert second.info == {"gap": 7.5, "by": "Me", "sid": "ethanol"}
+    assert first.info == {"gap": 7.5, "charge": 2.0, "sid": "ethanol"}
+    assert second.info == first.info | {"by": "Me"}
+
+
+def test_unpaired_electrons_and_charges_are_those_of_the_atoms(tmp_path):
+    molecules = [conformer("[CH3]"), conformer("[O][O]"), conformer("[NH4+]")]
+    molecules[2].SetProp("charge", "0")
+    write(tmp_path / "a.sdf", molecules)
+    found = [atoms.info for _, atoms in iterate_sdf(tmp_path / "a.sdf")]
+    assert found == [{"multiplicity": 2}, {"multiplicity": 3}, {"charge": 1}]

@@ -30,6 +30,13 @@ def test_lines_with_names_comments_and_gaps(tmp_path):
     assert where == f"{path}, molecule 1"
 
 
+def test_a_byte_order_mark_is_no_part_of_a_smiles(tmp_path):
+    path = tmp_path / "a.smi"
+    path.write_text("O water\n", encoding="utf-8-sig")
+    ((_, water),) = iterate_smiles(path)
+    assert water.info["sid"] == "water"
+
+
 def test_files_without_smiles_are_refused(tmp_path):
     empty, binary = tmp_path / "empty.smi", tmp_path / "binary.smi"
     empty.touch()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from molflt.data import AtomsFiles
+from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.smiles import smiles_to_atoms
 from molflt.data.smiles_table import iterate_table
 from molflt.errors import InputError
@@ -33,6 +34,16 @@ def test_numbers_and_names_go_to_info(path):
     assert "" not in found[0].info
     expected = smiles_to_atoms("CCO")
     np.testing.assert_array_equal(found[0].positions, expected.positions)
+
+
+def test_charges_of_columns_are_seen_unless_the_smiles_says_more(path):
+    path.write_text("smiles,charge,Multiplicity\nC,1,\n[NH4+],0,\nCC,0,3\n")
+    one, two, three = (atoms for _, atoms in iterate_table(path))
+    assert (one.info["charge"], two.info["charge"]) == (1.0, 1)
+    refuse_charge_and_spin(smiles_to_atoms("CC"))
+    for atoms in (one, two, three):
+        with pytest.raises(InputError, match="has the charge 1|has the multiplicity 3"):
+            refuse_charge_and_spin(atoms)
 
 
 def test_a_table_is_a_training_set(path):
@@ -82,7 +93,7 @@ def test_a_file_that_is_no_table(tmp_path, content, words):
 
 def test_what_is_read_is_written_and_read_again(path, tmp_path):
     """Whatever columns are called."""
-    names = ["Lattice", "Properties", "virial", "forces", "spin", "", "a b", "x"]
+    names = ["Lattice", "Properties", "virial", "forces", "", "a b", "x"]
     row = ",".join("1" for _ in names)
     text = f"smiles,{','.join(names)}\nC,{row}\n"
     path.write_text(text)
