@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 
 from molflt.encoder_options import check_options
 from molflt.graph_index import graph_index
-from molflt.neighbors import NeighborPairs, neighbor_pairs
+from molflt.neighbors import NeighborPairs
 from molflt.nn.additive import Estimator
 from molflt.nn.attention import NEAR_MIN_WIDTH, FLTAttention, Form
 from molflt.nn.block import FLTLayer
@@ -202,17 +202,15 @@ class FLTEncoder(nn.Module):
         """
         if pairs is None:
             data = self.seen(data)
-        batch, num_graphs = graph_index(data)
-        cell, pbc = data.get("cell"), data.get("pbc")
-        geometry = Geometry(
-            data.pos, batch, num_graphs, cell, pbc, self.norm.weight.dtype
+        geometry = Geometry.of(
+            *(data.pos, *graph_index(data)),
+            cutoff=self.cutoff if pairs is None else None,
+            cell=data.get("cell"),
+            pbc=data.get("pbc"),
+            dtype=self.norm.weight.dtype,
         )
-        if pairs is None:
-            pairs = neighbor_pairs(
-                *(data.pos, batch, num_graphs, self.cutoff, cell, pbc),
-                layout=geometry.layout,
-            )
-        geometry.set_pairs(*pairs)
+        if pairs is not None:
+            geometry.set_pairs(*pairs, cutoff=self.cutoff)
         return geometry
 
     def forward(

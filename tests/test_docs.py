@@ -199,6 +199,16 @@ def test_the_example_of_laws_runs(pages, make_graph_and_model):
         assert_translation_invariant(broken, graph)
 
 
+def test_the_example_of_layers_runs(pages):
+    (code,) = re.findall(
+        r"```python\n(.*?)```", pages["reference/layers.md"], re.DOTALL
+    )
+    names = {}
+    exec(compile(code, "layers.md", "exec"), names)
+    assert names["x"].shape == (20, 64)
+    assert names["vec"].abs().max() > 0
+
+
 @pytest.mark.parametrize(
     "page", ["how-to/look.md", "how-to/large.md", "how-to/simulate.md"]
 )

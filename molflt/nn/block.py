@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from molflt.nn.attention import FLTAttention
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Messages, Path
+from molflt.nn.heads import Messages, Path, check_vectors
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.near import NearAttention
 from molflt.nn.paths import can_stream, near_path
@@ -27,6 +27,12 @@ class FLTLayer(nn.Module):
 
     The contractions are those of the attention, if it has any. Without vectors the
     second step is x += MLP(LN(x)).
+
+    By itself, on n atoms::
+
+        layer = FLTLayer(64, FLTAttention(64, cutoff=5.0, vector_width=16))
+        geometry = Geometry.of(pos, batch, cutoff=5.0, cell=cell, pbc=pbc)
+        x, vec = layer(x, torch.zeros(n, 3, 16), geometry)
 
     Args:
         width: Channels c of the scalar features.
@@ -66,7 +72,18 @@ class FLTLayer(nn.Module):
         geometry: Geometry,
         path: Path = "auto",
     ) -> tuple[NodeScalars, NodeVectors | None]:
-        """Return the scalar (n, c) and vector features (n, 3, w) after the layer."""
+        """Return the scalar (n, c) and vector features (n, 3, w) after the layer.
+
+        Args:
+            x: Scalar features.
+            vec: Vector features; None if the attention has no vectors.
+            geometry: Places of the atoms, and their pairs if there are near heads.
+            path: "auto", "dense" or "linear" evaluation of one function (`masked`).
+
+        Raises:
+            ValueError: Vectors of another width, or pairs of a smaller cutoff.
+        """
+        check_vectors(vec, self.attention.vector_width)
         if self._streams(x, geometry, path):
             return stream_layer(self, x, vec, geometry, path)
         turned = None if vec is None else vector_norm(vec)

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molflt.host import layout_of, segment_count
+from molflt.neighbors import neighbor_pairs
 from molflt.nn.boxes import boxes
 from molflt.nn.displacements import PairIndex, displacements
 from molflt.nn.exchange import Ranks
@@ -85,29 +86,67 @@ class Geometry:
         self.inside = self.centred.detach(), batch  # what boxes must hold
         self.ranks: Ranks | None = None  # processes that hold the other atoms
         self.cell = None if cell is None else cell.double()
-        self.pbc = (
-            pbc
-            if pbc is not None
-            else batch.new_zeros((num_graphs, 3), dtype=torch.bool)
-        )
+        nowhere = batch.new_zeros((num_graphs, 3), dtype=torch.bool)
+        self.pbc = nowhere if pbc is None else pbc
         self.is_periodic = self.layout.is_periodic
         self.pairs: Pairs | None = None
         self._pair_slot: Tensor | None = None  # rows of `pairs`
         self._all_pairs: AllPairs | None = None
         self.once = Once()
 
-    def set_pairs(self, first: Tensor, second: Tensor, shift: Tensor) -> None:
+    @classmethod
+    def of(
+        cls,
+        pos: Positions,
+        batch: GraphIndex | None = None,
+        num_graphs: int | None = None,
+        *,
+        cutoff: float | None = None,
+        cell: Cells | None = None,
+        pbc: Periodicity | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> "Geometry":
+        """Return the geometry of systems, with the pairs that near heads need.
+
+        Args:
+            pos: Positions (n, 3) [Å].
+            batch: Graph of each atom (n,), ascending; None: one graph.
+            num_graphs: Number of graphs; None: as `batch` says.
+            cutoff: Largest cutoff [Å] of the layers; None: no pairs are searched.
+            cell: Lattice vectors as rows (g, 3, 3) [Å], or None.
+            pbc: Periodic directions (g, 3), or None.
+            dtype: Type of the layers' numbers; None: torch's default.
+        """
+        if batch is None:
+            batch = torch.zeros(len(pos), dtype=torch.int64, device=pos.device)
+        if num_graphs is None:
+            num_graphs = int(batch.max()) + 1 if len(batch) else 1
+        made = cls(
+            pos, batch, num_graphs, cell, pbc, dtype or torch.get_default_dtype()
+        )
+        if cutoff is not None:
+            places = pos.detach(), batch, num_graphs
+            made.set_pairs(
+                *neighbor_pairs(*places, cutoff, cell, pbc, made.layout), cutoff=cutoff
+            )
+        return made
+
+    def set_pairs(
+        self, first: Tensor, second: Tensor, shift: Tensor, cutoff: float | None = None
+    ) -> None:
         """Hold the neighbour pairs (i, j, shift), each unordered pair once.
 
         Args:
             first: Atom i (p,).
             second: Atom j (p,).
             shift: Lattice vectors (p, 3) by which the image of j is moved.
+            cutoff: Distance [Å] up to which all are held; None: not known.
         """
         cell = self.cell if self.is_periodic else None
         index = PairIndex(first, second, None if cell is None else shift, self.batch)
         delta = displacements(self.centred, cell, index, self.dtype)
-        self.pairs, self._pair_slot = Pairs(first, second, delta), None
+        self.pairs = Pairs(first, second, delta, cutoff=cutoff)
+        self._pair_slot = None
 
     @property
     def found_pairs(self) -> Pairs:
@@ -118,8 +157,8 @@ class Geometry:
         """
         if self.pairs is None:
             raise ValueError(
-                "near heads need the pairs of neighbours: call geometry.set_pairs"
-                "(*neighbor_pairs(pos, batch, num_graphs, cutoff, cell, pbc)) first"
+                "near heads need the pairs of neighbours: Geometry.of(pos, batch, "
+                "cutoff=...) has them"
             )
         return self.pairs
 
@@ -190,9 +229,8 @@ class Geometry:
 
     def pair_slot(self) -> Int[Tensor, " e"]:
         """Row of each directed pair in a (g, a, a) array, both directions."""
-        assert self.pairs is not None
         if self._pair_slot is None:
-            i, j = self.pairs.receiver, self.pairs.sender
+            i, j = self.found_pairs.receiver, self.found_pairs.sender
             self._pair_slot = self.slot[i] * self.size + self.local[j]
         return self._pair_slot
 

@@ -36,6 +36,20 @@ def is_dense(path: Path, size: int, limit: int) -> bool:
     return size <= limit if path == "auto" else path == "dense"
 
 
+def check_vectors(vec: Tensor | None, width: int) -> None:
+    """Refuse vector features of another width than a layer has.
+
+    Raises:
+        ValueError: Says what would be right.
+    """
+    found = 0 if vec is None else vec.shape[-1]
+    if found != width:
+        right = (
+            "None" if not width else f"(n, 3, {width}), zeros before the first layer"
+        )
+        raise ValueError(f"vec must be {right}, received {found} channels of vectors")
+
+
 class HeadProjection(nn.Linear):
     r"""Linear maps to q, k, v and, with vectors, v' of each head, all in one product.
 

@@ -215,7 +215,7 @@ class NearAttention(nn.Module):
         table = kernels.new_zeros(len(kernels), g * a * a)
         for slots in geometry.pair_slot().split(kernels.shape[1]):
             table.index_add_(1, slots, kernels)
-        table = table.view(-1, h, g, a, a)
+        table = table.view(len(kernels) // h, h, g, a, a)
         parts = [geometry.pad(part) for part in self.project.split(x)]  # (g, a, h, ·)
         q, k, *values = (part.permute(2, 0, 1, 3) for part in parts)  # (h, g, a, ·)
         weights = (q @ k.transpose(-1, -2)) * table

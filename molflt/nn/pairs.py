@@ -82,6 +82,7 @@ class Pairs(Distances):
         delta: Displacement D = r_i - r_j - shift @ cell (p, 3) [Å].
         num_real: Number of pairs, those apart that only fill up; None: all.
         once: What keeps functions of the distances; None: nothing does.
+        cutoff: Distance [Å] up to which these are all pairs; None: not known.
     """
 
     def __init__(
@@ -91,10 +92,11 @@ class Pairs(Distances):
         delta: Float[Tensor, "p 3"],
         num_real: int | None = None,
         once: Once | None = None,
+        cutoff: float | None = None,
     ) -> None:
         super().__init__(once)
         self.first, self.second = first, second
-        self.delta = delta
+        self.delta, self.cutoff = delta, cutoff
         self.num_real = len(first) if num_real is None else num_real
         self._rows: Rows | None = None
 
@@ -118,7 +120,12 @@ class Pairs(Distances):
         return self._rows
 
     def windowed(self, shells: RadialShells, cutoff: Cutoff) -> Float[Tensor, "t p"]:
-        """Return c(r) phi_t(r), computed once within one pass through the layers."""
+        """Return c(r) phi_t(r), computed once within one pass through the layers.
+
+        Raises:
+            ValueError: Pairs within the cutoff are missing.
+        """
+        self._reach(cutoff)
         return self.once.of(
             ("windowed", *_radial(shells, cutoff)),
             lambda: self.cached(shells) * cutoff(self.r),
@@ -147,7 +154,11 @@ class Pairs(Distances):
             shells: phi_t.
             cutoff: c.
             weights: Weights of the shells in each function.
+
+        Raises:
+            ValueError: Pairs within the cutoff are missing.
         """
+        self._reach(cutoff)
         of_shells = self.once.of(
             ("table", *_radial(shells, cutoff)),
             lambda: shell_table(shells, cutoff, self.delta.dtype),
@@ -155,6 +166,13 @@ class Pairs(Distances):
         table = (of_shells @ weights.double().T).to(self.delta.dtype)
         delta = self.delta.contiguous()
         return Edges(self.rows(num_atoms), delta, table.contiguous(), cutoff.cutoff)
+
+    def _reach(self, cutoff: Cutoff) -> None:
+        if self.cutoff is not None and self.cutoff < cutoff.cutoff:
+            raise ValueError(
+                f"the geometry has pairs up to {self.cutoff:g} Å alone, and a layer "
+                f"needs them up to its cutoff of {cutoff.cutoff:g} Å"
+            )
 
     def in_pass(self) -> "Pairs":
         """Return the same pairs, which keep functions of distances."""
@@ -182,6 +200,7 @@ class Pairs(Distances):
             delta,
             len(self.first),
             Once(keeps=self.once.keeps),
+            self.cutoff,
         )
 
 
