@@ -8,6 +8,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from molflt.encoder_inputs import check_inputs
 from molflt.encoder_options import check_options
 from molflt.graph_index import graph_index
 from molflt.neighbors import NeighborPairs
@@ -67,6 +68,8 @@ class FLTEncoder(nn.Module):
         expansion: Hidden width of the layers' MLP over `width`.
         density_elements: Elements that the first features tell apart by two- and
             three-body sums, such as "HCNOF" (`DensityFeatures`); "": no such features.
+            `molflt fit` and `FLTTask` fit them to the training structures, loops of
+            your own call `molflt.density.fit_density` before the first step.
         density_components: Principal components of these sums for each element.
         density_order: Order to which they see angles, 0 to 3.
         density_cutoff: Reach of their three-body sums [Å].
@@ -238,12 +241,18 @@ class FLTEncoder(nn.Module):
             tags: 0 sub-surface, 1 surface, 2 adsorbate, -1 none (n,); None: none.
             geometry: What `geometry(data)` returned, if it is at hand.
             path: "auto", "dense" or "linear" evaluation of the same function.
+
+        Raises:
+            InputError: Fields are missing or do not go together, a position is not
+                finite, or (on the CPU; a GPU ends with an error of its own) there is no
+                such element or tag.
         """
         if isinstance(z, Data):
             data = z
         else:
             fields = {"z": z, "pos": pos, "batch": batch, "cell": cell, "pbc": pbc}
             data = Data(**{k: v for k, v in fields.items() if v is not None}, tags=tags)
+        check_inputs(data)
         data = self.seen(data)
         if geometry is None:
             geometry = self.geometry(data)

@@ -10,6 +10,9 @@ from molflt import testing as laws
 from molflt.data.molecule import atoms_to_graph
 from tests.builders import at, energy_model, energy_of, molecules, narrow_slab, salt
 
+# Random projections and elements that are not told apart are as good as others here.
+pytestmark = pytest.mark.filterwarnings("ignore:(The d|D)ensity features")
+
 FORMS = {
     "masked": {},
     "near only": {"num_far_heads": 0},

@@ -11,6 +11,9 @@ from molflt.training.optimizers import adamw
 from .gpu_cases import SYSTEMS, TARGETS, make_model
 from .pretend_gpu import DEVICE, PretendGPU
 
+# Random projections and elements that are not told apart are as good as others here.
+pytestmark = pytest.mark.filterwarnings("ignore:(The d|D)ensity features")
+
 # Sizes, pairs (places for them in periodic systems) and elements; density features ask
 # for rows of edges and for the atoms of each element, dipoles for periodic directions.
 WAITS = {

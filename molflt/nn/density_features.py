@@ -1,10 +1,9 @@
 """First features of an atom from the density of its neighbours, by element."""
 
 import math
-from typing import Any
 
 import torch
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from ase.symbols import string2symbols
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -13,7 +12,9 @@ from molflt.host import fetched, segment_count
 from molflt.nn.angular import COMPONENTS
 from molflt.nn.blocks import block_atoms
 from molflt.nn.cutoff import Cutoff
+from molflt.nn.density_state import from_half, in_half, projection_of_chance, rounded
 from molflt.nn.density_stream import stream_features
+from molflt.nn.density_warnings import DensityWarnings
 from molflt.nn.geometry import Geometry
 from molflt.nn.neighbour_density import NeighbourDensity
 from molflt.typing import NodeScalars, Species
@@ -82,27 +83,42 @@ class DensityFeatures(nn.Module):
             raise ValueError(f"density_components must be positive, got {components}")
         self.numbers, self.order = numbers, order
         self.density = NeighbourDensity(len(numbers), order, cutoff, triple_cutoff)
-        row = torch.full((len(atomic_numbers),), len(numbers))  # 0 is no element
-        row[list(numbers)] = torch.arange(len(numbers))
-        self.register_buffer("row", row, persistent=False)
-        channels = len(numbers) * self.density.triple.num_components
-        triangle = torch.triu_indices(channels, channels)
-        first, second = triangle
-        index = first * channels + second  # of each pair of channels once
-        self.register_buffer("triangle", index, persistent=False)
-        twice = 1 + (math.sqrt(2) - 1) * (first != second)  # such a pair is two
-        self.register_buffer("twice", twice, persistent=False)
+        self._made_in = torch.get_default_dtype()
+        for name, constant in self._constants().items():
+            where = torch.get_default_device()
+            self.register_buffer(name, constant.to(where), persistent=False)
         self.num_single = len(numbers) * self.density.single.num_components
-        self.num_sums = self.num_single + (order + 1) * triangle.shape[1]
+        self.num_sums = self.num_single + (order + 1) * len(self.get_buffer("triangle"))
         self.components = min(components, self.num_sums)
         shape = len(numbers), self.num_sums, self.components
-        random = torch.Generator().manual_seed(0)
-        projection = torch.randn(shape, generator=random) / math.sqrt(self.num_sums)
-        self.register_buffer("projection", _rounded(projection))
+        self.register_buffer("projection", projection_of_chance(shape))
         self.register_buffer("shift", torch.zeros(shape[0], self.components))
         self.first = nn.ModuleList(_linear(self.components, width) for _ in numbers)
         self.out = _linear(width, width)
-        self.register_state_dict_post_hook(_in_half)
+        self.register_state_dict_post_hook(in_half)
+        self.register_load_state_dict_pre_hook(from_half)
+        self.register_load_state_dict_post_hook(_with_constants)
+        self._warnings = DensityWarnings()
+
+    def _constants(self) -> dict[str, Tensor]:
+        """Return what follows from the elements, and no state holds, on the CPU."""
+        with torch.device("cpu"):
+            row = torch.full((len(atomic_numbers),), len(self.numbers))  # no element
+            row[list(self.numbers)] = torch.arange(len(self.numbers))
+            channels = len(self.numbers) * self.density.triple.num_components
+            first, second = torch.triu_indices(channels, channels)
+            index = first * channels + second  # of each pair of channels once
+            extra = (math.sqrt(2) - 1) * (first != second).to(self._made_in)
+        return {"row": row, "triangle": index, "twice": 1 + extra}  # a pair is two
+
+    def restore(self) -> None:
+        """Make constants again: a module that was made on "meta" has none."""
+        where = self.get_buffer("shift").device
+        for name, constant in self._constants().items():
+            before = self.get_buffer(name)
+            setattr(self, name, constant.to(where, before.dtype))
+        for radial in (self.density.single, self.density.triple):
+            radial.restore(where)
 
     @property
     def is_fitted(self) -> bool:
@@ -122,7 +138,7 @@ class DensityFeatures(nn.Module):
             projection: U, a column a component (k, K).
             mean: Mean of the numbers (k,).
         """
-        projection = _rounded(projection)
+        projection = rounded(projection)
         self.get_buffer("projection")[row] = projection
         self.get_buffer("shift")[row] = mean @ projection
 
@@ -138,17 +154,32 @@ class DensityFeatures(nn.Module):
         if len(z) > MOST_AT_ONCE:
             size = block_atoms(ATOMS, MOST_AT_ONCE, row.device)
             counts = self._counts(row, size)
+            self._tell_others(counts, geometry)
             return self.out(stream_features(self, row, counts, size, geometry.pairs))
-        (every,) = self._counts(row, max(1, len(row)))
+        (every,) = counts = self._counts(row, max(1, len(row)))
+        self._tell_others(counts, geometry)
         return self.out(self.features(row, every, *self.density(row, geometry.pairs)))
 
     def _counts(self, row: Int[Tensor, " n"], size: int) -> list[list[int]]:
         """Return the atoms of each element, and of others, in each block of atoms."""
         kinds, blocks = len(self.first) + 1, max(1, -(-len(row) // size))
         block = torch.arange(len(row), device=row.device) // size
-        (counts,) = fetched(segment_count(block * kinds + row, blocks * kinds))
+        asked = [segment_count(block * kinds + row, blocks * kinds)]
+        if looks := self.training and not self._warnings.looked:
+            asked.append(self.get_buffer("shift").any())
+        counts, *fitted = fetched(*asked)
+        if looks:
+            self._warnings.trains(is_fitted=bool(fitted[0][0]))
         ends = range(0, len(counts), kinds)
         return [[int(count) for count in counts[k : k + kinds]] for k in ends]
+
+    def _tell_others(self, counts: list[list[int]], geometry: Geometry) -> None:
+        """Warn of atoms of other elements; rows of padding are of none."""
+        others = sum(own[-1] for own in counts)
+        padding = max(0, sum(map(sum, counts)) - geometry.num_atoms)
+        if others > padding:
+            known = "".join(chemical_symbols[number] for number in self.numbers)
+            self._warnings.meets_others(known)
 
     def features(
         self, row: Tensor, counts: list[int], single: Tensor, density: Tensor
@@ -225,22 +256,7 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-def _rounded(projection: Tensor) -> Tensor:
-    """Return U to half precision: any matrix near the principal components will do."""
-    rounded = projection.half().to(projection)
-    # Not where numbers are too large for it or too small; then there is an infinity.
-    near = (rounded - projection).abs().max() <= 1e-3 * projection.abs().max()
-    return rounded if near else projection
-
-
-def _in_half(
-    module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any
-) -> None:
-    """Put U into a state in half precision where that loses nothing.
-
-    It is most of a checkpoint. Loading a state brings it back to the module's own type.
-    """
-    name = f"{prefix}projection"
-    half = state[name].half()
-    if torch.equal(half.to(state[name]), state[name]):
-        state[name] = half
+def _with_constants(module: nn.Module, keys: object) -> None:
+    """Give a module whose state was loaded the numbers that no state holds."""
+    assert isinstance(module, DensityFeatures)
+    module.restore()

@@ -41,8 +41,10 @@ class PositiveFeatures(nn.Module):
         self.num_features = num_features
         self.eps = eps
         generator = torch.Generator().manual_seed(seed)
-        rows = orthogonal_rows(num_heads, num_features, size, generator)
-        self.register_buffer("projection", rows.to(torch.get_default_dtype()))
+        with torch.device("cpu"):  # where the generator is
+            rows = orthogonal_rows(num_heads, num_features, size, generator)
+        like = torch.get_default_device(), torch.get_default_dtype()
+        self.register_buffer("projection", rows.to(*like))
 
     projection: Tensor
 

@@ -50,10 +50,11 @@ class FourierRPE(nn.Module):
         self.num_frequencies = num_frequencies
         self.proposal_width = proposal_width
         generator = torch.Generator().manual_seed(seed)
-        xi = draw_frequencies(
-            spectrum.num_heads, num_frequencies, proposal_width, sampling, generator
-        )
-        self.register_buffer("frequencies", xi.to(torch.get_default_dtype()))
+        sizes = spectrum.num_heads, num_frequencies
+        with torch.device("cpu"):  # where the generator is
+            xi = draw_frequencies(*sizes, proposal_width, sampling, generator)
+        like = torch.get_default_device(), torch.get_default_dtype()
+        self.register_buffer("frequencies", xi.to(*like))
 
     frequencies: Tensor
 

@@ -40,9 +40,21 @@ class RadialGaussians(nn.Module):
             raise ValueError(f"cutoffs must lie above {FIRST} Å, received {cutoff:g}")
         self.num_components = num_components
         self.width = (cutoff - FIRST) / num_components
-        centres = FIRST + self.width * torch.arange(num_components)
-        self.register_buffer("centres", centres, persistent=False)
+        centres = self._centres(torch.get_default_dtype())
+        self._made_in = centres.dtype
         self.num_mirrored = int((centres < NEGLIGIBLE * self.width).sum())
+        where = torch.get_default_device()
+        self.register_buffer("centres", centres.to(where), persistent=False)
+
+    def restore(self, device: torch.device) -> None:
+        """Make the centres again, which no state holds, on a device."""
+        dtype = self.get_buffer("centres").dtype
+        self.centres = self._centres(self._made_in).to(device, dtype)
+
+    def _centres(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
+        """Return the centres, on the CPU whatever device tensors are made on."""
+        steps = torch.arange(self.num_components, dtype=dtype, device="cpu")
+        return FIRST + self.width * steps
 
     @property
     def device(self) -> torch.device:

@@ -105,6 +105,7 @@ class Pretrained(FLTEncoder):
         tell_missing(fitted, len(dataset))
         for spec, found in zip(specs, fitted, strict=True):
             before = origin.statistics.get(spec.name, {})
+            self._refuse_unseen(found.elements)
             references: References = self.references if spec.name in known else "fit"
             if references != "keep" and (sentence := found.undetermined):
                 log.warning(sentence)
@@ -113,7 +114,6 @@ class Pretrained(FLTEncoder):
                 if spec.name in known
                 else found.plain()
             )
-            self._refuse_unseen(statistics["elements"])
             model.set_statistics(spec.name, statistics)
             log.info(
                 "%s: started from %s; %d training structures, references: %s, standard "
@@ -124,7 +124,7 @@ class Pretrained(FLTEncoder):
             _tell_new_elements(before, statistics)
         return model
 
-    def _refuse_unseen(self, elements: list[int]) -> None:
+    def _refuse_unseen(self, elements: Sequence[int]) -> None:
         """Refuse elements that the density features do not tell apart."""
         density = self.embedding.density
         if density is None:

@@ -11,7 +11,7 @@ from .conftest import build_model, molecule_graph, slab_graph
 FORMS = {
     "masked": {},
     "matrices": {"matrix_head_width": 2},
-    "density": {"density_elements": "HCO"},
+    "density": {"density_elements": "HCOCu"},
     "scalar": {"vector_width": 0},
     "far only": {"num_near_heads": 0},
     "additive": {"form": "additive"},

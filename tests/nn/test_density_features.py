@@ -7,7 +7,10 @@ import torch
 from ase import Atoms
 from scipy.special import eval_legendre
 from scipy.stats import ortho_group
+from torch_geometric.data import Data
 
+from molflt import FLTEncoder
+from molflt.density import fit_density
 from molflt.nn import density_features, neighbour_density
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.density_features import DensityFeatures, element_numbers
@@ -15,6 +18,9 @@ from molflt.nn.neighbour_density import NeighbourDensity
 from molflt.nn.pairs import Pairs
 
 from .conftest import assert_same_gradients, make_geometry
+
+# Random projections and elements that are not told apart are as good as others here.
+pytestmark = pytest.mark.filterwarnings("ignore:(The d|D)ensity features")
 
 ELEMENTS, CUTOFF, TRIPLE_CUTOFF = "HONa", 3.0, 2.6
 
@@ -212,3 +218,64 @@ def test_float32_agrees_with_float64(structures):
     found = module.float().sums(*module.density(row, narrow))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), wide, rtol=1e-4, atol=1e-5)
+
+
+def encoder(**options):
+    torch.manual_seed(0)
+    small = {"width": 16, "num_layers": 1, "num_far_heads": 0, "head_width": 4}
+    return FLTEncoder(**small, density_elements="HO", density_components=8, **options)
+
+
+def water():
+    z = torch.tensor([8, 1, 1])
+    return z, torch.tensor([[0, 0, 0.1], [0, 0.8, -0.5], [0, -0.8, -0.5]]).double()
+
+
+def test_states_may_be_taken_as_they_are():
+    model = encoder()
+    expected = model(*water())[0]
+    model.load_state_dict(model.state_dict(), assign=True)
+    assert torch.equal(model(*water())[0], expected)
+    assert model.embedding.density.projection.dtype == torch.float32
+
+
+@pytest.mark.parametrize("assign", [True, False])
+def test_encoders_made_without_numbers_get_them_from_a_state(assign):
+    model = encoder()
+    with torch.device("meta"):
+        empty = encoder()
+    assert empty.embedding.density.projection.is_meta
+    if not assign:
+        empty = empty.to_empty(device="cpu")
+    empty.load_state_dict(model.state_dict(), assign=assign)
+    assert torch.equal(empty(*water())[0], model(*water())[0])
+
+
+class TestWarnings:
+    pytestmark = pytest.mark.filterwarnings("error")
+
+    def test_training_without_a_fit_is_told_once(self):
+        model = encoder()
+        model.eval()(*water())  # nothing is trained
+        with pytest.warns(UserWarning, match=r"molflt\.density\.fit_density"):
+            model.train()(*water())
+        model(*water())
+
+    def test_training_after_a_fit_is_as_it_should_be(self):
+        model = encoder()
+        z, pos = water()
+        graphs = [Data(z=z, pos=pos + 0.1 * torch.randn(3, 3)) for _ in range(8)]
+        fit_density(model, graphs)
+        model.train()(z, pos)
+
+    @pytest.mark.parametrize("block", [4096, 2])
+    def test_other_elements_are_told_once(self, block, monkeypatch):
+        monkeypatch.setattr(density_features, "MOST_AT_ONCE", block)
+        model = encoder().eval()
+        z, pos = water()
+        batch = torch.tensor([0, 0, 0, 1])  # which is padded, with atoms of no element
+        four = torch.cat([z, z[:1]]), torch.cat([pos, pos[:1]]), batch
+        model(*four)
+        with pytest.warns(UserWarning, match=r"density_elements \(HO\)"):
+            model(four[0].masked_fill(four[0] == 1, 6), *four[1:])
+        model(four[0].masked_fill(four[0] == 1, 6), *four[1:])

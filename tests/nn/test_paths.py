@@ -100,6 +100,7 @@ def test_both_sides_of_every_boundary_agree(structures, costs):
         torch.testing.assert_close(vec, found[0][2], rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.filterwarnings("ignore:The density features were not fitted")
 @pytest.mark.parametrize("options", [{}, {"density_elements": "HCO"}])
 def test_rows_are_rounded_up_and_change_nothing(options, costs, monkeypatch):
     torch.manual_seed(0)
