@@ -23,7 +23,12 @@ def search_radius(
         box: Lattice vectors as rows (3, 3) [Å]; along open directions any.
         directions: Periodic directions.
         cutoff: Distance wanted [Å].
+
+    Raises:
+        ValueError: A position or a lattice vector is not finite.
     """
+    if not (np.isfinite(points).all() and np.isfinite(box).all()):
+        raise ValueError("positions and lattice vectors must be finite")
     if not len(points):
         return cutoff
     periodic = np.asarray(directions)
@@ -31,7 +36,7 @@ def search_radius(
     lengths = np.linalg.norm(normals, axis=1)  # of periodic ones: 1 / height
     extent = np.ptp(points @ (normals / lengths[:, None]).T, axis=0)
     radius = cutoff
-    while True:
+    while True:  # which ends: what is finite is a few cells of some size
         least = np.where(periodic, 1 / lengths, 0.0 if periodic.any() else extent)
         most = np.where(periodic, 1 / lengths, extent + 3 * radius)
         few, many = (np.maximum(1, side / radius) for side in (least, most))

@@ -10,7 +10,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from molflt.typing import GraphIndex, Periodicity
+from molflt.errors import InputError
+from molflt.typing import GraphIndex, Periodicity, Positions
+
+FARTHEST = 1e6
+"""Distance [Å] of an atom from the centre of its structure that is too far.
+
+Lists of cells as fine as a cutoff come to no end in a system that is much longer.
+"""
 
 
 class Layout(NamedTuple):
@@ -48,6 +55,7 @@ def layout_of(
 
     Raises:
         ValueError: The atoms of a graph are not next to each other.
+        InputError: The extent is known, and it is not finite or beyond `FARTHEST`.
     """
     count = segment_count(batch, num_graphs)
     pbc = count.new_zeros(num_graphs, 3) if pbc is None else pbc
@@ -59,9 +67,24 @@ def layout_of(
             "batch must be ascending: the atoms of a graph next to each other, as in a "
             "Batch of torch_geometric; batch.argsort(stable=True) brings them there."
         )
+    if extent is not None and not asked[2][0] < FARTHEST:  # nor is NaN
+        raise InputError(
+            f"Positions must be finite, and less than {FARTHEST:g} Å from the centre "
+            f"of their structure; one is {asked[2][0]:g} Å from it."
+        )
     sizes, flags = ([int(value) for value in values] for values in asked[:2])
     directions = [[flag > 0 for flag in flags[3 * k :][:3]] for k in range(num_graphs)]
     return Layout(sizes, directions, asked[2][0])
+
+
+def extent_of(pos: Positions, batch: GraphIndex, num_graphs: int) -> Tensor:
+    """Return `Layout.extent`, NaN where a position is not finite; nothing waits."""
+    pos = pos.detach().double()
+    total = pos.new_zeros(num_graphs, 3).index_add_(0, batch, pos)
+    count = segment_count(batch, num_graphs).clamp(min=1)
+    centred = pos - (total / count.unsqueeze(1)).index_select(0, batch)
+    lengths = torch.linalg.vector_norm(centred, dim=1)
+    return torch.cat([lengths, lengths.new_zeros(1)]).max()
 
 
 def fetched(*tensors: Tensor) -> list[list[float]]:

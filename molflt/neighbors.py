@@ -10,7 +10,7 @@ from vesin import NeighborList
 
 from molflt.cell_grid import search_radius
 from molflt.errors import InputError
-from molflt.host import Layout, layout_of, segment_count
+from molflt.host import Layout, extent_of, layout_of, segment_count
 
 # Below this many atoms a graph's distance matrix is cheaper than a cell list.
 DENSE_LIMIT = 128
@@ -56,13 +56,16 @@ def neighbor_pairs(
 
     Raises:
         ValueError: `cutoff` is not positive, or pbc is given without a cell.
+        InputError: A position is not finite, or too far from the others, `FARTHEST`; or
+            a box is one that a cell list does not fit in, `usable_box`.
     """
     if cutoff <= 0:
         raise ValueError(f"cutoff must be larger than 0, received {cutoff}")
     if pbc is not None and cell is None:
         raise ValueError("pbc is given without a cell")
     if layout is None:
-        layout = layout_of(batch, num_graphs, pbc)
+        extent = extent_of(pos, batch, num_graphs)
+        layout = layout_of(batch, num_graphs, pbc, extent)
     if not layout.is_periodic and max(layout.sizes, default=0) <= DENSE_LIMIT:
         return _open_pairs(pos, batch, layout.sizes, cutoff)
     return _listed_pairs(pos, cutoff, cell, layout)
