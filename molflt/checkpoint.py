@@ -20,25 +20,41 @@ from molflt.own_classes import (
     refuse_other_class,
 )
 from molflt.pretrained import NAMES, checkpoint_path
+from molflt.replaced_parts import refuse_replaced_parts
 from molflt.targets import TargetSpec
 from molflt.version import __version__
 
 FORMAT = 1
 
 
-def model_record(model: FLTModel) -> dict[str, Any]:
+def refuse_unsaveable(model: FLTModel) -> None:
+    """Refuse a model that a checkpoint would not bring back as it is.
+
+    Raises:
+        UsageError: A readout is not the one that its target names, an option of the
+            encoder's class is not in its `config`, or a part was replaced.
+    """
+    refuse_foreign_readouts(model)
+    refuse_lost_options(model.encoder)
+    refuse_replaced_parts(model)
+
+
+def model_record(model: FLTModel, *, checked: bool = False) -> dict[str, Any]:
     """Return all that is needed to rebuild `model`, as tensors and plain types.
 
     Classes are not named: a record outlives a renaming of the package's internals. The
     name of an encoder's class that is not molflt's is there to be told; who loads it
     has to give it.
 
+    Args:
+        model: The model.
+        checked: Whether `refuse_unsaveable` has already looked at it.
+
     Raises:
-        UsageError: A readout is not the one that its target names, or an option of the
-            encoder's class is not in its `config`.
+        UsageError: As `refuse_unsaveable`.
     """
-    refuse_foreign_readouts(model)
-    refuse_lost_options(model.encoder)
+    if not checked:
+        refuse_unsaveable(model)
     return {
         "format": FORMAT,
         "version": __version__,

@@ -18,7 +18,7 @@ from molflt.nn.gradients import EnergyForces
 from molflt.nn.heads import Path
 from molflt.nn.readout import Readout, Sites
 from molflt.nn.readout_dipole import DipoleReadout
-from molflt.readouts import readout_of
+from molflt.readouts import readouts_of
 from molflt.targets import TargetSpec
 
 __all__ = ["FLTEncoder", "FLTModel"]
@@ -42,6 +42,9 @@ class FLTModel(nn.Module):
         encoder: The encoder.
         targets: What is predicted.
 
+    Raises:
+        UsageError: There is no target, two have one name, or a name cannot be used.
+
     Attributes:
         statistics: Summary of the training set, by target.
         origin: Where the weights come from, plain values for people to read: data,
@@ -50,18 +53,11 @@ class FLTModel(nn.Module):
 
     def __init__(self, encoder: FLTEncoder, targets: Sequence[TargetSpec]) -> None:
         super().__init__()
-        if not targets:
-            raise ValueError("a model needs at least one target")
         self.encoder = encoder
         self.targets = tuple(targets)
         self.statistics: dict[str, dict[str, Any]] = {}
         self.origin: dict[str, Any] = {}
-        self.readouts = nn.ModuleDict(
-            {
-                t.name: readout_of(t, encoder.width, encoder.vector_width)
-                for t in self.targets
-            }
-        )
+        self.readouts = readouts_of(self.targets, encoder.width, encoder.vector_width)
 
     def target_spec(self, name: str) -> TargetSpec:
         """Return the description of target `name`; KeyError if the model lacks it."""

@@ -1,5 +1,10 @@
 """Which readout a target asks for."""
 
+from collections.abc import Sequence
+
+from torch import nn
+
+from molflt.errors import UsageError
 from molflt.nn.readout import AtomReadout, Readout
 from molflt.nn.readout_attention import AttentionReadout
 from molflt.nn.readout_dipole import DipoleReadout
@@ -17,6 +22,36 @@ READOUTS: dict[ReadoutName, type[Readout]] = {
     "polarisability": PolarisabilityReadout,
 }
 """Their classes by name."""
+
+
+def readouts_of(
+    targets: Sequence[TargetSpec], width: int, vector_width: int
+) -> nn.ModuleDict:
+    """Return the readouts of targets, by their names.
+
+    Args:
+        targets: The targets.
+        width: Scalar channels of the features.
+        vector_width: Vector channels, 0: none.
+
+    Raises:
+        UsageError: There is no target, two have one name, or a name cannot be used.
+    """
+    if not targets:
+        raise UsageError("A model needs at least one target.")
+    found = nn.ModuleDict()
+    for spec in targets:
+        if spec.name in found:
+            raise UsageError(
+                f"Two targets have the name {spec.name!r}; each needs one of its own."
+            )
+        if not spec.name or "." in spec.name or hasattr(found, spec.name):
+            raise UsageError(
+                f"{spec.name!r} cannot be the name of a target: letters, digits and _, "
+                "and no word that modules of torch have a meaning for."
+            )
+        found[spec.name] = readout_of(spec, width, vector_width)
+    return found
 
 
 def readout_of(spec: TargetSpec, width: int, vector_width: int) -> Readout:

@@ -19,6 +19,9 @@ from molflt.data.molecule import atoms_to_graph
 from .gpu_cases import ENCODERS, SYSTEMS, crystals, make_model, molecules
 from .pretend_gpu import DEVICE, PretendGPU
 
+# Random projections and elements that are not told apart are as good as others here.
+pytestmark = pytest.mark.filterwarnings("ignore:(The d|D)ensity features")
+
 
 @pytest.fixture(params=["pretended", pytest.param("cuda", marks=pytest.mark.gpu)])
 def gpu(request):

@@ -1,6 +1,7 @@
 """The base of the data modules: splits become loaders."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 import pytorch_lightning as pl
@@ -10,14 +11,15 @@ from torch_geometric.data import Batch, Data
 
 from molflt.data.batching import SizeBucketSampler, collate
 from molflt.data.dataset import CachedDataset, GraphDataset, GraphSubset
+from molflt.data.own_graphs import Graphs, checked_splits
 from molflt.errors import UsageError
 from molflt.targets import TargetSpec
 
 Loader = DataLoader[Data]
-Splits = tuple[GraphDataset, dict[str, GraphDataset], dict[str, GraphDataset]]
+Splits = tuple[Graphs, Mapping[str, Graphs], Mapping[str, Graphs]]
 
 
-class GraphDataModule(pl.LightningDataModule):
+class GraphDataModule(pl.LightningDataModule, ABC):
     """Loaders of named splits; a subclass says what the splits and the targets are.
 
     Args:
@@ -77,6 +79,9 @@ class GraphDataModule(pl.LightningDataModule):
     def load_splits(self) -> Splits:
         """Open the files; return the training set and named validation and test sets.
 
+        They may be lists or data sets of torch, and their graphs need no more than
+        ``z``, ``pos`` and labels: the other fields then say "none" (`own_graphs`).
+
         Raises:
             InputError: A file or record cannot be used.
         """
@@ -85,7 +90,7 @@ class GraphDataModule(pl.LightningDataModule):
         """Fill `train`, `val` and `test`; a second call changes nothing."""
         if self._ready:
             return
-        train, val, test = self.load_splits()
+        train, val, test = checked_splits(self.load_splits(), type(self).__name__)
         if self.max_train is not None and self.max_train < len(train):
             rng = np.random.default_rng(self.seed)
             chosen = rng.permutation(len(train))[: self.max_train]

@@ -1,7 +1,7 @@
 """What spectra of one known shape have in common: a weight and a length per head."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from molflt.nn.spectrum import distance
 
 
-class KernelSpectrum(nn.Module):
+class KernelSpectrum(nn.Module, ABC):
     r"""A spectrum that is the transform of a known kernel, f_h(D) = w_h shape(D; l_h).
 
     Weights may have any sign; lengths are positive, as their logarithms are learned.

@@ -61,12 +61,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return content
 
 
-def record_in(checkpoint: dict[str, Any], model: FLTModel) -> dict[str, Any]:
+def record_in(
+    checkpoint: dict[str, Any], model: FLTModel, *, checked: bool
+) -> dict[str, Any]:
     """Return the record of a task's model, with the weights that a checkpoint has.
 
     Args:
         checkpoint: What Lightning is about to save.
         model: The model, whose own weights may be others than the average.
+        checked: Whether it was already found that a checkpoint can hold it.
+
+    Raises:
+        UsageError: As `refuse_unsaveable`.
     """
     state = checkpoint["state_dict"]
     weights = {
@@ -74,7 +80,7 @@ def record_in(checkpoint: dict[str, Any], model: FLTModel) -> dict[str, Any]:
         for name, value in state.items()
         if name.startswith("model.")
     }
-    return model_record(model) | {"state": weights}
+    return model_record(model, checked=checked) | {"state": weights}
 
 
 def without_training(path: Any) -> InputError:

@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from molflt.data.datamodule import GraphDataModule
+from molflt.checkpoint import refuse_unsaveable
 from molflt.errors import UsageError
-from molflt.model import FLTEncoder, FLTModel
+from molflt.model import FLTEncoder
 from molflt.own_classes import class_to_load
 from molflt.targets import TargetSpec
 from molflt.training import resuming, same_run
@@ -19,10 +18,10 @@ from molflt.training.augmentation import PositionAugmentation
 from molflt.training.callbacks import check_monitors
 from molflt.training.checkpoint_io import record_in
 from molflt.training.displacement import Decay
-from molflt.training.fitting import data_of, starting_model
+from molflt.training.evaluated_task import EvaluatedTask
+from molflt.training.fitting import starting_model
 from molflt.training.labels import LabelledDataset, tell_unused_forces
 from molflt.training.losses import Loss, refuse_not_finite
-from molflt.training.metrics import Evaluation
 from molflt.training.objective import Objective
 from molflt.training.optimizers import Descent, Interval, OptimizerFactory, Schedule
 from molflt.training.origin import RunOrigin
@@ -30,7 +29,7 @@ from molflt.training.schedules import steps_of
 from molflt.training.targets import check_weights, chosen_targets
 
 
-class FLTTask(LightningModule):
+class FLTTask(EvaluatedTask):
     r"""Fit an `FLTModel` to the targets of a data module.
 
     The loss is taken on normalised targets (residuals after the atoms' references, in
@@ -101,7 +100,6 @@ class FLTTask(LightningModule):
         super().__init__()
         descent = (lr, weight_decay, warmup_steps, schedule, schedule_interval)
         self._descent = Descent(*descent, optimizer)
-        self.model: FLTModel | None = None
         # In a tuple, so that the encoder is registered once, as part of the model.
         self._encoder = (encoder,)
         self.encoder_class = class_to_load(encoder)  # that checkpoints are loaded with
@@ -123,8 +121,7 @@ class FLTTask(LightningModule):
         }
         self._total_steps = 1
         self.recent: dict[str, Tensor] = {}  # errors of the last training batch
-        self._evaluation = Evaluation()
-        self._origin: RunOrigin | None = None  # of a training run
+        self._saveable = False  # whether that was looked at, once in a run
         self._place = resuming.Place()
         self._method: dict[str, str] = {}  # optimiser and schedule of the run
 
@@ -217,31 +214,17 @@ class FLTTask(LightningModule):
             self.log("lr", torch.tensor(optimizer.param_groups[0]["lr"]))
         return loss
 
-    def validation_step(
-        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Add a batch to the metrics of its split."""
-        self._evaluate(batch, self._data.val_names[dataloader_idx])
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Add a batch to the metrics of its split."""
-        self._evaluate(batch, self._data.test_names[dataloader_idx])
-
-    def predict_step(
-        self, batch: Batch, batch_idx: int, dataloader_idx: int = 0
-    ) -> dict[str, Tensor]:
-        """Return each target of each graph (g,) in its unit, float64."""
-        assert self.model is not None
-        return dict(self.model(batch))
-
-    def _evaluate(self, batch: Batch, split: str) -> None:
-        assert self.model is not None
-        errors = self.objective(self.model, batch).errors
-        self._evaluation.add(split, errors, batch.sid)
-
     def on_fit_start(self) -> None:
-        """Note where the weights will come from."""
+        """Note where the weights will come from; refuse what could not be saved.
+
+        Raises:
+            UsageError: There are to be checkpoints, which the model would not come back
+                from as it is: before the first step, and not after an epoch.
+        """
         assert self.model is not None
+        self._saveable = bool(self.trainer.checkpoint_callbacks)
+        if self._saveable:
+            refuse_unsaveable(self.model)
         self._origin = RunOrigin(self.model.origin, self.trainer, self._place)
 
     def on_fit_end(self) -> None:
@@ -250,23 +233,7 @@ class FLTTask(LightningModule):
         assert self._origin is not None
         if self.trainer.global_step:
             self.model.origin = self._origin.now(self.trainer)
-        self._origin = None
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget the errors of an earlier, perhaps interrupted, pass."""
-        self._evaluation.clear()
-
-    on_test_epoch_start = on_validation_epoch_start
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics of all splits."""
-        values = self._evaluation.values()
-        for index, (name, value) in enumerate(values.items()):
-            self.log(name, value, prog_bar=index == 0)
-        if self._origin is not None:
-            self._origin.validated(self.trainer, values)
-
-    on_test_epoch_end = on_validation_epoch_end
+        self._origin, self._saveable = None, False
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the model record, with the averaged weights if there are any.
@@ -274,7 +241,7 @@ class FLTTask(LightningModule):
         Callbacks run first: `EMA` has put the average into ``state_dict`` by now.
         """
         assert self.model is not None
-        record = record_in(checkpoint, self.model)
+        record = record_in(checkpoint, self.model, checked=self._saveable)
         if self._origin is not None:
             record["origin"] = self._origin.now(self.trainer)
         place = self._place.reached(self.trainer)
@@ -294,7 +261,3 @@ class FLTTask(LightningModule):
             same_run.refuse_other_run(checkpoint, self)
             self._method = checkpoint.get(same_run.METHOD, {})
             resuming.take_up(checkpoint, self.trainer, self._data, self._place)
-
-    @property
-    def _data(self) -> GraphDataModule:
-        return data_of(self.trainer)
