@@ -37,3 +37,11 @@ def test_other_systems_are_searched_to_the_cutoff():
         for directions in ([False] * 3, [True] * 3):
             box = np.diag(size).astype(float)
             assert search_radius(points, box, directions, 5.0) == 5.0
+
+
+def test_no_grid_is_looked_for_without_places():
+    for points, side in (([[np.nan] * 3], 10.0), ([[0.0, np.inf, 0]], 10.0)):
+        with pytest.raises(ValueError, match="finite"):
+            search_radius(np.array(points), np.eye(3) * side, [False] * 3, 5.0)
+    with pytest.raises(ValueError, match="finite"):
+        search_radius(np.zeros((1, 3)), np.eye(3) * np.nan, [True] * 3, 5.0)

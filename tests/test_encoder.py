@@ -2,9 +2,14 @@
 
 import pytest
 import torch
-from torch_geometric.data import Batch
+from torch_geometric.data import Batch, Data
 
+from molflt.encoder import FLTEncoder
+from molflt.encoder_inputs import check_inputs
+from molflt.errors import InputError
 from tests.builders import energy_model, energy_of, molecules, narrow_slab, salt
+
+from .pretend_gpu import DEVICE, PretendGPU
 
 
 def test_encoder_takes_tensors_or_a_batch():
@@ -75,3 +80,61 @@ def test_unknown_choices_are_refused(option):
 def test_an_unknown_path_is_refused():
     with pytest.raises((ValueError, TypeError), match="path"):
         energy_model({})(molecules()[1], path="Dense")
+
+
+def without(graph, name):
+    rest = graph.clone()
+    del rest[name]
+    return rest
+
+
+WATER = molecules()[1]
+BAD = {
+    "needs positions pos": without(WATER, "pos"),
+    "needs atomic numbers z": without(WATER, "z"),
+    r"at least one atom, received shape \(0,\)": Data(z=WATER.z[:0], pos=WATER.pos[:0]),
+    r"pos must have shape \(2, 3\), as z has 2 atoms, received \(3, 3\)": Data(
+        z=WATER.z[:2], pos=WATER.pos
+    ),
+    r"batch must have shape \(3,\)": Data(
+        z=WATER.z, pos=WATER.pos, batch=torch.zeros(2, dtype=torch.int64)
+    ),
+    "z of atom 1 is 150; atomic numbers are 1 to 118": Data(
+        z=torch.tensor([8, 150, 1]), pos=WATER.pos
+    ),
+    "z of atom 0 is -1": Data(z=torch.tensor([-1, 1, 1]), pos=WATER.pos),
+    "z of atom 2 is 0": Data(z=torch.tensor([1, 1, 0]), pos=WATER.pos),
+    "tags of atom 2 is 3; OC20's tags are -1 to 2": Data(
+        z=WATER.z, pos=WATER.pos, tags=torch.tensor([0, 1, 3])
+    ),
+    "tags of atom 0 is -2": Data(
+        z=WATER.z, pos=WATER.pos, tags=torch.tensor([-2, 1, 2])
+    ),
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_what_no_encoder_can_look_at_is_refused(words):
+    with pytest.raises(InputError, match=words):
+        energy_model({}).encoder(BAD[words])
+
+
+def test_values_are_looked_at_where_nothing_waits():
+    with PretendGPU() as gpu:
+        graph = WATER.clone().to(DEVICE)
+        gpu.waits.clear()
+        check_inputs(graph)
+        assert not gpu.waits
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"form": "additive"}, {"form": "additive", "estimator": "favor"}],
+    ids=["masked", "softmax", "favor"],
+)
+def test_encoders_are_made_without_numbers(options):
+    expected = energy_model(options).encoder
+    with torch.device("meta"):
+        empty = FLTEncoder(**expected.config)
+    empty.load_state_dict(expected.state_dict(), assign=True)
+    assert torch.equal(empty.eval()(WATER)[0], expected(WATER)[0])

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from molflt.host import fetched, layout_of, segment_count
+from molflt.errors import InputError
+from molflt.host import FARTHEST, extent_of, fetched, layout_of, segment_count
 
 
 def test_values_come_back_as_they_were():
@@ -44,3 +45,21 @@ def test_atoms_of_a_graph_must_be_next_to_each_other():
 def test_counts_are_those_of_bincount():
     index = torch.randint(0, 7, (100,))
     assert torch.equal(segment_count(index, 9), torch.bincount(index, minlength=9))
+
+
+def test_the_extent_is_that_of_the_largest_graph():
+    places = [[1e9, 0, 0], [1e9 + 2, 0, 0], [5, 5, 5]]
+    pos = torch.tensor(places, dtype=torch.float64)
+    batch = torch.tensor([0, 0, 2])  # graph 1 has no atoms
+    assert extent_of(pos, batch, 3) == 1.0
+    assert extent_of(torch.zeros(0, 3), batch[:0], 1) == 0.0
+    pos[2, 1] = torch.nan
+    assert extent_of(pos, batch, 3).isnan()
+
+
+@pytest.mark.parametrize("extent", [float("nan"), float("inf"), FARTHEST])
+def test_extents_without_end_are_refused(extent):
+    batch = torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(InputError, match="Positions must be finite"):
+        layout_of(batch, 1, None, torch.tensor(extent))
+    layout_of(batch, 1, None, torch.tensor(0.9 * FARTHEST))

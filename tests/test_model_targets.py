@@ -240,3 +240,20 @@ def test_predict_writes_every_target_and_goes_on_after_a_refusal(
     printed = capsys.readouterr().err
     assert "slab.traj" in printed
     assert "periodic structure is not defined" in printed
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ([], "at least one target"),
+        (["e", "gap", "e"], "Two targets have the name 'e'"),
+        (["e.f"], "'e.f' cannot be the name"),
+        (["keys"], "'keys' cannot be the name"),
+        (["training"], "'training' cannot be the name"),
+        ([""], "'' cannot be the name"),
+    ],
+)
+def test_names_that_no_readout_can_have_are_refused(names, words):
+    targets = [TargetSpec(name, unit=str(i)) for i, name in enumerate(names)]
+    with pytest.raises(UsageError, match=words):
+        FLTModel(small_encoder(), targets)

@@ -8,6 +8,7 @@ from ase.neighborlist import neighbor_list
 
 from molflt.errors import InputError
 from molflt.neighbors import neighbor_pairs
+from molflt.nn.geometry import Geometry
 
 
 def structures():
@@ -120,3 +121,31 @@ def test_an_atom_that_has_flown_off_a_slab_is_refused():
     molecules = molecule("H2O")
     molecules.positions[0] += 1e5
     assert len(pairs_of([molecules, slab], 5.0)[3][0]) == expected + 1
+
+
+@pytest.mark.parametrize("number", [30, 200])
+@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("place", [np.nan, np.inf, -1e12])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_places_that_nothing_can_be_near_are_refused(number, periodic, place, axes):
+    pos = 12 * torch.rand(number, 3, dtype=torch.float64)
+    pos[-1, :axes] = place
+    one = torch.zeros(number, dtype=torch.int64)
+    cell = 12 * torch.eye(3, dtype=torch.float64)[None] if periodic else None
+    pbc = torch.tensor([[True, True, False]]) if periodic else None
+    with pytest.raises(InputError, match="Positions must be finite, and less than"):
+        neighbor_pairs(pos, one, 1, 5.0, cell, pbc)
+    with pytest.raises(InputError, match="Positions must be finite, and less than"):
+        Geometry.of(pos, one, 1, cutoff=5.0, cell=cell, pbc=pbc)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_what_is_not_refused_is_found(axes):
+    """Also where one graph is far from the origin, and one atom from the others."""
+    pos = 12 * torch.rand(200, 3, dtype=torch.float64)
+    expected = neighbor_pairs(pos, torch.zeros(200, dtype=torch.int64), 1, 5.0)
+    far = torch.cat([pos + 1e9, pos, pos[:1]])
+    far[-1, :axes] = 5e5
+    index = torch.cat([torch.zeros(200), torch.ones(201)]).long()
+    found = neighbor_pairs(far, index, 2, 5.0)
+    assert len(found.first) == 2 * len(expected.first)

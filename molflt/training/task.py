@@ -222,9 +222,10 @@ class FLTTask(EvaluatedTask):
                 from as it is: before the first step, and not after an epoch.
         """
         assert self.model is not None
-        self._saveable = bool(self.trainer.checkpoint_callbacks)
-        if self._saveable:
+        self._saveable = False
+        if self.trainer.checkpoint_callbacks:
             refuse_unsaveable(self.model)
+            self._saveable = True
         self._origin = RunOrigin(self.model.origin, self.trainer, self._place)
 
     def on_fit_end(self) -> None:

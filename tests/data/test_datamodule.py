@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import BatchSampler
+from torch.utils.data import BatchSampler, Dataset
+from torch_geometric.data import Data
 
 from molflt.data.batching import SizeBucketSampler
 from molflt.data.datamodule import GraphDataModule
@@ -187,3 +188,78 @@ def test_workers_see_the_same_graphs():
     data.setup()
     energies = torch.cat([batch.energy for batch in data.train_dataloader()])
     assert sorted(energies.tolist()) == [float(i) for i in range(101)]
+
+
+def bare(count, seed=0):
+    """Graphs of atomic numbers, positions and a label alone."""
+    return [Data(z=g.z, pos=g.pos, energy=g.energy) for g in graphs(count, seed)]
+
+
+class Numbered(Dataset):
+    """A data set of torch."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+def module_of(*splits):
+    class Own(Numbers):
+        def load_splits(self):
+            return splits
+
+    data = Own(batch_size=8)
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("kind", [list, tuple, Numbered, GraphList])
+def test_splits_may_be_lists_or_sets_of_torch(kind):
+    plain = graphs(20)
+    data = module_of(kind(plain), {"val": kind(plain[:5])}, {})
+    assert sorted(sids(data.train_dataloader()), key=int) == [*map(str, range(20))]
+    assert data.train.num_atoms.tolist() == [len(graph.z) for graph in plain]
+    assert all(found is given for found, given in zip(data.train, plain, strict=True))
+
+
+@pytest.mark.parametrize("kind", [list, Numbered, GraphList])
+def test_fields_that_graphs_lack_say_that_there_is_nothing(kind):
+    plain, given = graphs(20), bare(20)
+    data = module_of(kind(given), {}, {})
+    for found, expected in zip(data.train, plain, strict=True):
+        assert set(found.keys()) == set(expected.keys())
+        for key, value in expected.to_dict().items():
+            assert found[key] == value if key == "sid" else found[key].equal(value)
+    assert set(given[0].keys()) == {"z", "pos", "energy"}  # and are left as they were
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        ((graphs(3), [graphs(3)], {}), "Own.load_splits has to return three things"),
+        ((graphs(3), {}), "Own.load_splits has to return three things"),
+        ((graphs(3), {"val": iter([])}, {}), "list_iterator as val, which is no list"),
+        (([1, 2], {}, {}), "Item 0 of a split is int, no graph"),
+        (([Data(z=torch.ones(1))], {}, {}), "Graph 0 of a split has no pos"),
+        (
+            ([*graphs(1), Data(z=torch.ones(1), pos=torch.ones(1, 3), cell=1)], {}, {}),
+            "Graph 1 of a split has a cell and no pbc",
+        ),
+    ],
+)
+def test_what_is_no_split_is_refused(splits, words):
+    with pytest.raises(ValueError, match=words):
+        list(module_of(*splits).train)
+
+
+def test_a_data_module_has_targets_and_splits():
+    class Without(GraphDataModule):
+        pass
+
+    with pytest.raises(TypeError, match="abstract methods load_splits, targets"):
+        Without()

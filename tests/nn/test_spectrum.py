@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from molflt.nn.kernel_spectrum import RadialKernelSpectrum
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
 
@@ -81,3 +82,11 @@ def test_scale_sets_the_spread_of_the_encoding():
 def test_all_zero_weights_are_refused():
     with pytest.raises(ValueError, match="scale"):
         GaussianMixture(2, 4, scale=0.0)
+
+
+def test_a_spectrum_has_a_shape_and_a_transform():
+    class Without(RadialKernelSpectrum):
+        pass
+
+    with pytest.raises(TypeError, match="radial_shape, radial_transform"):
+        Without(2)

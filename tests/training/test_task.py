@@ -7,6 +7,7 @@ from molflt.data.dataset import GraphList
 from molflt.density import fit_density
 from molflt.errors import InputError, MolfltError, UsageError
 from molflt.model import FLTEncoder
+from molflt.nn.readout import AtomReadout
 from molflt.targets import TargetSpec
 from molflt.training.targets import chosen_targets
 from molflt.training.task import FLTTask
@@ -374,3 +375,71 @@ def test_options_that_would_train_uphill_are_refused(option, value, words):
     encoder = FLTEncoder(width=8, num_layers=1, num_near_heads=2)
     with pytest.raises(UsageError, match=words):
         FLTTask(encoder, **{option: value})
+
+
+def test_a_task_predicts_as_its_model_does(make_task, make_trainer):
+    task, graph = make_task(), cluster(0)
+    with pytest.raises(UsageError, match=r"no model before trainer\.fit\(task, data\)"):
+        task(graph)
+    make_trainer(max_epochs=1).fit(task, datamodule=Clusters())
+    assert torch.equal(task(graph)["energy"], task.model(graph)["energy"])
+
+
+class OwnReadout(AtomReadout):
+    """A readout of one's own."""
+
+
+class OwnTask(FLTTask):
+    """A task that puts it into the model."""
+
+    def configure_model(self):
+        had = self.model is not None
+        super().configure_model()
+        if not had:
+            self.model.readouts["energy"] = OwnReadout(self.model.encoder.width, True)
+
+
+def replaced():
+    encoder = FLTEncoder(width=16, num_layers=1, num_near_heads=2, num_far_heads=0)
+    encoder.layers[0].mlp[1] = torch.nn.GELU()
+    return encoder
+
+
+@pytest.mark.parametrize("own", ["part", "readout"])
+def test_what_could_not_be_saved_is_not_trained(own, make_task, make_trainer):
+    if own == "part":
+        task, words = FLTTask(replaced()), r"layers\.0\.mlp\.1, which is GELU"
+    else:
+        task, words = (
+            OwnTask(make_task()._encoder[0]),
+            "cannot hold the readout OwnRead",
+        )
+    seen = Seen()
+    with pytest.raises(UsageError, match=words):
+        make_trainer(seen, max_epochs=1).fit(task, datamodule=Clusters())
+    assert not seen.ids
+
+
+def test_without_checkpoints_anything_is_trained(tmp_path):
+    task, seen = FLTTask(replaced()), Seen()
+    off = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    options = dict.fromkeys((*off, "logger"), False) | {"num_sanity_val_steps": 0}
+    trainer = pl.Trainer(max_epochs=1, accelerator="cpu", callbacks=[seen], **options)
+    trainer.fit(task, datamodule=Clusters())
+    assert len(seen.ids) == 5
+    with pytest.raises(UsageError, match=r"layers\.0\.mlp\.1, which is GELU"):
+        trainer.save_checkpoint(tmp_path / "own.ckpt")
+
+
+def test_a_run_looks_once_at_what_can_be_saved(
+    make_task, make_trainer, monkeypatch, tmp_path
+):
+    calls = []
+    monkeypatch.setattr("molflt.training.task.refuse_unsaveable", calls.append)
+    monkeypatch.setattr("molflt.checkpoint.refuse_unsaveable", calls.append)
+    task = make_task()
+    trainer = make_trainer(max_epochs=3)
+    trainer.fit(task, datamodule=Clusters())
+    assert calls == [task.model]
+    trainer.save_checkpoint(tmp_path / "later.ckpt")
+    assert calls == [task.model] * 2
