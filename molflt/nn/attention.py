@@ -8,7 +8,7 @@ from molflt.nn.additive import AdditiveAttention, Estimator
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Messages, Path, check_vectors
+from molflt.nn.heads import Messages, Path, check_inputs
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectra import SpectrumName, build_spectrum, proposal_width
@@ -133,7 +133,7 @@ class FLTAttention(nn.Module):
         Raises:
             ValueError: Vectors of another width, or pairs of a smaller cutoff.
         """
-        check_vectors(vec, self.vector_width)
+        check_inputs(x, vec, geometry, self.vector_width)
         if isinstance(self.heads, AdditiveAttention):
             return Messages(self.heads(x, geometry))
         return self.heads(x, vec, geometry, path)
