@@ -155,7 +155,7 @@ def _relax(
                 journal.write(done)
                 tally.add(done)
         if not journal.entries:
-            journal.keep([])
+            journal.keep([])  # all failed: nothing is in work any more
             raise InputError(tally.failures.all_failed())
         journal.finish()
     return tally
