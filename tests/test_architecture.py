@@ -52,7 +52,11 @@ PARTS = {
     "energy_target evaluation",
     "predict": "data domain structures read_structures model energy_target evaluation",
     "crystal_cell": "domain",
-    "relax": "crystal_cell read_structures evaluation predict",
+    "given_results": "",
+    "trajectory": "",
+    "job": "read_structures",
+    "relax": "crystal_cell given_results trajectory job read_structures evaluation "
+    "predict",
     "commands": "data domain structures read_structures model energy_target checkpoint "
     "evaluation analysis training report predict relax",
     "cli": "commands",
