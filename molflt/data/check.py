@@ -15,6 +15,7 @@ from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.labelled_frames import first_keys, in_words
 from molflt.data.molecule import (
     ARRAY_LABELS,
+    is_missing,
     known_targets,
     make_graph,
     without_missing,
@@ -84,6 +85,7 @@ def examine(
 
 
 def _check_again(graph: Data, where: str) -> None:
+    graph = without_missing(graph)
     make_graph(
         *(graph.z.numpy(), graph.pos.numpy()),
         cell=graph.cell.numpy(),
@@ -135,11 +137,13 @@ class _Survey:
         for name in ("forces", "stress"):
             if name not in graph:
                 continue
+            names = [*names, name]
+            if is_missing(graph, name):  # of what is no crystal
+                continue
             sizes = graph.forces.norm(dim=1) if name == "forces" else graph.stress
             span = report.labels.setdefault(name, Range())
             for size in sizes.flatten().tolist():
                 span.add(size)
-            names = [*names, name]
         self._names[tuple(names)] += 1
         self._first_with.setdefault(tuple(names), index)
         if graph.sid:
