@@ -3,6 +3,7 @@
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.units import GPa
@@ -45,7 +46,6 @@ def slabs():
     for index in range(20):
         atoms = fcc111("Cu", (1, 1, 3), vacuum=4 + 0.2 * index)
         atoms.info, atoms.pbc = {}, True
-        atoms.rattle(0.05, seed=index)
         atoms.calc = EMT()
         found.append(atoms)
     return found
@@ -131,6 +131,31 @@ def test_units_are_guessed_without_energies(words, told):
     assert f"it looks like {told}" in found
     size = float(found.split("typically ")[1].split(",")[0])
     assert f"which would be {size / GPa:,.0f}"[:16] in found
+
+
+def test_energies_of_other_structures_say_nothing_of_the_unit():
+    rng = np.random.default_rng(0)
+    frames = crystals()
+    found = graphs(frames, FACTORS["GPa,"])
+    for graph in found:  # as those of polymorphs, which differ by more than strains
+        graph.energy += rng.normal(scale=4.0)
+    assert "looks like GPa, or a virial" in stress_value_hint(found)
+
+
+def test_crystals_under_one_pressure_say_nothing_of_the_sign():
+    found = graphs(crystals(), lambda stress, volume: -1e-6 * volume * np.eye(3))
+    assert stress_value_hint(found) is None
+    found = graphs(crystals(), lambda stress, volume: -1e-3 * volume * np.eye(3))
+    assert SIGN in stress_value_hint(found)
+
+
+def test_chance_says_nothing_of_the_sign():
+    rng = np.random.default_rng(0)
+    found = graphs(crystals(number=10))
+    for _ in range(200):
+        for graph in found:
+            graph.stress = torch.eye(3).double()[None] * rng.normal(scale=0.1)
+        assert not CrystalPairs(found).fall
 
 
 def test_few_crystals_say_nothing_of_the_sign():
