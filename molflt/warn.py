@@ -1,6 +1,6 @@
 """Warnings that point at the line of the user, whatever lies between."""
 
-import sys
+import inspect
 import warnings
 
 _PACKAGES = ("molflt", "ase", "torch")
@@ -12,8 +12,8 @@ def warn(sentence: str) -> None:
     Python shows a warning once for each line: of one inside the package, the second
     calculator's would not be seen.
     """
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and _is_inside(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1
     warnings.warn(sentence, UserWarning, stacklevel=level)
 

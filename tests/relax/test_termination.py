@@ -48,6 +48,8 @@ def ended_after(steps, number, *start):
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in the background, Ctrl-C is ignored, also by children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + 180
     while min(frames_of(0), frames_of(1)) < steps and time.monotonic() < end:
