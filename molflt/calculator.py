@@ -1,6 +1,5 @@
 """Checkpoints as an ASE calculator."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -13,13 +12,14 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
     all_changes,
 )
-from ase.stress import full_3x3_to_voigt_6_stress
+from ase.outputs import all_outputs
 from torch_geometric.data import Data
 
 from molflt.admission import admit
+from molflt.ase_results import in_ase_units
 from molflt.ase_units import ase_unit
 from molflt.data.electrons import stated
-from molflt.data.molecule import atoms_to_graph, system_graph
+from molflt.data.molecule import atoms_arrays, system_graph
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.energy_target import energy_target
@@ -29,6 +29,7 @@ from molflt.model import FLTModel
 from molflt.nn.readout import AtomReadout
 from molflt.nn.readout_dipole import DipoleReadout
 from molflt.skin import MIN_ATOMS
+from molflt.warn import warn
 
 _DERIVATIVES = ("forces", "stress")
 _WITHOUT_FORCES = {
@@ -57,7 +58,9 @@ class FLTCalculator(Calculator):
     ============= ============================ =======================================
 
     `implemented_properties` lists what the checkpoint has: the energy after relaxation
-    (IS2RE) has no forces, and asking for them raises an error that says why.
+    (IS2RE) has no forces, and asking for them raises an error that says why. `results`
+    holds what ASE has a name for, so that its own functions can use it; `others` the
+    rest: targets of other names and standard deviations. `get_property` knows all.
 
     Neighbour lists of large systems, and on a GPU, are kept with a skin (`SkinList`),
     and tags are read when anything but positions and cell changes.
@@ -84,8 +87,9 @@ class FLTCalculator(Calculator):
 
     Warns:
         UserWarning: The checkpoint does not say what it was trained on; a structure
-            has boundary conditions that the training set has not, or no tags where
-            all of the training set had.
+            has boundary conditions that the training set has not, no tags where all of
+            the training set had, or atoms closer to each other than bonds are. Not
+            again as long as one structure after the other has that.
     """
 
     # Instances replace it by what their checkpoint has.
@@ -105,6 +109,7 @@ class FLTCalculator(Calculator):
         if tags not in get_args(TagRule):
             known = ", ".join(get_args(TagRule))
             raise UsageError(f"There is no rule {tags!r} for tags; there are {known}.")
+        self.others: dict[str, Any] = {}
         super().__init__(label=label, directory=directory, atoms=atoms)
         if isinstance(model, FLTModel | str | Path) or not isinstance(model, Sequence):
             sources = [model]  # what else it may be is refused when it is read
@@ -117,9 +122,11 @@ class FLTCalculator(Calculator):
         self.units = {t.name: ase_unit(t.unit)[1] for t in self.ensemble.targets}
         self.implemented_properties = self._found_properties()
         self._graph: Data | None = None
+        self._system: dict[str, np.ndarray] = {}
         self._asked: set[str] = set()
-        self._warned: set[str] = set()
-        self._warn(self.domain.silence())
+        self._remarks: list[str] = []
+        if silence := self.domain.silence():
+            warn(silence)
 
     @property
     def model(self) -> FLTModel:
@@ -146,7 +153,12 @@ class FLTCalculator(Calculator):
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
-        """Return a property as ASE's base class does.
+        """Return a property of `results` or `others`, evaluating what is not there.
+
+        Args:
+            name: One of `implemented_properties`.
+            atoms: The structure; None: the last one.
+            allow_calculation: Otherwise None is returned for what is not there.
 
         Raises:
             PropertyNotImplementedError: The checkpoint does not have it.
@@ -161,7 +173,20 @@ class FLTCalculator(Calculator):
             raise PropertyNotImplementedError(
                 f"This checkpoint ({named}) {reason} {name}{hint}."
             )
-        return super().get_property(name, atoms, allow_calculation)
+        changes = [] if atoms is None else self.check_state(atoms)
+        if changes:
+            self.reset()
+        if name not in self.results | self.others:
+            if not allow_calculation:
+                return None
+            self.calculate(self.atoms if atoms is None else atoms, [name], changes)
+        value = (self.results | self.others)[name]
+        return value.copy() if isinstance(value, np.ndarray) else value
+
+    def reset(self) -> None:
+        """Forget the structure and its results."""
+        super().reset()
+        self.others = {}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """Return what changed since the last calculation.
@@ -217,10 +242,12 @@ class FLTCalculator(Calculator):
                 found.arrays.pop(array, None)
             if name in wanted or ("dipole" in wanted and self._is_dipole(name)):
                 raise next(iter(errors.values()))
-        self.results = self._in_ase_units(found.arrays)
-        for name, value in self.results.items():
+        results = in_ase_units(found.arrays, self.ensemble.targets, self.spec)
+        self.results = {k: v for k, v in results.items() if k in all_outputs}
+        self.others = {k: v for k, v in results.items() if k not in all_outputs}
+        for name, value in results.items():
             if not np.isfinite(value).all():
-                self.results = {}
+                self.results, self.others = {}, {}
                 raise InputError(
                     f"The {name} of the structure is not a finite number; check its "
                     "positions and the checkpoint."
@@ -237,51 +264,19 @@ class FLTCalculator(Calculator):
     def _graph_of(self, atoms: Atoms, changes: set[str]) -> Data:
         """Return the graph of the atoms, reusing what cannot have changed."""
         graph, self._graph = self._graph, None  # gone, should anything below fail
+        where = "The structure"
         if graph is None or changes - {"positions", "cell"}:
-            system, _ = admit(atoms, self.domain, self.tags, "The structure")
-            for remark in self.domain.remarks(system):
-                self._warn(f"The structure has {remark}.")
-            graph = system_graph(system)
-            graph = graph.to(self.ensemble.device)
-        else:
-            self._move(graph, atoms, changes)
+            self._system, _ = admit(atoms, self.domain, self.tags, where)
+            graph = system_graph(self._system).to(self.ensemble.device)
+        else:  # tags are what they were, all else may be wrong now
+            self._system = atoms_arrays(atoms, self._system["tags"], where)
+            for name in ("pos", "cell"):
+                moved = torch.from_numpy(self._system[name])
+                graph[name] = moved.to(graph[name].device)
+        remarks = self.domain.remarks(self._system)
+        for remark in remarks:
+            if remark not in self._remarks:  # of the structure before
+                warn(f"{where} {atoms.get_chemical_formula()} has {remark}.")
+        self._remarks = remarks
         self._graph = graph
         return graph
-
-    def _move(self, graph: Data, atoms: Atoms, changes: set[str]) -> None:
-        """Give the graph the positions and cell of the atoms."""
-        if not np.isfinite(atoms.positions).all():
-            raise InputError("The structure has positions that are not finite.")
-        graph.pos = torch.from_numpy(atoms.positions.copy()).to(graph.pos.device)
-        if "cell" in changes:
-            fresh = atoms_to_graph(atoms, where="The structure")
-            graph.cell = fresh.cell.to(graph.cell.device)
-
-    def _in_ase_units(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        results: dict[str, Any] = {}
-        for end in ("", "_std"):
-            if f"forces{end}" in arrays:
-                results[f"forces{end}"] = arrays[f"forces{end}"]
-            if f"energies{end}" in arrays:
-                results[f"energies{end}"] = arrays[f"energies{end}"]
-            if f"stress{end}" in arrays:
-                matrix = arrays[f"stress{end}"][0]
-                results[f"stress{end}"] = full_3x3_to_voigt_6_stress(matrix)
-            for spec in self.ensemble.targets:
-                factor = ase_unit(spec.unit)[0]
-                if f"{spec.name}{end}" in arrays:
-                    value = factor * float(arrays[f"{spec.name}{end}"][0])
-                    results[f"{spec.name}{end}"] = value
-                    if self.spec is not None and spec.name == self.spec.name:
-                        results[f"energy{end}"] = value
-                if f"{spec.name}_vector{end}" in arrays:
-                    vector = factor * arrays[f"{spec.name}_vector{end}"][0]
-                    results[f"dipole{end}"] = vector
-        if self.spec is not None and self.spec.kind == "potential":
-            results["free_energy"] = results["energy"]
-        return results
-
-    def _warn(self, sentence: str | None) -> None:
-        if sentence is not None and sentence not in self._warned:
-            self._warned.add(sentence)
-            warnings.warn(sentence, UserWarning, stacklevel=3)

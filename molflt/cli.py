@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from molflt.commands.parser import Parser
+from molflt.commands.termination import Terminated
 from molflt.errors import MolfltError, UsageError
 from molflt.version import __version__
 
@@ -32,6 +33,9 @@ _LIGHTNING = ("fit", "validate", "test")
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as of a process ended by SIGINT."""
 
+TERMINATED = 143
+"""Exit code where a command ended in good order after SIGTERM."""
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -41,8 +45,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
     Returns:
         0 on success, 1 for bad input or another failure, 2 for bad usage, 130 after
-        Ctrl-C. Every failure prints one sentence on stderr; ``--debug``, anywhere among
-        the words, prints the traceback too.
+        Ctrl-C, 143 where a command has ended in good order after SIGTERM. Every
+        failure prints one sentence on stderr; ``--debug``, anywhere among the words,
+        prints the traceback too.
     """
     _silence_libraries()
     words = list(sys.argv[1:] if args is None else args)
@@ -96,7 +101,8 @@ def _explain(error: BaseException) -> tuple[str, int]:
     """Return one sentence about an error, and the exit code."""
     sentence = " ".join(str(error).split())
     if isinstance(error, KeyboardInterrupt):
-        return sentence or "Interrupted.", INTERRUPTED
+        code = TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+        return sentence or "Interrupted.", code
     if isinstance(error, UsageError):
         return sentence, 2
     if isinstance(error, MolfltError):

@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 
 from molflt.encoder_inputs import check_inputs
 from molflt.encoder_options import check_options
+from molflt.errors import InputError
 from molflt.graph_index import graph_index
 from molflt.neighbors import NeighborPairs
 from molflt.nn.additive import Estimator
@@ -256,6 +257,11 @@ class FLTEncoder(nn.Module):
         data = self.seen(data)
         if geometry is None:
             geometry = self.geometry(data)
+        if len(data.z) != len(geometry.batch):
+            raise InputError(
+                f"There are {len(data.z)} atoms, and the geometry has "
+                f"{len(geometry.batch)}: it is that of other graphs."
+            )
         geometry = geometry.in_pass()
         z, tags = data.z.long(), data.get("tags")
         if tags is None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 from torch_geometric.data import Data
 
 from molflt.errors import InputError, UsageError
@@ -73,7 +75,9 @@ def has_forces(spec: TargetSpec) -> bool:
     return spec.kind == "potential"
 
 
-def deformable(data: Data, *, stress: bool = False) -> tuple[Data, Deformation]:
+def deformable(
+    data: Data, *, stress: bool = False, strained: Bool[Tensor, " g"] | None = None
+) -> tuple[Data, Deformation]:
     """Return a copy of the graphs that can be moved and strained, and by what.
 
     Call it, and what shall be differentiated, where gradients are on.
@@ -81,17 +85,17 @@ def deformable(data: Data, *, stress: bool = False) -> tuple[Data, Deformation]:
     Args:
         data: Graph or batch of graphs; may have been made in inference mode.
         stress: Whether derivatives by the strain are wanted.
+        strained: Structures that have them, which are crystals; None: all must.
 
     Raises:
         InputError: A structure without a periodic cell shall be strained.
     """
     # What was made in inference mode cannot be saved for a backward pass.
     moved = copy.copy(data).apply(lambda t: t.clone() if t.is_inference() else t)
-    if stress:
+    if stress and strained is None:
         _refuse_without_volume(moved)
-    deformation = Deformation(
-        moved.pos, *graph_index(moved), moved.get("cell"), stress=stress
-    )
+    where = (moved.pos, *graph_index(moved), moved.get("cell"))
+    deformation = Deformation(*where, stress=stress, strained=strained)
     moved.pos = deformation.pos
     if stress:
         moved.cell = deformation.cell

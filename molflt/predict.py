@@ -8,6 +8,7 @@ import torch
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch_geometric.data import Data
 
+from molflt.data.crystals import is_crystal
 from molflt.data.frame_labels import label_keys, read_stress
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
@@ -96,7 +97,7 @@ def predict_files(
 
 def has_volume(item: Structure) -> bool:
     """Whether a structure is a crystal, so that it has a stress."""
-    return bool(item.atoms.pbc.all()) and item.atoms.cell.volume > 0
+    return is_crystal(item.atoms)
 
 
 def _find_stress(item: Structure) -> None:
@@ -104,7 +105,8 @@ def _find_stress(item: Structure) -> None:
     if "stress" in label_keys(item.atoms):
         try:
             label = read_stress(item.atoms, item.where)
-            item.stress_label = full_3x3_to_voigt_6_stress(label)
+            if label is not None and np.isfinite(label).all():
+                item.stress_label = full_3x3_to_voigt_6_stress(label)
         except InputError as error:
             item.failures["stress"] = str(error)
 

@@ -5,12 +5,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.io.trajectory import TrajectoryWriter
 from ase.optimize import BFGS, FIRE, LBFGS
@@ -20,8 +17,13 @@ from molflt.crystal_cell import cell_problem, free_cell
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble, Request
 from molflt.files import writing
+from molflt.given_results import GivenResults
+from molflt.job import Job, JobError
 from molflt.predict import BATCH_ATOMS, evaluate_structures, fill_batches
-from molflt.read_structures import Structure, as_input_error, digest_of
+from molflt.read_structures import as_input_error
+from molflt.trajectory import open_trajectory
+
+__all__ = ["OPTIMIZERS", "Job", "JobError", "Relaxer", "Settings"]
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "fire": partial(FIRE, maxstep=0.05, dtmax=0.5),
@@ -31,52 +33,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 """Optimisers by name. FIRE has the short steps of `molflt.data.emt_relax`: it ends in
 the minimum that belongs to the structure given, where the others jump over barriers."""
 
-_KEPT = ("energy", "forces", "stress")
 _POOL = 4  # batches of structures that are relaxed at the same time
-
-
-@dataclass
-class Job:
-    """One structure on its way.
-
-    Args:
-        index: Its number in the input, from 0.
-        structure: As it was read; its atoms move.
-        steps: Steps already made, in an earlier run too.
-        fmax: Largest force on an atom that is not held [eV/Å], or gradient by the cell
-            [eV]; NaN: not yet known.
-        converged: Whether that is below the threshold.
-        initial_energy: Energy [eV] of the structure that was read.
-    """
-
-    index: int
-    structure: Structure
-    steps: int = 0
-    fmax: float = float("nan")
-    converged: bool = False
-    initial_energy: float = float("nan")
-    start: np.ndarray = field(init=False)
-    origin: str = field(init=False)
-    """Cell (3, 3) [Å] and digest of the structure that was read."""
-
-    def __post_init__(self) -> None:
-        self.start, self.origin = np.array(self.atoms.cell), digest_of(self.atoms)
-
-    @property
-    def atoms(self) -> Atoms:
-        """The atoms where they are now."""
-        return self.structure.atoms
-
-    def snapshot(self) -> Atoms:
-        """Return a copy of the atoms with energy, forces and, if known, stress."""
-        copy = self.atoms.copy()
-        results = self.atoms.calc.results if self.atoms.calc is not None else {}
-        kept = {k: results[k] for k in _KEPT if k in results}
-        for name in (*_KEPT, "momenta"):  # of the structure that was read
-            copy.info.pop(name, None)
-            copy.arrays.pop(name, None)
-        copy.calc = SinglePointCalculator(copy, **kept)
-        return copy
 
 
 @dataclass(frozen=True)
@@ -131,22 +88,39 @@ class Relaxer:
         self._batch_atoms = limit
         self.active: list[_Running] = []
 
-    def run(self, jobs: Iterator[Job | InputError]) -> Iterator[Job | InputError]:
+    @property
+    def in_work(self) -> list[Job]:
+        """Jobs that are neither done nor given up."""
+        return [running.job for running in self.active if running.broken is None]
+
+    def run(
+        self,
+        jobs: Iterator[Job | InputError],
+        between: Callable[[list[Job]], None] = lambda _: None,
+    ) -> Iterator[Job | InputError]:
         """Yield jobs when they are done, which is not the order of the input.
 
-        Done is a job that has converged or made all its steps.
+        Done is a job that has converged or made all its steps; what is wrong with one
+        is a `JobError`.
+
+        Args:
+            jobs: Structures to relax; errors are passed on.
+            between: Is called between two steps with the jobs in work, when their
+                forces are those where the atoms are.
 
         Raises:
             InputError: A trajectory cannot be written.
         """
         try:
-            yield from self._rounds(jobs)
+            yield from self._rounds(jobs, between)
         finally:
             for running in self.active:
                 with suppress(OSError):  # of what does not fit on a full disk
                     running.open_files.close()
 
-    def _rounds(self, jobs: Iterator[Job | InputError]) -> Iterator[Job | InputError]:
+    def _rounds(
+        self, jobs: Iterator[Job | InputError], between: Callable[[list[Job]], None]
+    ) -> Iterator[Job | InputError]:
         waiting: Iterator[Job | InputError] | None = jobs
         while waiting is not None or self.active:
             while waiting is not None and self._has_room():
@@ -156,10 +130,12 @@ class Relaxer:
                 elif isinstance(job, InputError):
                     yield job
                 elif (error := self._cell_problem(job)) is not None:
-                    yield error
+                    yield JobError(str(error), job.index)
                 else:
                     self.active.append(self._start(job))
             yield from self._round()
+            between(self.in_work)
+            self._step()
 
     def _cell_problem(self, job: Job) -> InputError | None:
         if self._settings.pressure is None:
@@ -171,7 +147,7 @@ class Relaxer:
         return atoms < _POOL * self._batch_atoms
 
     def _start(self, job: Job) -> "_Running":
-        job.atoms.calc = _Given(lambda: self._compute([job]))
+        job.atoms.calc = GivenResults(lambda: self._compute([job]))
         moved: Atoms | FrechetCellFilter = job.atoms
         if self._settings.pressure is not None:
             moved = free_cell(job.atoms, job.start, self._settings.pressure)
@@ -180,35 +156,41 @@ class Relaxer:
         if (folder := self._settings.trajectories) is not None:
             stem = f"{job.index:06d}-{Path(job.structure.file).stem}"
             path = folder / f"{stem}-{job.structure.frame}.traj"
-            mode = "a" if job.steps and path.exists() else "w"
-            with writing(path):
-                running.trajectory = running.open_files.enter_context(
-                    TrajectoryWriter(path, mode)
-                )
+            running.trajectory = running.open_files.enter_context(
+                open_trajectory(path, job.steps)
+            )
         return running
 
     def _round(self) -> Iterator[Job | InputError]:
-        """Compute the forces of all, and let every optimiser make a step."""
-        whole = [running.job for running in self.active if running.broken is None]
-        failed = self._compute(whole)
+        """Compute the forces of all, and yield those that are done."""
+        failed = self._compute(self.in_work)
         still: list[_Running] = []
         for running in self.active:
             job, error = running.job, failed.get(running.job.index)
             if error is None:
                 error = self._advance(running)
-            if error is not None or job.converged or job.steps >= self._settings.steps:
+            if error is not None:
+                running.broken = error
                 running.open_files.close()
-                yield job if error is None else error
+                yield JobError(str(error), job.index)
+            elif job.converged or job.steps >= self._settings.steps:
+                running.open_files.close()
+                yield job
             else:
                 still.append(running)
         self.active = still
-        for running in still:
+
+    def _step(self) -> None:
+        """Let every optimiser make a step."""
+        for running in self.active:
+            job = running.job
+            job.fmax = float("nan")
             try:
                 running.optimizer.step()
-                running.job.steps += 1
-                running.broken = self._cell_problem(running.job)
+                job.steps += 1
+                running.broken = self._cell_problem(job)
             except Exception as error:  # of this structure alone; see the next round
-                running.broken = as_input_error(error, running.job.structure.where)
+                running.broken = as_input_error(error, job.structure.where)
 
     def _advance(self, running: "_Running") -> InputError | None:
         """Judge the forces at the new positions; return what is wrong."""
@@ -252,7 +234,8 @@ class Relaxer:
             if error is not None:
                 failed[job.index] = error
                 continue
-            job.atoms.calc.fill(job.atoms, item, item.values[self._energy])
+            energy = {"energy": item.values[self._energy]}
+            job.atoms.calc.fill(job.atoms, energy | item.arrays | item.tensors)
         return failed
 
 
@@ -266,35 +249,3 @@ class _Running:
     open_files: ExitStack = field(default_factory=ExitStack)
     trajectory: TrajectoryWriter | None = None
     broken: InputError | None = None
-
-
-class _Given(Calculator):
-    """Results that were computed elsewhere; alone where an optimiser wants more.
-
-    Args:
-        compute: Computes energy and forces of the atoms, and fills them in.
-    """
-
-    implemented_properties = ["energy", "free_energy", "forces", "stress"]  # noqa: RUF012
-
-    def __init__(self, compute: Callable[[], dict[int, InputError]]) -> None:
-        super().__init__()
-        self._compute = compute
-
-    def fill(self, atoms: Atoms, found: Structure, energy: float) -> None:
-        """Take the results for the atoms where they are."""
-        self.atoms = atoms.copy()
-        self.results = {"energy": energy, "free_energy": energy}
-        self.results["forces"] = found.arrays["forces"]
-        if "stress" in found.tensors:
-            self.results["stress"] = found.tensors["stress"]
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Any = None,
-        system_changes: Any = all_changes,
-    ) -> None:
-        """Compute this structure alone."""
-        for error in self._compute().values():
-            raise error

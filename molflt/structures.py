@@ -1,6 +1,5 @@
 """Predictions for ASE structures: graphs, batches, arrays in input order."""
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, UsageError
 from molflt.graph_index import MODEL_FIELDS
+from molflt.warn import warn
 
 if TYPE_CHECKING:
     from molflt.model import FLTModel
@@ -68,11 +68,7 @@ def predict_structures(
             remarked.setdefault(remark, []).append(index)
         graphs.append(system_graph(system, str(atoms.info.get("sid", ""))))
     for remark, found in remarked.items():
-        warnings.warn(
-            f"{len(found)} structures, such as number {found[0]}, have {remark}.",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn(f"{len(found)} structures, such as number {found[0]}, have {remark}.")
     return predict_graphs(model, graphs, batch_size)
 
 

@@ -14,7 +14,7 @@ TESTS = sorted(Path(__file__).resolve().parent.rglob("*.py"))
 # The bottom of the package, in layers: a file may import from the layers above its own.
 BASE = [
     "cell_grid closeness elements encoder_options errors frames pretrained targets "
-    "typing units version",
+    "typing units version warn",
     "device encoder_inputs files graph_index host moments provenance",
     "neighbors parts subsurface",
 ]
@@ -23,6 +23,7 @@ BASE = [
 PARTS = {
     "": "",  # molflt itself, whose names are imported when they are first used
     "ase_units": "",
+    "ase_results": "ase_units",
     "data": "",
     "domain": "",
     "nn": "",
@@ -48,11 +49,15 @@ PARTS = {
     "analysis": "data nn gradients features model checkpoint testing",
     "training": "data nn density gradients model own_classes checkpoint analysis",
     "report": "data structures model checkpoint analysis",
-    "calculator": "ase_units data domain admission nn skin model energy_target "
-    "evaluation",
+    "calculator": "ase_results ase_units data domain admission nn skin model "
+    "energy_target evaluation",
     "predict": "data domain structures read_structures model energy_target evaluation",
     "crystal_cell": "domain",
-    "relax": "crystal_cell read_structures evaluation predict",
+    "given_results": "",
+    "trajectory": "",
+    "job": "read_structures",
+    "relax": "crystal_cell given_results trajectory job read_structures evaluation "
+    "predict",
     "commands": "data domain structures read_structures model energy_target checkpoint "
     "evaluation analysis training report predict relax",
     "cli": "commands",

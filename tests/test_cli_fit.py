@@ -76,8 +76,11 @@ def test_fit_test_and_predict_from_the_checkpoint_alone(folder, capsys):
     assert "without the state of its training" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
 def test_interrupted_run_says_how_to_go_on_and_equals_the_whole_run(
-    folder, molflt_process
+    number, code, folder, molflt_process
 ):
     # Another length must not be another schedule.
     endless = CONFIG.replace("lr: 0.003", "lr: 0.003\n  schedule: constant")
@@ -90,9 +93,9 @@ def test_interrupted_run_says_how_to_go_on_and_equals_the_whole_run(
         if last.exists():
             break
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == code, errors
     assert f"molflt: Interrupted. Go on with --ckpt_path {last}." in errors
     assert "Traceback" not in errors
     stopped = torch.load(last, weights_only=True)["global_step"]
@@ -195,6 +198,21 @@ def test_weights_of_targets_come_from_files_and_words(folder, capsys):
     assert main(words) == 2
     told = capsys.readouterr().err
     assert "Unknown target gap in model.target_weights; learned is energy." in told
+
+
+def test_a_run_that_is_refused_leaves_no_folder(folder, capsys):
+    words = ["fit", "--config", "config.yaml"]
+    assert main([*words, "--model.force_weight=1", "--model.targets=[spread]"]) == 2
+    assert not list(Path("runs").rglob("*.*"))
+    plateau = "--model.schedule=torch.optim.lr_scheduler.ReduceLROnPlateau"
+    assert main([*words, plateau, "--trainer.limit_val_batches=0"]) == 2
+    assert "there is no validation" in capsys.readouterr().err
+    assert not list(Path("runs/clusters").glob("*"))
+    # One that is refused later leaves what it has.
+    bad = ["--model.lr=1e30", "--trainer.gradient_clip_val=null"]
+    assert main([*words, *bad]) == 1
+    assert "The loss is" in capsys.readouterr().err
+    assert list(Path("runs/clusters/version_0").glob("*"))
 
 
 def test_labels_of_another_kind_are_no_measure(folder, capsys):

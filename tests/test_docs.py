@@ -22,6 +22,7 @@ from molflt.data.labelled_frames import iterate_graphs
 from molflt.data.molecule import atoms_to_graph
 from molflt.encoder import FLTEncoder
 from molflt.model import FLTModel
+from molflt.nn import Laplace
 from molflt.targets import TargetSpec
 from molflt.testing import assert_translation_invariant
 from tests.browser import CHROMIUM, chromium, watched
@@ -199,14 +200,19 @@ def test_the_example_of_laws_runs(pages, make_graph_and_model):
         assert_translation_invariant(broken, graph)
 
 
-def test_the_example_of_layers_runs(pages):
-    (code,) = re.findall(
-        r"```python\n(.*?)```", pages["reference/layers.md"], re.DOTALL
-    )
+def test_the_examples_of_layers_run(pages):
+    page = pages["reference/layers.md"]
     names = {}
-    exec(compile(code, "layers.md", "exec"), names)
-    assert names["x"].shape == (20, 64)
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(code, "layers.md", "exec"), names)
+        assert names["x"].shape == (20, 64)
     assert names["vec"].abs().max() > 0
+    # Its g is the transform of its f: that of molflt's own of the same kernel.
+    own, known = names["Exponential"](4, length=2.0), Laplace(4, length=2.0)
+    q = torch.linspace(0, 2, 20).expand(4, -1)
+    torch.testing.assert_close(own.radial_transform(q), known.radial_transform(q))
+    r = torch.linspace(0, 9, 20)
+    torch.testing.assert_close(own.radial_shape(r), known.radial_shape(r))
 
 
 @pytest.mark.parametrize(

@@ -138,3 +138,15 @@ def test_encoders_are_made_without_numbers(options):
         empty = FLTEncoder(**expected.config)
     empty.load_state_dict(expected.state_dict(), assign=True)
     assert torch.equal(empty.eval()(WATER)[0], expected(WATER)[0])
+
+
+def test_a_geometry_of_other_graphs_is_refused():
+    encoder = FLTEncoder(width=8, num_layers=1, num_near_heads=1, num_far_heads=0)
+    z, pos = torch.ones(5, dtype=torch.int64), torch.rand(5, 3) * 4
+    geometry = encoder.geometry(Data(z=z, pos=pos))
+    encoder(z, pos, geometry=geometry)
+    with pytest.raises(InputError, match="There are 4 atoms, and the geometry has 5"):
+        encoder(z[:4], pos[:4], geometry=geometry)
+    with pytest.raises(ValueError, match="pairs up to 5 Å alone"):
+        wider = FLTEncoder(width=8, num_layers=1, num_far_heads=0, cutoff=6.0)
+        wider(z, pos, geometry=geometry)

@@ -1,6 +1,7 @@
 """Lightning's command line, with molflt's errors, loggers and checkpoints."""
 
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from molflt.checkpoint import load
 from molflt.commands.config_errors import telling_part
 from molflt.commands.config_parser import ConfigParser
 from molflt.commands.tables import metrics_table, show
+from molflt.commands.termination import Terminated
 from molflt.data.datamodule import GraphDataModule
 from molflt.errors import MolfltError, UsageError
 from molflt.pretrained import NAMES
@@ -226,7 +228,8 @@ def train(cli: FLTCLI, **options: Any) -> None:
     """Run ``trainer.fit`` on what `cli` has built.
 
     Raises:
-        KeyboardInterrupt: After Ctrl-C, saying where the last state is.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM, saying where the last state is.
+        MolfltError: The run is refused; if before its first step, it leaves no folder.
     """
     if isinstance(cli.trainer.accelerator, CPUAccelerator):
         keep_freed_memory()
@@ -235,7 +238,27 @@ def train(cli: FLTCLI, **options: Any) -> None:
     except (SystemExit, SIGTERMException) as error:  # SystemExit: after Ctrl-C
         last = Path(cli.last.dirpath or "") / "last.ckpt"
         hint = f" Go on with --ckpt_path {last}." if last.is_file() else ""
-        raise KeyboardInterrupt(f"Interrupted.{hint}") from error
+        signalled = isinstance(error, SIGTERMException)
+        kind = Terminated if signalled else KeyboardInterrupt
+        raise kind(f"Interrupted.{hint}") from error
+    except MolfltError:
+        _remove_unused(cli.trainer)
+        raise
+
+
+def _remove_unused(trainer: Trainer) -> None:
+    """Remove the folder of a run if there is nothing in it but how it was to begin."""
+    if trainer.log_dir is None or not trainer.is_global_zero or trainer.global_step:
+        return
+    for logger in trainer.loggers:
+        logger.finalize("failed")
+    folder = Path(trainer.log_dir)
+    found = list(folder.glob("*"))
+    known = re.compile(r"config\.yaml|hparams\.yaml|events\.out\.tfevents\..*")
+    if found and all(known.fullmatch(path.name) for path in found):
+        for path in found:
+            path.unlink()
+        folder.rmdir()
 
 
 def quiet() -> None:

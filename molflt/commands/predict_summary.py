@@ -1,7 +1,6 @@
 """What a run of ``molflt predict`` read, and how far labels are from predictions."""
 
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from molflt.commands.failures import Failures
-from molflt.domain import Domain, flags
+from molflt.commands.readings import Readings
+from molflt.domain import Domain
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble
 from molflt.predict import Structure, has_volume
@@ -62,13 +62,10 @@ class Summary:
             for spec in ensemble.targets
             if spec.kind == "relaxed"
         }
-        self._domain = Domain(ensemble.models)
+        self._readings = Readings(Domain(ensemble.models))
         names = [*self._units, *_DERIVATIVES]
         self._differences = {name: Differences() for name in names}
         self._stress, self._unstrained = stress, 0
-        self._readings: Counter[tuple[str, bool, tuple[bool, ...]]] = Counter()
-        self._larger = 0
-        self._remarked: Counter[str] = Counter()
         self.failures = Failures()
         self.count = 0
 
@@ -80,11 +77,7 @@ class Summary:
                 continue
             for sentence in item.failures.values():
                 self.failures.add(sentence)
-            bare = self._domain.lacks_tags(item.system["tags"])
-            most = self._domain.most_atoms
-            self._larger += most is not None and len(item.atoms) > most
-            self._remarked.update(self._domain.own_remarks(item.system))
-            self._readings[item.tags, bare, tuple(item.atoms.pbc.tolist())] += 1
+            self._readings.add(item)
             for name, value in item.values.items():
                 if name in item.labels:
                     error = value - item.labels[name]
@@ -101,18 +94,7 @@ class Summary:
 
     def report(self, out: Path | None) -> None:
         """Print the summary on stderr; failures that are not listed go beside `out`."""
-        if sentence := self._domain.silence():
-            _say(f"warning: {sentence}")
-        for (tags, bare, pbc), count in self._readings.items():
-            tags += ", unlike all of the training set" if bare else ""
-            unknown = self._domain.unknown_periodicity(pbc) is not None
-            new = ", which the training set has not" if unknown else ""
-            _say(f"{count} structures: {tags}; pbc {flags(pbc)}{new}")
-        if self._larger:
-            most = self._domain.most_atoms
-            _say(f"{self._larger} of more than {most} atoms, the training set's most")
-        for remark, count in self._remarked.items():
-            _say(f"warning: {count} structures have {remark}")
+        self._readings.report()
         if self._unstrained:
             _say(
                 f"{self._unstrained} structures have no stress: they are not periodic "

@@ -1,12 +1,10 @@
 """``molflt relax``: structures in, relaxed structures out."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from molflt.commands.failures import Failures
 from molflt.commands.parser import Parser, finite_number, positive, positive_number
 from molflt.commands.predict import (
     add_inputs,
@@ -14,18 +12,17 @@ from molflt.commands.predict import (
     refuse_overwriting,
     split_inputs,
 )
+from molflt.commands.termination import terminable, undisturbed
 from molflt.errors import InputError, UsageError
 from molflt.files import writing
 from molflt.frames import ALL
 
 if TYPE_CHECKING:
     from molflt.commands.relax_journal import Journal
+    from molflt.commands.relax_tally import Tally
     from molflt.data.tags import TagRule
-    from molflt.evaluation import Ensemble
+    from molflt.domain import Domain
     from molflt.relax import Job, Relaxer, Settings
-
-_STORED = {"FixAtoms", "FixCartesian"}
-"""Constraints that extended XYZ has a column for."""
 
 
 def main(words: list[str]) -> int:
@@ -33,7 +30,8 @@ def main(words: list[str]) -> int:
     parser = Parser(
         prog="molflt relax",
         description="Relax structures with ASE's optimisers, many at a time; "
-        "constraints hold. Exit code 1 if one could not be used or has not converged.",
+        "constraints hold. Exit code 1 if one could not be used, has not converged, or "
+        "ended with atoms in each other.",
     )
     add = parser.add_argument
     add_inputs(parser)
@@ -98,16 +96,41 @@ def relax(
     resume: bool = False,
     frames: slice = ALL,
 ) -> int:
-    """Relax and write; the result is 1 if not everything converged."""
+    """Relax and write; the result is 1 if not everything is relaxed.
+
+    Raises:
+        Terminated: After SIGTERM, as KeyboardInterrupt after Ctrl-C: what is done and
+            in work is written down, and the sentence says how to go on.
+    """
     refuse_overwriting(out, [*checkpoints, *inputs])
+    with terminable():
+        tally = _relax(checkpoints, inputs, out, settings, device, tags, resume, frames)
+    tally.report(out, settings)
+    return tally.code
+
+
+def _relax(
+    checkpoints: Sequence[str | Path],
+    inputs: Sequence[str],
+    out: Path,
+    settings: "Settings",
+    device: str,
+    tags: "TagRule",
+    resume: bool,
+    frames: slice,
+) -> "Tally":
+    """Relax and write; return what was."""
+    from molflt.commands.readings import Readings
     from molflt.commands.relax_journal import Journal
+    from molflt.commands.relax_tally import Tally
     from molflt.data.download import file_sha256
     from molflt.data.progress import count
     from molflt.device import choose_device
+    from molflt.domain import Domain
     from molflt.energy_target import potential_of
     from molflt.evaluation import Ensemble
     from molflt.pretrained import checkpoint_path
-    from molflt.relax import Relaxer
+    from molflt.relax import JobError, Relaxer
 
     ensemble = Ensemble(checkpoints, choose_device(device))
     energy = potential_of(ensemble.targets, "A relaxation").name
@@ -116,23 +139,26 @@ def relax(
         with writing(settings.trajectories):
             settings.trajectories.mkdir(parents=True, exist_ok=True)
     relaxer = Relaxer(ensemble, energy, settings)
-    tally = Tally()
+    domain = Domain(ensemble.models)
+    tally = Tally(Readings(domain))
     models = [file_sha256(checkpoint_path(name)) for name in checkpoints]
     model = f"sha256 {' '.join(digest[:16] for digest in models)}"
     journal = Journal(out, resume, settings.pressure, model)
     with journal, _kept(relaxer, journal):
-        jobs = _jobs(ensemble, inputs, tags, frames, journal, settings, tally)
-        for done in count(relaxer.run(jobs), "relaxing"):
+        jobs = _jobs(domain, inputs, tags, frames, journal, settings, tally)
+        for done in count(relaxer.run(jobs, journal.save), "relaxing"):
             if isinstance(done, InputError):
                 tally.failures.add(str(done))
+                if isinstance(done, JobError):
+                    journal.forget(done.index)
             else:
                 journal.write(done)
                 tally.add(done)
         if not journal.entries:
+            journal.keep([])  # all failed: nothing is in work any more
             raise InputError(tally.failures.all_failed())
         journal.finish()
-    tally.report(out, settings)
-    return 1 if tally.failures or tally.unfinished else 0
+    return tally
 
 
 @contextmanager
@@ -141,15 +167,16 @@ def _kept(relaxer: "Relaxer", journal: "Journal") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        for running in relaxer.active:
-            journal.write(running.job)
-        raise KeyboardInterrupt(
-            f"Interrupted. {journal.path} has what is done; go on with --resume."
-        ) from error
+        with undisturbed():
+            journal.keep(relaxer.in_work)
+        hint = ""
+        if journal.entries:
+            hint = f" {journal.path} has what is done; go on with --resume."
+        raise type(error)(f"Interrupted.{hint}") from error
 
 
 def _jobs(
-    ensemble: "Ensemble",
+    domain: "Domain",
     inputs: Sequence[str],
     tags: "TagRule",
     frames: slice,
@@ -158,11 +185,9 @@ def _jobs(
     tally: "Tally",
 ) -> "Iterator[Job | InputError]":
     """Read the structures; those that are done already are only counted."""
-    from molflt.domain import Domain
     from molflt.read_structures import read_structures
     from molflt.relax import Job
 
-    domain = Domain(ensemble.models)
     items = (
         item
         for path in inputs
@@ -172,55 +197,12 @@ def _jobs(
         if isinstance(item, InputError):
             yield item
             continue
+        tally.readings.add(item)
         job = Job(index, item)
         # Done is what converged (with this fmax), or has no steps left.
-        if journal.restore(job):
+        if journal.restore(job) and job.is_judged:
             job.converged = job.fmax <= settings.fmax
             if job.converged or job.steps >= settings.steps:
                 tally.add(job)
                 continue
         yield job
-
-
-class Tally:
-    """Counts what was relaxed."""
-
-    def __init__(self) -> None:
-        self.failures = Failures()
-        self.converged = 0
-        self.unfinished = 0
-        self.steps = 0
-        self.lost: set[str] = set()
-
-    def add(self, job: "Job") -> None:
-        """Count a structure that is done."""
-        self.converged += job.converged
-        self.unfinished += not job.converged
-        self.steps += job.steps
-        self.lost |= {type(c).__name__ for c in job.atoms.constraints} - _STORED
-
-    def report(self, out: Path, settings: "Settings") -> None:
-        """Print the summary on stderr."""
-        total = self.converged + self.unfinished
-        mean = self.steps / max(1, total)
-        cells = ""
-        if settings.pressure is not None:
-            cells = f", cells at {settings.pressure:g} GPa"
-        print(
-            f"{self.converged} of {total} structures relaxed to {settings.fmax:g} "
-            f"eV/Å{cells}, {mean:.0f} steps on average, in {out}",
-            file=sys.stderr,
-        )
-        if self.lost:
-            print(
-                f"warning: {', '.join(sorted(self.lost))} held in the relaxation, but "
-                f"{out} cannot store them.",
-                file=sys.stderr,
-            )
-        if self.unfinished:
-            print(
-                f"molflt: {self.unfinished} structures have not converged in "
-                f"{settings.steps} steps; more --steps with --resume go on.",
-                file=sys.stderr,
-            )
-        self.failures.report("structures or files", out)

@@ -1,20 +1,22 @@
 """Results of a relaxation while it runs: kept as they come, put in order at the end."""
 
 import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
-import ase.io
-from ase import Atoms
-
-from molflt.data.plain import plain
-from molflt.data.xyz import atoms_of, frame_texts
-from molflt.errors import InputError, MolfltError, UsageError
+from molflt.commands.relax_records import Record, Terms, has_records, put_back
+from molflt.errors import MolfltError, UsageError
 from molflt.files import atomic_path, lock, writing
 from molflt.relax import Job
+
+SAVE_EVERY = 60.0
+"""Seconds after which the structures in work are written down again."""
+
+_LEAST_WORK = 50  # times as long as writing took, where that is more
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,14 @@ class Journal:
 
     A record is the structure as it was when it was done, or when the run was
     interrupted; `info` has ``relax_index``, ``relax_file``, ``relax_frame``,
-    ``relax_steps``, ``relax_converged``, ``relax_fmax`` [eV/Å],
-    ``relax_initial_energy`` [eV], and digests of the input and the checkpoints,
-    ``relax_origin`` and ``relax_model``; where the cell is relaxed, also
-    ``relax_pressure`` [GPa]. `finish` writes the last records in the order of the
-    input. Memory holds a few numbers a structure.
+    ``relax_steps``, ``relax_converged``, ``relax_close_atoms``, ``relax_fmax`` [eV/Å;
+    NaN: not computed where the atoms are], ``relax_initial_energy`` [eV], and digests
+    of the input and the checkpoints, ``relax_origin`` and ``relax_model``; where the
+    cell is relaxed, also ``relax_pressure`` [GPa]. `finish` writes the last records in
+    the order of the input. Memory holds a few numbers a structure.
+
+    Those in work are written to ``OUT.working.extxyz`` every minute, each time anew,
+    for runs that end without a word; the next run puts them into the journal.
 
     Args:
         out: The output, .extxyz.
@@ -54,34 +59,62 @@ class Journal:
     def __init__(
         self, out: Path, resume: bool, pressure: float | None = None, model: str = ""
     ) -> None:
-        self.out, self._model = out, model
-        self._pressure = pressure
-        self.path = out.with_name(f"{out.stem}.partial{out.suffix}")
+        self.out, self._terms = out, Terms(pressure, model)
+        self.path, self._working = (
+            out.with_name(f"{out.stem}.{state}{out.suffix}")
+            for state in ("partial", "working")
+        )
         self.entries: dict[int, Entry] = {}
-        if self.path.exists() and not resume:
-            raise UsageError(
-                f"An interrupted relaxation left {self.path}; go on with --resume, or "
-                "remove it."
-            )
+        self._due = time.monotonic() + SAVE_EVERY
         # Where records come from, for errors, and whether they are only copied yet.
         self._source, self._is_copy = self.path, False
-        if resume and not self.path.exists() and out.exists():
-            self._source, self._is_copy = out, True
-            with atomic_path(self.path) as temporary:
-                temporary.write_bytes(out.read_bytes())
         with writing(self.path):
             self.path.touch()
-            self._file = open(self.path, "r+b")  # noqa: SIM115 - until `__exit__`
+        self._file = self._open()
         try:
-            lock(self._file, self.path)
-            end = self._read_again()
+            self._begin(resume)
         except MolfltError:
-            self._file.close()
-            self._forget_copy()
+            self._close(has_records(self.path))
             raise
+
+    def _open(self) -> IO[bytes]:
+        with writing(self.path):
+            file = open(self.path, "r+b")  # noqa: SIM115 - until `_close`
+        try:
+            lock(file, self.path)
+        except MolfltError:
+            file.close()
+            raise
+        return file
+
+    def _begin(self, resume: bool) -> None:
+        """Take over what is left of an earlier run."""
+        left = [path for path in (self.path, self._working) if has_records(path)]
+        if left and not resume:
+            them = "them" if len(left) > 1 else "it"
+            raise UsageError(
+                f"An interrupted relaxation left {' and '.join(map(str, left))}; go on "
+                f"with --resume, or remove {them}."
+            )
+        if resume and not left and self.out.exists():
+            self._source, self._is_copy = self.out, True
+            self._file.close()  # Windows replaces no file that is open
+            with atomic_path(self.path) as temporary:
+                temporary.write_bytes(self.out.read_bytes())
+            self._file = self._open()
+        end = 0
+        for record in self._terms.read(self.path, self._source):
+            end = self._enter(record, end)
         with writing(self.path):
             self._file.truncate(end)
             self._file.seek(end)
+        if has_records(self._working):
+            for record in self._terms.read(self._working, self._working):
+                known = self.entries.get(record.index)
+                if known is None or known.steps < record.steps:
+                    self._append(record)
+        with writing(self._working):
+            self._working.unlink(missing_ok=True)
 
     def __enter__(self) -> "Journal":
         return self
@@ -92,43 +125,41 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._close(bool(self.entries))
+
+    def _close(self, is_needed: bool) -> None:
+        """Leave no file that says nothing, or no more than the output does."""
         with contextlib.suppress(OSError):  # of what did not fit on a full disk
             self._file.close()
-        if not self.entries:  # nothing that a later run could go on with
-            self.path.unlink(missing_ok=True)
-        self._forget_copy()
-
-    def _forget_copy(self) -> None:
-        """Remove what says no more than the output does."""
-        if self._is_copy:
+        if self._is_copy or not is_needed:
             self.path.unlink(missing_ok=True)
 
     def write(self, job: Job) -> None:
         """Add a record."""
-        atoms = plain(job.snapshot())
-        atoms.info |= {
-            "relax_index": job.index,
-            "relax_file": f"file {job.structure.file}",  # no name that is a number
-            "relax_frame": job.structure.frame,
-            "relax_steps": job.steps,
-            "relax_converged": job.converged,
-            "relax_fmax": job.fmax,
-            "relax_initial_energy": job.initial_energy,
-            "relax_origin": job.origin,
-            "relax_model": self._model,
-        }
-        atoms.info.pop("relax_pressure", None)  # of the run that made the input
-        if self._pressure is not None:
-            atoms.info["relax_pressure"] = self._pressure
-        text = StringIO()
-        ase.io.write(text, atoms, format="extxyz")
-        start = self._file.tell()
-        self._is_copy = False
-        with writing(self.path):
-            self._file.write(text.getvalue().encode())
-            self._file.flush()
-        end = self._file.tell()
-        self.entries[job.index] = Entry(start, end, job.steps, job.converged)
+        self._append(self._terms.record(job))
+
+    def keep(self, jobs: Sequence[Job]) -> None:
+        """Add records of all structures in work, of a run that ends before they do."""
+        for job in jobs:
+            self.write(job)
+        with writing(self._working):
+            self._working.unlink(missing_ok=True)
+
+    def save(self, jobs: Sequence[Job]) -> None:
+        """Write down the structures in work, if it is time to."""
+        started = time.monotonic()
+        if started < self._due:
+            return
+        with atomic_path(self._working) as temporary:
+            texts = [self._terms.record(job).text for job in jobs]
+            temporary.write_bytes(b"".join(texts))
+        self._is_copy = False  # what is in work is no more than a part of it
+        ended = time.monotonic()
+        self._due = ended + max(SAVE_EVERY, _LEAST_WORK * (ended - started))
+
+    def forget(self, index: int) -> None:
+        """Leave out a structure that was in work and has failed."""
+        self.entries.pop(index, None)
 
     def restore(self, job: Job) -> bool:
         """Put a structure where an earlier run left it; False: it left nothing.
@@ -141,26 +172,8 @@ class Journal:
             return False
         with open(self.path, "rb") as file:
             file.seek(entry.start)
-            atoms = atoms_of(file.read(entry.end - entry.start).decode())
-        info, item = atoms.info, job.structure
-        same = (
-            info["relax_file"] == f"file {item.file}"
-            and info["relax_frame"] == item.frame
-            and list(atoms.numbers) == list(item.atoms.numbers)
-            and info.get("relax_origin", job.origin) == job.origin
-        )
-        if not same:
-            raise InputError(
-                f"{self._source} has another structure in the place of {item.where}; "
-                "give the same files, unchanged, in the same order, or start anew "
-                "without --resume."
-            )
-        if self._pressure is not None:
-            item.atoms.set_cell(atoms.cell, apply_constraint=False)
-        item.atoms.set_positions(atoms.positions, apply_constraint=False)
-        job.steps, job.converged = entry.steps, entry.converged
-        job.fmax = float(info["relax_fmax"])
-        job.initial_energy = float(info["relax_initial_energy"])
+            text = file.read(entry.end - entry.start)
+        put_back(job, text, self._source, self._terms.pressure is not None)
         return True
 
     def finish(self) -> None:
@@ -174,52 +187,19 @@ class Journal:
                 source.seek(entry.start)
                 target.write(source.read(entry.end - entry.start))
         self._file.close()
-        self.path.unlink()
+        for path in (self.path, self._working):
+            path.unlink(missing_ok=True)
 
-    def _read_again(self) -> int:
-        """Fill `entries` from the file; return where its last whole record ends."""
-        place = 0
-        # The last record may be cut short, if the machine stopped while it was written.
-        with contextlib.suppress(InputError):
-            for text in self._texts():
-                end = place + len(text.encode())
-                info = _info(text, self._source)
-                self._refuse_other_terms(info)
-                index = int(info["relax_index"])
-                steps, done = int(info["relax_steps"]), bool(info["relax_converged"])
-                self.entries[index] = Entry(place, end, steps, done)
-                place = end
-        return place
+    def _append(self, record: Record) -> None:
+        start = self._file.tell()
+        self._is_copy = False
+        with writing(self.path):
+            self._file.write(record.text)
+            self._file.flush()
+        self._enter(record, start)
 
-    def _refuse_other_terms(self, info: dict) -> None:  # type: ignore[type-arg]
-        before = info.get("relax_pressure")
-        if before != self._pressure:
-            raise UsageError(
-                f"{self._source} was relaxed {_terms(before)}, which cannot go on "
-                f"{_terms(self._pressure)}; give the same options, or start anew "
-                "without --resume."
-            )
-        if info.get("relax_model", self._model) != self._model:
-            raise UsageError(
-                f"{self._source} was relaxed with other checkpoints; give the same, or "
-                "start anew without --resume."
-            )
-
-    def _texts(self) -> Iterator[str]:
-        yield from frame_texts(self.path)
-
-
-def _terms(pressure: float | None) -> str:
-    if pressure is None:
-        return "without --cell"
-    return f"with --cell --pressure {float(pressure)}"
-
-
-def _info(text: str, path: Path) -> dict:  # type: ignore[type-arg]
-    atoms: Atoms = atoms_of(text)
-    if "relax_index" not in atoms.info:
-        raise UsageError(
-            f"{path} was not written by molflt relax; name another output, or leave "
-            "out --resume."
-        )
-    return atoms.info
+    def _enter(self, record: Record, start: int) -> int:
+        """Say where a record stands; return where it ends."""
+        end = start + len(record.text)
+        self.entries[record.index] = Entry(start, end, record.steps, record.converged)
+        return end

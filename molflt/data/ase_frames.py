@@ -74,10 +74,19 @@ def _unreadable(error: Exception, where: str, path: Path) -> InputError:
             f"{where}: ASE cannot read it (its name is that of no format); convert it "
             "to .extxyz."
         )
-    if isinstance(error, KeyError):  # of its table of elements, mostly
-        hint = "; deuterium is H" if reason in ("'D'", "'T'") else ""
-        reason = f"no element or key {reason}{hint}"
+    if isinstance(error, KeyError):
+        reason = _of_key(reason.strip("'\""))
+    if reason == "AssertionError":
+        reason = "it is not what its name or beginning says"
     return InputError(f"{where}: ASE cannot read it ({reason}).")
+
+
+def _of_key(key: str) -> str:
+    """Return what is wrong where a parser misses a key: an element, for one."""
+    if " " in key:  # a sentence of the parser
+        return key.rstrip(".")
+    hint = "; deuterium is H" if key in ("D", "T") else ""
+    return f"no element or key '{key}'{hint}"
 
 
 def _open_frames(path: Path) -> Iterator[Callable[[], Atoms]]:

@@ -47,8 +47,9 @@ class AtomsFiles(GraphDataModule):
         energy_key: Name of the energy in `info`, a calculator's results or a database;
             None: ``energy``. A frame without it is an error.
         forces_key: Name of the forces; None: ``forces``, where there are any.
-        stress: Whether to read the stress of periodic systems; a frame without it is
-            an error.
+        stress: Whether to read the stress; a frame that is periodic in three directions
+            without it is an error, others have none and do not count where it is
+            learned.
         val_fraction: Part of the training files that validates if `val` is None.
         test_fraction: Part of the training files that is a test set if `test` is None;
             0: there is none. It depends on the files and `seed` alone.

@@ -15,6 +15,7 @@ from molflt.data.label_rules import DEFAULT_RULES, LabelRules
 from molflt.data.labelled_frames import first_keys, in_words
 from molflt.data.molecule import (
     ARRAY_LABELS,
+    is_missing,
     known_targets,
     make_graph,
     without_missing,
@@ -23,6 +24,7 @@ from molflt.data.progress import track
 from molflt.data.report import Range, Report
 from molflt.data.source import FILE_FORMAT, OWN_FORMAT, open_source
 from molflt.data.stress_hints import stress_hint
+from molflt.data.stress_values import stress_value_hint
 from molflt.data.unit_hints import energy_hint, force_hint, length_hint
 from molflt.errors import InputError
 
@@ -84,6 +86,7 @@ def examine(
 
 
 def _check_again(graph: Data, where: str) -> None:
+    graph = without_missing(graph)
     make_graph(
         *(graph.z.numpy(), graph.pos.numpy()),
         cell=graph.cell.numpy(),
@@ -113,6 +116,7 @@ class _Survey:
         self._duplicates: list[tuple[int, int]] = []
         self._energies = EnergyOutliers()
         self._sample: list[Data] = []
+        self._strained: list[Data] = []  # with stress, perhaps after many without
 
     def defect(self, sentence: str) -> None:
         self._report.num_defects += 1
@@ -135,11 +139,13 @@ class _Survey:
         for name in ("forces", "stress"):
             if name not in graph:
                 continue
+            names = [*names, name]
+            if is_missing(graph, name):  # of what is no crystal
+                continue
             sizes = graph.forces.norm(dim=1) if name == "forces" else graph.stress
             span = report.labels.setdefault(name, Range())
             for size in sizes.flatten().tolist():
                 span.add(size)
-            names = [*names, name]
         self._names[tuple(names)] += 1
         self._first_with.setdefault(tuple(names), index)
         if graph.sid:
@@ -149,8 +155,11 @@ class _Survey:
         key = _fingerprint(graph)
         if (first := self._hashes.setdefault(key, index)) != index:
             self._duplicates.append((first, index))
+        known = without_missing(graph)
         if len(self._sample) < _SAMPLE:
-            self._sample.append(without_missing(graph))
+            self._sample.append(known)
+        if "stress" in known and len(self._strained) < _SAMPLE:
+            self._strained.append(known)
 
     def finished(self) -> Report:
         report = self._report
@@ -176,7 +185,7 @@ class _Survey:
             self._energies.hint(),
             force_hint(self._sample),
             work_hint(self._sample),
-            stress_hint(self._sample),
+            stress_hint(self._strained) or stress_value_hint(self._strained),
             self._no_forces(),
             length_hint(self._sample),
         )

@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from molflt.data.crystals import is_crystal
 from molflt.data.label_rules import LabelRules
 from molflt.errors import InputError
 
@@ -141,8 +142,11 @@ def read_stress(
     where: str = "",
     key: str | None = None,
     virial_key: str | None = None,
-) -> np.ndarray:
+) -> np.ndarray | None:
     """Find the stress (3, 3) [eV/Å^3] of one frame, positive under tension as in ASE.
+
+    Frames that are not periodic in three directions need none (None), and zeros are
+    none: codes give them to molecules and slabs.
 
     Args:
         atoms: The frame; ``stress`` of its calculator or of `info`, as a matrix or in
@@ -152,10 +156,19 @@ def read_stress(
         virial_key: Name of the virial [eV], to be read instead: -virial / volume.
 
     Raises:
-        InputError: There is none, it is no such array, or a virial has no volume.
+        InputError: A crystal has none, it is no such array, or what has no periodic
+            directions or no volume has one that is not zero.
     """
     name = virial_key or key or "stress"
     stress = places(atoms).get(name)
+    if not is_crystal(atoms):
+        if stress is None or (_numeric(stress) and not np.nan_to_num(stress).any()):
+            return None
+        if not (atoms.pbc.any() and atoms.cell.volume > 0):
+            raise InputError(
+                f"{where}: {name!r} is not zero, and without periodic directions and a "
+                "volume there is no stress; leave it out, or set pbc and cell."
+            )
     if stress is None:
         hint = " (a virial is no stress: name it by virial_key)"
         raise _absent(atoms, [name], where, "" if key or virial_key else hint)
@@ -168,8 +181,6 @@ def read_stress(
     stress = np.asarray(stress, dtype=np.float64).reshape(3, 3)
     if virial_key is None:
         return stress
-    if not atoms.pbc.all() or not atoms.cell.volume:
-        raise InputError(f"{where}: {name!r} is that of no crystal: it has no volume.")
     return -stress / atoms.cell.volume
 
 

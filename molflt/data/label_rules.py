@@ -18,7 +18,8 @@ class LabelRules:
             None: ``energy``. If given, it must be there.
         forces_key: Name of the forces; None: ``forces``, where there are any. If given,
             they must be there.
-        stress: Read the stress too; a frame without it is an error.
+        stress: Read the stress too; a frame without it is an error, unless it is not
+            periodic in three directions and has none.
         tags: How to read tags, see `molflt.data.tags`.
         kind: What the energy means, see `TargetSpec`; one that is no potential energy
             has no forces, whatever the file says. Of energies after relaxation, the

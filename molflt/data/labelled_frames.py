@@ -102,16 +102,18 @@ def frame_graph(
         forces = read_forces(atoms, rules.forces_key, where)
     if rules.have_stress:
         names = rules.stress_key, rules.virial_key
-        stress = read_stress(atoms, where, *names)[None]
+        stress = read_stress(atoms, where, *names)
     graph = atoms_to_graph(
         atoms,
         tags=rules.tags,
         targets=labels,
         forces=forces,
         pos_relaxed=read_relaxed(atoms, where) if rules.have_relaxed else None,
-        stress=stress,
+        stress=None if stress is None else stress[None],
         where=where,
     )
     if rules.missing_labels:
         with_missing(graph, {spec.name for spec in rules.specs} - set(labels))
+    if rules.have_stress and stress is None:
+        with_missing(graph, ["stress"])
     return graph

@@ -28,7 +28,7 @@ from torch_geometric.data import Data
 from molflt.data.dataset import GraphDataset
 from molflt.data.lmdb_file import LMDBReader
 from molflt.data.lmdb_record import Precision, decode, encode, label_names
-from molflt.data.molecule import check_target_name, with_missing
+from molflt.data.molecule import check_target_name, is_missing, with_missing
 from molflt.data.progress import track
 from molflt.errors import InputError
 from molflt.files import atomic_path
@@ -96,7 +96,10 @@ def write_lmdb(
             with environment:
                 bar = track(graphs, path.name, total=total, show=progress)
                 may_lack = [spec.name for spec in targets if missing_labels]
-                sizes = _write_records(environment, bar, path, precision, may_lack)
+                written = environment, bar, path, precision, may_lack
+                sizes, complete = _write_records(*written)
+                if not complete:
+                    meta["missing_stress"] = True
                 meta["length"] = len(sizes)
                 _put(
                     environment,
@@ -119,8 +122,10 @@ def _write_records(
     path: Path,
     precision: Precision,
     may_lack: Sequence[str],
-) -> list[int]:
+) -> tuple[list[int], bool]:
+    """Return the sizes of the records, and whether none lacks a stress."""
     sizes: list[int] = []
+    complete = True
     labels: list[str] = []
     records = iter(graphs)
     while batch := list(islice(records, _BATCH)):
@@ -136,12 +141,13 @@ def _write_records(
                     f"records before {labels}; one file needs the same for all."
                 )
             value = encode(graph, index, precision, where, may_lack)
+            complete &= "stress" not in graph or not is_missing(graph, "stress")
             items.append((index.to_bytes(8, "big"), value))
             sizes.append(len(graph.z))
         _put(environment, items)
     if not sizes:
         raise InputError(f"Cannot write {path}: there is no record to write.")
-    return sizes
+    return sizes, complete
 
 
 def _put(environment: lmdb.Environment, items: list[tuple[bytes, bytes]]) -> None:
@@ -187,8 +193,10 @@ class LMDBDataset(GraphDataset):
             self.targets = tuple(map(TargetSpec.from_plain, meta["targets"]))
             self.metadata: dict[str, Any] = dict(meta["metadata"])
             self.missing_labels = bool(meta.get("missing_labels", False))
+            self._may_lack = ["stress"] if meta.get("missing_stress") else []
             for spec in self.targets:
                 check_target_name(spec.name)
+                self._may_lack += [spec.name] * self.missing_labels
             sizes = np.frombuffer(self._reader.get(_NATOMS_KEY) or b"", dtype="<i4")
         except (*_BAD_HEADER, InputError) as error:
             raise self._damaged(error) from error
@@ -225,10 +233,8 @@ class LMDBDataset(GraphDataset):
             graph = decode(value)
             if len(graph.z) != self._num_atoms[index]:
                 raise ValueError(f"it should have {self._num_atoms[index]} atoms")
-            if self.missing_labels:
-                names = [spec.name for spec in self.targets if spec.name not in graph]
-                with_missing(graph, names)
-            return graph
+            names = [name for name in self._may_lack if name not in graph]
+            return with_missing(graph, names)
         except ValueError as error:
             raise InputError(
                 f"{self.path}, record {index} is damaged ({error})."

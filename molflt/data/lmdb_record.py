@@ -56,7 +56,7 @@ def encode(
     """Return the bytes of a graph; an empty `sid` becomes the index.
 
     Fields that say nothing (no lattice, no tags) are left out, and of the targets that
-    a graph `may_lack` those that are NaN.
+    a graph `may_lack`, and of the stress, those that are NaN.
 
     Raises:
         InputError: A field is not of the table in `molecule`, or not finite.
@@ -75,7 +75,7 @@ def encode(
     if graph.fixed.any():
         arrays["fixed"] = graph.fixed.numpy()
     for name in label_names(graph):
-        if name in may_lack and is_missing(graph, name):
+        if name in (*may_lack, "stress") and is_missing(graph, name):
             continue
         value = graph[name]
         if name in ATOM_LABELS:

@@ -15,7 +15,8 @@ fixed         (n,)      bool           atoms held during relaxation
 sid           str                      id, unique in its split
 forces        (n, 3)    float64 eV/Å   optional label
 pos_relaxed   (n, 3)    float64 Å      optional label: positions after relaxation
-stress        (1, 3, 3) float64 eV/Å^3 optional label: (1/V) dE/d(strain), ASE's sign
+stress        (1, 3, 3) float64 eV/Å^3 optional label: (1/V) dE/d(strain), ASE's sign;
+                                       NaN: there is none, as of what is no crystal
 energy, ...   (1,)      float64 eV...  optional scalar labels, by target name; NaN:
                                        there is none
 ============= ========= ======= ====== ==============================================
@@ -195,7 +196,7 @@ def graph_to_atoms(graph: Data) -> Atoms:
         atoms.info["sid"] = graph.sid
     for name in [name for name in ATOM_LABELS if name in graph]:
         atoms.arrays[name] = graph[name].numpy().copy()
-    if "stress" in graph:
+    if "stress" in graph and not is_missing(graph, "stress"):
         atoms.info["stress"] = graph.stress[0].numpy().copy()
     for name in known_targets(graph):
         atoms.info[name] = float(graph[name])
@@ -219,15 +220,16 @@ def target_names(graph: Data) -> list[str]:
 
 
 def with_missing(graph: Data, names: Iterable[str]) -> Data:
-    """Note on a graph, and return it, of which targets it has no label: NaN."""
+    """Note on a graph, and return it, which targets or stress it has not: NaN."""
     for name in names:
-        graph[name] = torch.from_numpy(np.full(1, np.nan))  # never on a default GPU
+        shape = (1, 3, 3) if name == "stress" else 1
+        graph[name] = torch.from_numpy(np.full(shape, np.nan))  # never on a default GPU
     return graph
 
 
 def is_missing(graph: Data, name: str) -> bool:
-    """Tell whether a scalar label is only noted as missing."""
-    return math.isnan(graph[name].item())
+    """Tell whether a scalar label, or the stress, is only noted as missing."""
+    return math.isnan(graph[name].flatten()[0].item())
 
 
 def known_targets(graph: Data) -> list[str]:
@@ -238,8 +240,8 @@ def known_targets(graph: Data) -> list[str]:
 def without_missing(graph: Data) -> Data:
     """Return a graph without the labels that are only noted as missing."""
     kept = copy.copy(graph)
-    for name in target_names(graph):
-        if is_missing(graph, name):
+    for name in [*target_names(graph), "stress"]:
+        if name in graph and is_missing(graph, name):
             del kept[name]
     return kept
 

@@ -7,11 +7,12 @@ import numpy as np
 from ase.units import GPa
 from torch_geometric.data import Data
 
-from molflt.data.work_factor import are_same_atoms, common_factor
+from molflt.data.work_factor import are_same_atoms, common_factor, is_one
 
 _LARGEST_STRAIN = 0.1  # between two frames that are compared
 _LONGEST_STEP = 0.3  # Å of an atom, besides moving with the cell
 _LEAST_WORK = 1e-4  # eV per Å^3 of stress label times volume; less drowns in rounding
+_SPREAD = 0.3  # relative difference of ratios that agree
 _MEANINGS = {
     -1.0: "the sign is that of a pressure or virial",
     GPa: "GPa instead of eV/Å^3?",
@@ -37,8 +38,7 @@ def stress_hint(graphs: Sequence[Data]) -> str | None:
     Args:
         graphs: Structures in the order of their file.
     """
-    ratios = [ratio for pair in pairwise(graphs) if (ratio := _ratio(*pair))]
-    found = common_factor(ratios, _MEANINGS, "another unit?", 0.3)
+    found = common_factor(_ratios(graphs), _MEANINGS, "another unit?", _SPREAD)
     if found is None:
         return None
     factor, words = found
@@ -46,6 +46,19 @@ def stress_hint(graphs: Sequence[Data]) -> str | None:
         "where cells change from frame to frame, energies change by "
         f"{factor:.3g} times the work of the stress ({words})"
     )
+
+
+def stress_belongs(graphs: Sequence[Data]) -> bool:
+    """Whether energies of frames that follow each other change by the stress's work.
+
+    Args:
+        graphs: Structures in the order of their file.
+    """
+    return is_one(_ratios(graphs), _SPREAD)
+
+
+def _ratios(graphs: Sequence[Data]) -> list[float]:
+    return [ratio for pair in pairwise(graphs) if (ratio := _ratio(*pair))]
 
 
 def _ratio(first: Data, second: Data) -> float | None:

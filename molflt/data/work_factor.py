@@ -21,16 +21,28 @@ def common_factor(
         unknown: What any other means.
         spread: Relative difference of ratios that agree; half of it for a meaning.
     """
-    if len(ratios) < _FEWEST:
-        return None
-    middle = float(np.median(ratios))
-    agree = np.abs(np.array(ratios) / middle - 1) < spread
-    if agree.mean() < 0.7 or 1 - spread < middle < 1 / (1 - spread):
+    middle = _agreed(ratios, spread)
+    if middle is None or 1 - spread < middle < 1 / (1 - spread):
         return None
     for factor, meaning in meanings.items():
         if abs(middle / factor - 1) < spread / 2:
             return middle, meaning
     return middle, unknown
+
+
+def is_one(ratios: Sequence[float], spread: float) -> bool:
+    """Whether most ratios agree on about 1."""
+    middle = _agreed(ratios, spread)
+    return middle is not None and 1 - spread < middle < 1 / (1 - spread)
+
+
+def _agreed(ratios: Sequence[float], spread: float) -> float | None:
+    """Return the median, if there are enough and most are near it."""
+    if len(ratios) < _FEWEST:
+        return None
+    middle = float(np.median(ratios))
+    agree = np.abs(np.array(ratios) / middle - 1) < spread
+    return middle if agree.mean() >= 0.7 else None
 
 
 def are_same_atoms(first: Data, second: Data) -> bool:

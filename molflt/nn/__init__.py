@@ -34,6 +34,7 @@ from molflt.nn.decaying_spectra import Gaussian, Laplace, Matern
 from molflt.nn.favor import PositiveFeatures
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.geometry import Geometry
+from molflt.nn.kernel_spectrum import KernelSpectrum, RadialKernelSpectrum
 from molflt.nn.local_spectra import Ball, Box, Triangle
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.shells import RadialShells
@@ -49,11 +50,13 @@ __all__ = [
     "Gaussian",
     "GaussianMixture",
     "Geometry",
+    "KernelSpectrum",
     "Laplace",
     "MaskedAttention",
     "Matern",
     "PositiveFeatures",
     "RadialGaussianMixture",
+    "RadialKernelSpectrum",
     "RadialShells",
     "Triangle",
 ]

@@ -8,10 +8,15 @@ from molflt.nn.additive import AdditiveAttention, Estimator
 from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Messages, Path, check_vectors
+from molflt.nn.heads import Messages, Path, check_inputs
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.shells import RadialShells
-from molflt.nn.spectra import SpectrumName, build_spectrum, proposal_width
+from molflt.nn.spectra import (
+    Spectrum,
+    SpectrumName,
+    build_spectrum,
+    proposal_width,
+)
 from molflt.typing import NodeScalars, NodeVectors
 
 Form = Literal["masked", "additive"]
@@ -45,7 +50,8 @@ class FLTAttention(nn.Module):
         estimator: `additive`: "softmax" or "favor".
         spectrum: `additive`: "radial", "free", "gaussian", "laplace", "matern", "box",
             "triangle" or "ball", see `molflt.nn.spectra`; of the last six "favor" takes
-            "gaussian" alone.
+            "gaussian" alone. Or a spectrum of one's own for all heads
+            (`molflt.nn.RadialKernelSpectrum`, `molflt.nn.KernelSpectrum`).
         num_frequencies: `additive`: frequencies of each head.
         num_features: `additive`: features of "favor".
         sampling: `additive`: how frequencies are drawn.
@@ -74,7 +80,7 @@ class FLTAttention(nn.Module):
         matrix_head_width: int = 0,
         far_head_width: int = 8,
         estimator: Estimator = "softmax",
-        spectrum: SpectrumName = "radial",
+        spectrum: SpectrumName | Spectrum = "radial",
         num_frequencies: int = 32,
         num_features: int = 64,
         sampling: Sampling = "sobol",
@@ -110,7 +116,15 @@ class FLTAttention(nn.Module):
                 self.num_contractions = num_near_heads * matrix_head_width
             return
         num_heads = num_near_heads + num_far_heads
-        density = build_spectrum(spectrum, num_heads, far_shells)
+        density = (
+            build_spectrum(spectrum, num_heads, far_shells)
+            if isinstance(spectrum, str)
+            else spectrum
+        )
+        if density.num_heads != num_heads:
+            raise ValueError(
+                f"the spectrum has {density.num_heads} heads, the attention {num_heads}"
+            )
         proposal = proposal_width(far_shells)
         rpe = FourierRPE(density, num_frequencies, proposal, sampling, seed)
         self.heads = AdditiveAttention(width, rpe, estimator, num_features, seed + 1)
@@ -133,7 +147,7 @@ class FLTAttention(nn.Module):
         Raises:
             ValueError: Vectors of another width, or pairs of a smaller cutoff.
         """
-        check_vectors(vec, self.vector_width)
+        check_inputs(x, vec, geometry, self.vector_width)
         if isinstance(self.heads, AdditiveAttention):
             return Messages(self.heads(x, geometry))
         return self.heads(x, vec, geometry, path)

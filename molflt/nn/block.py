@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 from molflt.nn.attention import FLTAttention
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Messages, Path, check_vectors
+from molflt.nn.heads import Messages, Path, check_inputs
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.near import NearAttention
 from molflt.nn.paths import can_stream, near_path
-from molflt.nn.plain import is_plain, is_watched
-from molflt.nn.streaming import stream_layer
+from molflt.nn.plain import can_repeat, is_plain, is_watched
+from molflt.nn.streaming import stream_layer, streamed_modules
 from molflt.nn.vector_norm import vector_norm
 from molflt.typing import HeadScalars, HeadVectors, NodeScalars, NodeVectors
 
@@ -83,7 +83,7 @@ class FLTLayer(nn.Module):
         Raises:
             ValueError: Vectors of another width, or pairs of a smaller cutoff.
         """
-        check_vectors(vec, self.attention.vector_width)
+        check_inputs(x, vec, geometry, self.attention.vector_width)
         if self._streams(x, geometry, path):
             return stream_layer(self, x, vec, geometry, path)
         turned = None if vec is None else vector_norm(vec)
@@ -112,6 +112,8 @@ class FLTLayer(nn.Module):
         if way != "streamed" or not can_stream(x):
             return False
         if not is_plain(heads.near.project, heads.vector_in):
+            return False
+        if not can_repeat(*streamed_modules(self)):
             return False
         return not any(map(is_watched, self.attention.modules()))
 

@@ -17,6 +17,7 @@ from molflt.nn.density_stream import stream_features
 from molflt.nn.density_warnings import DensityWarnings
 from molflt.nn.geometry import Geometry
 from molflt.nn.neighbour_density import NeighbourDensity
+from molflt.nn.plain import can_repeat
 from molflt.typing import NodeScalars, Species
 
 MAX_ORDER = len(COMPONENTS) - 1
@@ -151,7 +152,7 @@ class DensityFeatures(nn.Module):
         """
         assert geometry.pairs is not None
         row = self.rows(z)
-        if len(z) > MOST_AT_ONCE:
+        if len(z) > MOST_AT_ONCE and can_repeat(self.first):
             size = block_atoms(ATOMS, MOST_AT_ONCE, row.device)
             counts = self._counts(row, size)
             self._tell_others(counts, geometry)

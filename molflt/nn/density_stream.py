@@ -15,6 +15,7 @@ from molflt.nn.pairs import Pairs
 from molflt.nn.parameter_gradients import (
     ParameterGradients,
     differentiable_gradients,
+    refuse_other_parameters,
 )
 from molflt.nn.rows import Rows
 from molflt.typing import NodeScalars
@@ -65,7 +66,8 @@ class _Stream(torch.autograd.Function):
         delta: Tensor,
         *parameters: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(delta)
+        # Parameters, too: whether they are changed in between, autograd then tells.
+        ctx.save_for_backward(delta, *parameters)
         ctx.fixed, ctx.parameters = (features, row, blocks, rows), parameters
         found = []
         for own, counts in blocks:
@@ -75,7 +77,8 @@ class _Stream(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        (delta,) = ctx.saved_tensors
+        delta, *_ = ctx.saved_tensors
+        refuse_other_parameters(list(ctx.fixed[0].first.parameters()), ctx.parameters)
         run = _twice if torch.is_grad_enabled() else _once
         return (None, None, None, None, *run(ctx, delta, grad))
 

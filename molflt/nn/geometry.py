@@ -90,8 +90,7 @@ class Geometry:
         self.pbc = nowhere if pbc is None else pbc
         self.is_periodic = self.layout.is_periodic
         self.pairs: Pairs | None = None
-        self._pair_slot: Tensor | None = None  # rows of `pairs`
-        self._all_pairs: AllPairs | None = None
+        self._pair_slot: Tensor | None = None
         self.once = Once()
 
     @classmethod
@@ -143,6 +142,7 @@ class Geometry:
             cutoff: Distance [Å] up to which all are held; None: not known.
         """
         cell = self.cell if self.is_periodic else None
+        first, second = first.long(), second.long()
         index = PairIndex(first, second, None if cell is None else shift, self.batch)
         delta = displacements(self.centred, cell, index, self.dtype)
         self.pairs = Pairs(first, second, delta, cutoff=cutoff)
@@ -169,7 +169,7 @@ class Geometry:
         It ends with the pass: the next one may have other parameters.
         """
         own = copy.copy(self)
-        own.once, own._all_pairs = Once(keeps=True), None
+        own.once = Once(keeps=True)
         own.pairs = None if self.pairs is None else self.pairs.in_pass()
         return own
 
@@ -187,7 +187,7 @@ class Geometry:
         padded.centred = self.pad(self.centred).flatten(0, 1)
         if self.pairs is not None:
             padded.pairs = self.pairs.in_slots(self.slot, PAIR_MULTIPLE)
-        padded._pair_slot, padded._all_pairs = None, None
+        padded._pair_slot = None
         padded.once = Once(keeps=self.once.keeps)
         return padded
 
@@ -200,11 +200,9 @@ class Geometry:
             count: Number of rows, at least that of atoms.
         """
         padded = copy.copy(self)
-        more = count - len(self.batch)
-        pad = torch.nn.functional.pad
+        pad, more = torch.nn.functional.pad, count - len(self.batch)
         padded.batch = pad(self.batch, (0, more), value=self.num_graphs - 1)
         padded.centred = pad(self.centred, (0, 0, 0, more))
-        padded._all_pairs = None
         padded.once = Once(keeps=self.once.keeps)
         return padded
 
@@ -237,13 +235,15 @@ class Geometry:
     @property
     def all_pairs(self) -> AllPairs:
         """All pairs of atoms of each graph, images not counted."""
-        if self._all_pairs is None:
+
+        def make() -> AllPairs:
             padded, mask = self.pad(self.centred), self.mask
             delta = (padded[:, :, None] - padded[:, None]).to(self.dtype)
             apart = ~torch.eye(self.size, dtype=torch.bool, device=mask.device)
             valid = mask[:, :, None] & mask[:, None, :] & apart
-            self._all_pairs = AllPairs(delta, valid, Once(keeps=self.once.keeps))
-        return self._all_pairs
+            return AllPairs(delta, valid, Once(keeps=self.once.keeps))
+
+        return self.once.of("all pairs", make)
 
     def lattice(self, shells: RadialShells, tolerance: float) -> Lattice:
         """Return each graph's box and the frequencies that the shells need in it.

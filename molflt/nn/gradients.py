@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from molflt.typing import Cells, GraphIndex, Positions
@@ -42,6 +42,8 @@ class Deformation:
         num_graphs: Number of graphs g.
         cell: Lattice vectors as rows a_k (g, 3, 3) [Å], or None.
         stress: Whether derivatives by the strain are wanted.
+        strained: Graphs that are strained (g,), which need a volume; others have the
+            stress NaN. None: all.
 
     Raises:
         ValueError: Stress without a cell.
@@ -58,11 +60,12 @@ class Deformation:
         cell: Cells | None = None,
         *,
         stress: bool = False,
+        strained: Bool[Tensor, " g"] | None = None,
     ) -> None:
         if not pos.requires_grad:
             pos = pos.detach().requires_grad_(True)
         self._leaves = [pos]
-        self._cell = cell
+        self._cell, self._strained = cell, strained
         self.pos, self.cell = pos, cell
         if stress:
             if cell is None:
@@ -70,6 +73,8 @@ class Deformation:
             eta = pos.new_zeros(num_graphs, 3, 3).requires_grad_(True)
             self._leaves.append(eta)
             strain = (eta + eta.transpose(1, 2)) / 2
+            if strained is not None:
+                strain = strain * strained[:, None, None]
             self.pos = pos + torch.einsum("nx,nxy->ny", pos, strain[batch])
             self.cell = cell + cell @ strain.to(cell)
 
@@ -92,4 +97,8 @@ class Deformation:
             return -slopes[0], None
         assert self._cell is not None
         volume = torch.linalg.det(self._cell.to(slopes[1])).abs()
-        return -slopes[0], slopes[1] / volume[:, None, None]
+        if self._strained is None:
+            return -slopes[0], slopes[1] / volume[:, None, None]
+        # Divided by 1 elsewhere: a NaN that is left out still has a gradient of NaN.
+        stress = slopes[1] / volume.where(self._strained, 1.0)[:, None, None]
+        return -slopes[0], stress.where(self._strained[:, None, None], torch.nan)

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from molflt.nn.geometry import Geometry
 from molflt.typing import NodeScalars
 
 Path = Literal["auto", "dense", "linear"]
@@ -36,18 +38,28 @@ def is_dense(path: Path, size: int, limit: int) -> bool:
     return size <= limit if path == "auto" else path == "dense"
 
 
-def check_vectors(vec: Tensor | None, width: int) -> None:
-    """Refuse vector features of another width than a layer has.
+def check_inputs(
+    x: Tensor, vec: Tensor | None, geometry: Geometry, vector_width: int
+) -> None:
+    """Refuse features that are not those of the atoms of a geometry.
 
     Raises:
-        ValueError: Says what would be right.
+        ValueError: Another number of atoms, type of numbers, or width of vectors; says
+            what would be right.
     """
-    found = 0 if vec is None else vec.shape[-1]
-    if found != width:
-        right = (
-            "None" if not width else f"(n, 3, {width}), zeros before the first layer"
+    count, mixed = len(geometry.batch), torch.is_autocast_enabled(x.device.type)
+    if len(x) != count:
+        raise ValueError(f"x has {len(x)} rows, and the geometry {count} atoms")
+    if x.dtype != geometry.dtype and not mixed:
+        raise ValueError(
+            f"x has {x.dtype} and the geometry {geometry.dtype}: Geometry.of(..., "
+            "dtype=x.dtype) has that of the layers"
         )
-        raise ValueError(f"vec must be {right}, received {found} channels of vectors")
+    found = None if vec is None else tuple(vec.shape)
+    right = (count, 3, vector_width) if vector_width else None
+    if found != right:
+        hint = ", zeros before the first layer" if vector_width else ""
+        raise ValueError(f"vec must be {right}{hint}, received {found}")
 
 
 class HeadProjection(nn.Linear):

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+import torch
+
 Value = TypeVar("Value")
 
 
@@ -11,7 +13,8 @@ class Once:
 
     They depend on parameters, and belong to the graph of one backward pass. So they
     are kept within one pass of an encoder; a layer that is called by itself, with
-    places that may serve again, computes them anew.
+    places that may serve again, computes them anew. What was computed without gradients
+    is not for those who need them (`torch.utils.checkpoint`).
 
     Args:
         keeps: Whether values are kept.
@@ -30,7 +33,8 @@ class Once:
         """
         if not self.keeps:
             return make()
-        if key not in self._known:
-            self._known[key] = make()
-        value: Value = self._known[key]
+        place = key, torch.is_grad_enabled()
+        if place not in self._known:
+            self._known[place] = make()
+        value: Value = self._known[place]
         return value

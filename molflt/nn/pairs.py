@@ -31,10 +31,10 @@ class Distances:
     def __init__(self, once: Once | None = None) -> None:
         self.once = once or Once()
 
-    @cached_property
+    @property
     def r(self) -> Float[Tensor, " p"]:
         """Distances [Å]; large systems never ask for all of them."""
-        return self._lengths()
+        return self.once.of("r", self._lengths)
 
     def _lengths(self) -> Tensor:
         raise NotImplementedError

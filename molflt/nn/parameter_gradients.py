@@ -1,5 +1,6 @@
 """Gradients of what is evaluated one block of atoms after the other."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,6 +43,20 @@ class ParameterGradients:
             torch.zeros_like(leaf) if slope is None and leaf is not None else slope
             for slope, leaf in zip(slopes, leaves, strict=True)
         ]
+
+
+def refuse_other_parameters(now: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+    """Refuse a backward pass with other parameters than those of the forward pass.
+
+    Raises:
+        RuntimeError: Some were replaced in between.
+    """
+    if len(now) != len(before) or any(map(operator.is_not, now, before)):
+        raise RuntimeError(
+            "parameters of a layer were replaced between forward and backward (by "
+            "torch.func.functional_call?), and a large system is evaluated again in "
+            "the backward pass; load them into the module instead"
+        )
 
 
 def differentiable_gradients(

@@ -24,6 +24,41 @@ def is_plain(*maps: nn.Module | None) -> bool:
     )
 
 
+def can_repeat(*modules: nn.Module | None) -> bool:
+    """Whether modules do the same for blocks of rows and again, and nobody watches.
+
+    Streamed sums call them for a block of atoms after the other, and once more in the
+    backward pass, with the parameters that they have then. Dropout would draw again, a
+    hook see parts, and parameters that `torch.func.functional_call` puts in are gone.
+
+    Args:
+        modules: Modules with all that is in them; None: there is none.
+    """
+    parts = [p for one in modules if one is not None for p in one.modules()]
+    return all(
+        _is_function(part)
+        and not is_watched(part)
+        and all(type(p) is nn.Parameter for p in part.parameters(recurse=False))
+        for part in parts
+    )
+
+
+def _is_function(module: nn.Module) -> bool:
+    """Whether a module is a function of each row, known to be one."""
+    if "forward" in vars(module):
+        return False
+    known = (nn.Linear, nn.LayerNorm, nn.Sequential, nn.Identity, nn.ModuleList)
+    if type(module).forward in [kind.forward for kind in known]:
+        return True
+    others = (
+        nn.RReLU,
+        nn.MultiheadAttention,
+        nn.Softmax,
+        nn.GLU,
+    )  # not each, or random
+    return type(module).__module__ == nn.SiLU.__module__ and type(module) not in others
+
+
 def is_watched(module: nn.Module) -> bool:
     """Whether a module has hooks on what goes in or comes out."""
     return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -21,6 +21,7 @@ from molflt.nn.near_sums import near_sums
 from molflt.nn.parameter_gradients import (
     ParameterGradients,
     differentiable_gradients,
+    refuse_other_parameters,
 )
 from molflt.nn.rows import Edges, Rows, TableGradient
 from molflt.typing import NodeScalars, NodeVectors
@@ -61,13 +62,17 @@ def stream_layer(
     return out[0], (None if vec is None else out[1])
 
 
-def _parameters(layer: "FLTLayer") -> list[nn.Parameter]:
-    """Return the parameters of all that happens within blocks."""
+def streamed_modules(layer: "FLTLayer") -> list[nn.Module]:
+    """Return all that is called within blocks, and again in the backward pass."""
     heads, near = layer.masked, layer.near
     modules = [layer.norm, layer.update_norm, layer.mlp, layer.vector_pair]
     modules += [heads.mix, heads.vector_in, heads.vector_mix]
     modules += [near.project, near.contract]
-    return [p for module in modules if module is not None for p in module.parameters()]
+    return [module for module in modules if module is not None]
+
+
+def _parameters(layer: "FLTLayer") -> list[nn.Parameter]:
+    return [p for module in streamed_modules(layer) for p in module.parameters()]
 
 
 def _blocks(x: Tensor) -> Iterator[slice]:
@@ -97,13 +102,12 @@ class _Stream(torch.autograd.Function):
         table: Tensor,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(x, vec, far_scalars, far_vectors, delta, table)
-        ctx.layer, ctx.rows, ctx.cutoff, ctx.parameters = (
-            layer,
-            rows,
-            cutoff,
-            parameters,
+        # Parameters, too: whether they are changed in between, autograd then tells.
+        ctx.save_for_backward(
+            x, vec, far_scalars, far_vectors, delta, table, *parameters
         )
+        ctx.layer, ctx.rows, ctx.cutoff = layer, rows, cutoff
+        ctx.parameters = parameters
         near = NearRows(Edges(rows, delta, table, cutoff), layer.near.sizes)
         atoms, vectors = _send_all(layer, x, vec)
         out, moved = torch.empty_like(x), x.new_empty(0)
@@ -119,7 +123,8 @@ class _Stream(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, grad_vec: Tensor) -> tuple[Tensor | None, ...]:
-        saved = list(ctx.saved_tensors)
+        saved = list(ctx.saved_tensors)[: -len(ctx.parameters)]
+        refuse_other_parameters(_parameters(ctx.layer), ctx.parameters)
         grads = [grad, None if saved[1] is None else grad_vec]
         run = _twice if torch.is_grad_enabled() else _once
         return (None, None, None, *run(ctx, saved, grads))

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch_geometric.data import Batch
 
+from molflt.data.crystals import stress_is_known
 from molflt.errors import UsageError
 from molflt.training.labels import label_of
 from molflt.training.losses import Loss, vector_loss
@@ -18,11 +19,14 @@ class DerivativeTerms:
         (w_F / n) sum_i loss(|F^_i - F_i| / sigma)
         + (w_S / g) sum_s loss(V_s |stress^_s - stress_s| / sigma)
 
-    over the n atoms i and g structures s of a batch; sigma is the standard deviation
-    of the energy in the training set, |.| of a stress the Frobenius norm. Energy over
-    sigma is what the network learns, so these are its derivatives by positions in Å and
-    by the strain. Held atoms (`fixed`) do not count: their labels may be the
-    constraint's zeros.
+    over the n atoms i of a batch and its g structures s that have a stress; sigma is
+    the standard deviation of the energy in the training set, |.| of a stress the
+    Frobenius norm. Energy over sigma is what the network learns, so these are its
+    derivatives by positions in Å and by the strain.
+
+    Held atoms (`fixed`) do not count: their labels may be the constraint's zeros. Nor
+    do structures without a stress (`stress_is_known`); in a batch without any other the
+    term is 0.
 
     Args:
         loss: Of the lengths of errors, see `losses`.
@@ -59,7 +63,7 @@ class DerivativeTerms:
 
         Args:
             forces: Predicted forces (n, 3).
-            stress: Predicted stress (g, 3, 3), or None.
+            stress: Predicted stress (g, 3, 3), or None; whatever where there is none.
             batch: Structures with labels.
             std: Standard deviation of the energy.
 
@@ -74,10 +78,13 @@ class DerivativeTerms:
             loss = loss + self.force_weight * vector_loss(self.loss, error / std, free)
             errors["force"] = atom_errors(error.detach(), batch, free)
         if stress is not None:
-            error = (stress - label_of(batch, "stress")).flatten(1)
+            known = stress_is_known(batch)
+            # No NaN may come near the prediction: its gradient would be one, too.
+            label = label_of(batch, "stress").where(known[:, None, None], 0.0)
+            error = (stress.where(known[:, None, None], 0.0) - label).flatten(1)
             volume = torch.linalg.det(batch.cell.detach()).abs().unsqueeze(1)
             scaled: Float[Tensor, "g 9"] = error * volume / std
-            loss = loss + self.stress_weight * vector_loss(self.loss, scaled)
+            loss = loss + self.stress_weight * vector_loss(self.loss, scaled, known)
             mean = error.detach().abs().mean(dim=1)
-            errors["stress"] = Errors(mean, torch.full_like(mean, 9))
+            errors["stress"] = Errors(mean, 9.0 * known.to(mean.dtype))
         return loss, errors

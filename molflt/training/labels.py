@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
+from molflt.data.crystals import stress_is_known
 from molflt.data.dataset import GraphDataset
 from molflt.data.statistics import Statistics
 from molflt.errors import InputError
@@ -59,16 +60,35 @@ class LabelledDataset(GraphDataset):
         """Atoms of each graph (len,) int64."""
         return self._dataset.num_atoms
 
+    @property
+    def lacks_stress(self) -> bool:
+        """Whether stress is needed, and no structure has one: all are open, or slabs.
 
-def tell_unused_forces(
+        Read are structures up to the first that has one.
+        """
+        if "stress" not in self._needed.values():
+            return False
+        return not any(stress_is_known(self[i]).item() for i in range(len(self)))
+
+
+def check_derivatives(
     dataset: LabelledDataset, targets: Sequence[TargetSpec], force_weight: float
 ) -> None:
-    """Say so where forces are among the labels and nothing is learned from them."""
+    """Say so where forces are among the labels and nothing is learned from them.
+
+    Raises:
+        InputError: Stress is to be learned, and no structure has one.
+    """
     potential = any(spec.kind == "potential" for spec in targets)
     if potential and not force_weight and len(dataset) and "forces" in dataset[0]:
         log.info(
             "The training structures have forces, but model.force_weight is 0: they "
             "are not learned."
+        )
+    if dataset.lacks_stress:
+        raise InputError(
+            "No training structure has a stress: none is periodic in three directions; "
+            "set model.stress_weight to 0."
         )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
+from molflt.data.crystals import stress_is_known
 from molflt.errors import UsageError
 from molflt.gradients import deformable, has_forces, potential_target
 from molflt.model import FLTEncoder, FLTModel
@@ -131,8 +132,12 @@ class Objective(nn.Module):
             return self._outcome(model, batch, None, progress)
         # Lightning validates in inference mode, where there are no forces.
         with torch.inference_mode(False), torch.enable_grad():
-            stress = self.derivatives.stress_weight > 0
-            return self._outcome(model, *deformable(batch, stress=stress), progress)
+            if not self.derivatives.stress_weight:
+                return self._outcome(model, *deformable(batch), progress)
+            label_of(batch, "stress")  # or the sentence that says who lacks it
+            strained = stress_is_known(batch)
+            moved = deformable(batch, stress=True, strained=strained)
+            return self._outcome(model, *moved, progress)
 
     def _outcome(
         self,

@@ -42,6 +42,7 @@ def plan_of(
             "model.schedule is ReduceLROnPlateau, which watches an error of "
             "validation, and there is no validation."
         )
+    monitor = getattr(schedule, "monitor", monitor)  # Lightning's class has its own
     # Not strict: an epoch that ends before the first validation shows no error.
     every = trainer.check_val_every_n_epoch or 1
     return plan | {"monitor": monitor, "strict": False, "frequency": every}

@@ -89,7 +89,7 @@ class Pretrained(FLTEncoder):
 
         Raises:
             UsageError: A target is none of the checkpoint's and `new_targets` is off,
-                or it means something else.
+                or it means something else; or an element is new to what is frozen.
             InputError: A label is missing or not finite.
         """
         (origin,) = self._origin
@@ -125,7 +125,24 @@ class Pretrained(FLTEncoder):
         return model
 
     def _refuse_unseen(self, elements: Sequence[int]) -> None:
-        """Refuse elements that the density features do not tell apart."""
+        """Refuse elements of which a part that does not learn knows nothing.
+
+        These are the density features, and an encoder that is frozen: features of such
+        elements are as they were drawn.
+        """
+        trained = {
+            int(z)
+            for statistics in self._origin[0].statistics.values()
+            for z in statistics.get("elements", [])
+        }
+        new = set(elements) - trained
+        if trained and new and not self.norm.weight.requires_grad:
+            names = ", ".join(chemical_symbols[z] for z in sorted(new))
+            raise UsageError(
+                f"{self.checkpoint} was not trained on {names}, which these data have, "
+                "and freeze_encoder would leave their features at random; set it to "
+                "false."
+            )
         density = self.embedding.density
         if density is None:
             return

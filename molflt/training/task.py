@@ -20,7 +20,7 @@ from molflt.training.checkpoint_io import record_in
 from molflt.training.displacement import Decay
 from molflt.training.evaluated_task import EvaluatedTask
 from molflt.training.fitting import starting_model
-from molflt.training.labels import LabelledDataset, tell_unused_forces
+from molflt.training.labels import LabelledDataset, check_derivatives
 from molflt.training.losses import Loss, refuse_not_finite
 from molflt.training.objective import Objective
 from molflt.training.optimizers import Descent, Interval, OptimizerFactory, Schedule
@@ -171,7 +171,7 @@ class FLTTask(EvaluatedTask):
         self._augmentation.check(targets)
         needed = self.objective.labels | self._augmentation.labels
         labelled = LabelledDataset(self._data.train, needed)
-        tell_unused_forces(labelled, targets, self.objective.derivatives.force_weight)
+        check_derivatives(labelled, targets, self.objective.derivatives.force_weight)
         self.model = starting_model(self._encoder[0], targets, labelled)
 
     def _chosen_targets(self) -> list[TargetSpec]:

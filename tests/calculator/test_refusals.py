@@ -60,6 +60,35 @@ def test_starting_moments_of_a_metal_are_no_spin_state():
         refuse_charge_and_spin(iron)
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["one calculator", "a new one"])
+@pytest.mark.parametrize("moved", [True, False], ids=["moved", "another"])
+def test_collapsed_atoms_are_seen_whatever_came_before(shared, moved):
+    calculator = molflt.FLTCalculator("emt-forces")
+    atoms = bulk("Cu", a=3.65, cubic=True)
+    atoms.calc = calculator
+    atoms.get_potential_energy()
+
+    def collapsed(gap):
+        other = atoms if moved else atoms.copy()
+        other.positions[1] = other.positions[0] + [gap, 0, 0]
+        other.calc = calculator if shared else molflt.FLTCalculator("emt-forces")
+        return other
+
+    with pytest.warns(UserWarning, match="structure Cu4 has atoms closer") as found:
+        collapsed(0.5).get_potential_energy()
+    assert [warning.filename for warning in found] == [__file__]
+    with pytest.raises(
+        InputError, match=r"atoms 0 \(Cu\) and 1 \(Cu\) are at one place"
+    ):
+        collapsed(0.0).get_forces()
+    atoms.positions[1] = atoms.positions[0] + [0, 1.825, 1.825]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        atoms.get_potential_energy()
+    with pytest.warns(UserWarning, match="structure Cu4 has atoms closer"):
+        collapsed(0.5).get_potential_energy()  # again, not still
+
+
 def test_what_training_has_not_seen_is_said_once():
     model = model_of_kinds("potential")
     statistics = {**model.statistics["e0"], "pbc_seen": [[False] * 3]}

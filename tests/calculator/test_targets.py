@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.units import Bohr, Debye
 from ase.units import kcal as ASE_KCAL
 from ase.units import mol as ASE_MOL
@@ -98,14 +99,35 @@ def test_ensembles_give_means_and_deviations(tmp_path):
     assert {"energy_std", "forces_std"} < set(atoms.calc.implemented_properties)
     np.testing.assert_allclose(atoms.get_forces(), forces.mean(0), atol=1e-6)
     assert atoms.get_potential_energy() == pytest.approx(np.mean(energies), rel=1e-7)
-    results = atoms.calc.results
+    results = atoms.calc.others
     assert results["energy_std"] == pytest.approx(np.std(energies, ddof=1), rel=1e-4)
     np.testing.assert_allclose(results["forces_std"], forces.std(0, ddof=1), atol=1e-5)
+    assert atoms.calc.get_property("energy_std") == results["energy_std"]
     stress_std = atoms.calc.get_property("stress_std", atoms)
     assert stress_std.shape == (6,)
     assert (stress_std > 0).all()
     with pytest.raises(PropertyNotImplementedError):
         alone[0].get_property("energy_std", atoms)
+    # What ASE's own functions take.
+    found = atoms.get_properties(["energy", "forces"])
+    np.testing.assert_array_equal(found["forces"], atoms.get_forces())
+    kept = SinglePointCalculator(atoms, **atoms.calc.results)
+    assert kept.get_potential_energy() == atoms.get_potential_energy()
+
+
+def test_targets_that_ase_does_not_know_do_not_disturb_it():
+    gap = TargetSpec("gap", kind="property", extensive=False)
+    model = model_of_kinds("relaxed", targets=[gap])
+    atoms = water()
+    atoms.calc = molflt.FLTCalculator(model)
+    gap = atoms.calc.get_property("gap", atoms)
+    assert atoms.calc.get_property("gap", atoms, allow_calculation=False) == gap
+    energy = atoms.get_potential_energy()
+    assert atoms.calc.others == {"gap": gap, "e0": energy}
+    assert atoms.get_properties(["energy"])["energy"] == energy
+    atoms.positions[0] += 0.1
+    assert atoms.calc.get_property("gap", atoms, allow_calculation=False) is None
+    assert atoms.calc.get_property("gap", atoms) != gap
 
 
 def test_a_target_that_fails_leaves_an_ensemble_its_energy():

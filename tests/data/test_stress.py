@@ -4,17 +4,23 @@ import ase.io
 import numpy as np
 import pytest
 import torch
-from ase.build import bulk
+from ase.build import bulk, fcc111, molecule
 from ase.calculators.emt import EMT
 from torch_geometric.data import Batch
 
 from molflt.cli import main
 from molflt.data import AtomsFiles
+from molflt.data.crystals import stress_is_known
 from molflt.data.frame_labels import read_stress
 from molflt.data.label_rules import LabelRules
 from molflt.data.labelled_frames import iterate_graphs
 from molflt.data.lmdb import LMDBDataset, write_lmdb
-from molflt.data.molecule import graph_to_atoms, make_graph, target_names
+from molflt.data.molecule import (
+    graph_to_atoms,
+    is_missing,
+    make_graph,
+    target_names,
+)
 from molflt.errors import InputError, UsageError
 from molflt.targets import TargetSpec
 
@@ -112,8 +118,10 @@ def test_other_names_and_virials(tmp_path, name):
 def test_a_virial_needs_a_volume():
     atoms = crystal()
     atoms.info["virial"] = np.eye(3)
-    atoms.pbc = [True, True, False]
-    with pytest.raises(InputError, match="frame 3: 'virial' is that of no crystal"):
+    atoms.pbc = False
+    with pytest.raises(
+        InputError, match="frame 3: 'virial' is not zero, and without p"
+    ):
         read_stress(atoms, "frame 3", virial_key="virial")
     with pytest.raises(UsageError, match="stress_key or from virial_key"):
         LabelRules(stress_key="a", virial_key="b")
@@ -134,3 +142,84 @@ def test_what_is_no_stress_is_refused(tmp_path):
     ):
         with pytest.raises(InputError, match=f"stress.*{message}"):
             make_graph([29], [[0, 0, 0]], stress=bad)
+
+
+def open_frames():
+    """A molecule, one in a box, and a slab, with energies and forces alone."""
+    boxed = molecule("H2O")
+    boxed.center(vacuum=3.0)
+    frames = [molecule("CO"), boxed, fcc111("Cu", (1, 1, 2), vacuum=4.0)]
+    for index, atoms in enumerate(frames):
+        atoms.info = {"energy": -1.0 - index}
+        atoms.arrays["forces"] = np.zeros((len(atoms), 3))
+    return frames
+
+
+@pytest.mark.parametrize("what", ["nothing", "zeros", "nan", "virial"])
+def test_what_is_no_crystal_needs_no_stress(tmp_path, capsys, what):
+    frames = open_frames()
+    for atoms in frames:
+        if what in ("zeros", "nan"):
+            atoms.info["stress"] = np.full(6, 0.0 if what == "zeros" else np.nan)
+    frames[1:1] = [crystal(0), crystal(1)]
+    words = ["--stress"]
+    if what == "virial":
+        words = ["--virial-key", "w"]
+        for atoms in frames[1:3]:
+            atoms.info["w"] = -atoms.get_stress(voigt=False) * atoms.get_volume()
+    path, one, two = (tmp_path / name for name in ("a.extxyz", "a.lmdb", "b.lmdb"))
+    ase.io.write(path, frames)
+    assert main(["data", "check", str(path), *words]) == 0
+    assert main(["data", "convert", str(path), str(one), *words]) == 0
+    assert main(["data", "convert", str(one), str(two)]) == 0
+    assert main(["data", "check", str(two)]) == 0
+    said = capsys.readouterr().out
+    assert "label stress" in said
+    assert "nan" not in said
+    option = {"virial_key": "w"} if what == "virial" else {"stress": True}
+    ase.io.write(tmp_path / "v.extxyz", frames)
+    data = AtomsFiles(path, tmp_path / "v.extxyz", **option)
+    data.setup()
+    for graphs in (data.train, LMDBDataset(one), LMDBDataset(two)):
+        missing = [is_missing(graph, "stress") for graph in graphs]
+        assert missing == [True, False, False, True, True]
+        expected = read_stress(frames[1])
+        np.testing.assert_allclose(graphs[1].stress[0], expected, atol=1e-7)
+        assert Batch.from_data_list(list(graphs)).stress.shape == (5, 3, 3)
+        atoms = [graph_to_atoms(graph) for graph in graphs]
+        assert ["stress" not in one.info for one in atoms] == missing
+
+
+def test_a_crystal_among_them_still_needs_one(tmp_path):
+    frames = open_frames()
+    frames[2].pbc = True
+    ase.io.write(tmp_path / "a.extxyz", [crystal(), *frames])
+    data = AtomsFiles([tmp_path / "a.extxyz"], stress=True)
+    with pytest.raises(InputError, match="frame 3: no 'stress'; the keys there are"):
+        data.setup()
+
+
+def test_a_stress_of_a_slab_is_one_if_it_is_told(tmp_path):
+    frames = open_frames()
+    frames[2].info["stress"] = np.array([0.01, 0.02, 1e-3, 0, 0, 0])
+    ase.io.write(tmp_path / "a.extxyz", [crystal(), *frames])
+    data = AtomsFiles([tmp_path / "a.extxyz"] * 2, stress=True, val_fraction=0.5)
+    data.setup()
+    batch = Batch.from_data_list(list(data.train))
+    assert stress_is_known(batch).tolist() == [True, False, False, True]
+    np.testing.assert_allclose(batch.stress[3], np.diag([0.01, 0.02, 1e-3]))
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_stress_of_what_is_not_periodic_is_refused(tmp_path, index, capsys):
+    """As EMT gives to clusters in a box: the volume is that of the box."""
+    frames = open_frames()
+    frames[index].info["stress"] = np.array([0, 0, 1e-3, 0, 0, 0])
+    path = tmp_path / "a.extxyz"
+    ase.io.write(path, [crystal(), *frames])
+    message = f"frame {index + 1}: 'stress' is not zero, and without periodic direct"
+    assert main(["data", "convert", str(path), str(tmp_path / "a.lmdb"), "--stress"])
+    assert message in capsys.readouterr().err
+    with pytest.raises(InputError, match=message):
+        AtomsFiles(path, stress=True).setup()
+    AtomsFiles(path).setup()  # where stress is not asked for

@@ -1,6 +1,7 @@
 """XYZ files: the same frames as ASE's reader, and errors of one frame alone."""
 
 import gzip
+import re
 from io import StringIO
 
 import ase.io
@@ -75,6 +76,17 @@ def test_an_unknown_element_is_named(tmp_path):
     path.write_text("1\n\nXx 0 0 0\n")
     ((_, error),) = iterate_atoms(path)
     assert "no element or key 'Xx'" in str(error)
+
+
+def test_what_a_parser_says_is_told_as_it_is(tmp_path):
+    for name, text, words in (
+        ("a.pwi", "&control\n/\n", "(Required section &SYSTEM not found)."),
+        ("a.cif", "no such thing\n", "(it is not what its name or beginning says)."),
+    ):
+        path = tmp_path / name
+        path.write_text(text)
+        with pytest.raises(InputError, match=re.escape(f"ASE cannot read it {words}")):
+            list(iterate_atoms(path))
 
 
 def test_a_frame_that_cannot_be_read_does_not_hide_the_next(tmp_path):

@@ -80,9 +80,9 @@ def test_pairs_of_a_smaller_cutoff_are_refused(path, dtype):
 @pytest.mark.parametrize(
     ("width", "given", "words"),
     [
-        (4, None, r"\(n, 3, 4\), zeros before the first layer, received 0"),
-        (4, 3, r"\(n, 3, 4\), .* received 3 channels"),
-        (0, 4, "vec must be None, received 4 channels"),
+        (4, None, r"\(5, 3, 4\), zeros before the first layer, received None"),
+        (4, 3, r"\(5, 3, 4\), .* received \(5, 3, 3\)"),
+        (0, 4, r"vec must be None, received \(5, 3, 4\)"),
     ],
 )
 def test_vectors_of_another_width_are_refused(width, given, words):

@@ -1,7 +1,10 @@
 """What layers share is computed once in a pass, and anew in the next."""
 
+from functools import partial
+
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from molflt.encoder import FLTEncoder
 from molflt.nn.attention import FLTAttention
@@ -57,3 +60,33 @@ def test_layers_of_a_pass_share_what_depends_on_distances_alone():
     second = encoder(z, pos, geometry.batch, geometry=geometry, path="linear")[0]
     assert len(calls) == 2 * once
     torch.testing.assert_close(first, second)
+
+
+@pytest.mark.parametrize("path", ["dense", "linear"])
+@pytest.mark.parametrize(
+    "options",
+    [{"num_near_heads": 2, "num_far_heads": 1, "cutoff": CUTOFF}, {"form": "additive"}],
+)
+def test_what_was_made_without_gradients_is_not_for_those_who_need_them(options, path):
+    """Checkpointed layers are exact from the second on, or refused, never wrong."""
+    encoder = FLTEncoder(8, 3, vector_width=4, **options)
+    _, places = make_geometry(open_structures())
+    z = torch.arange(1, len(places) + 1)
+
+    def slopes(first, *, reentrant=False):
+        pos = places.detach().requires_grad_()
+        encoder.zero_grad()
+        with pytest.MonkeyPatch.context() as patch:
+            for layer in encoder.layers[first:]:
+                patch.setattr(
+                    layer,
+                    "forward",
+                    partial(checkpoint, layer.forward, use_reentrant=reentrant),
+                )
+            encoder(z, pos, path=path)[0].square().sum().backward()
+        return [pos.grad, *(p.grad for p in encoder.parameters() if p.requires_grad)]
+
+    for found, expected in zip(slopes(1), slopes(3), strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+        slopes(0, reentrant=True)

@@ -16,7 +16,7 @@ from molflt.nn.block import FLTLayer
 from molflt.nn.embedding import AtomEmbedding
 from molflt.nn.shells import RadialShells
 
-from .conftest import assert_same_gradients, make_geometry
+from .conftest import assert_same_gradients, make_geometry, open_structures
 
 KINDS = {
     "scalars": {"vector_width": 0, "num_far_heads": 1},
@@ -229,3 +229,59 @@ def test_hooks_on_the_attention_are_called_at_every_size(structures, monkeypatch
     network.run(monkeypatch, "streamed")
     handle.remove()
     assert called
+
+
+def moved_parameters(module):
+    return {
+        name: (value + 0.1 * torch.randn_like(value)).detach()
+        for name, value in module.named_parameters()
+    }
+
+
+def test_parameters_put_in_for_a_call_count_backward_too(monkeypatch):
+    network = Network(open_structures(), KINDS["vectors"])
+    layer, x = network.layer, torch.randn(len(network.pos), 8)
+    new = moved_parameters(layer)
+    monkeypatch.setattr(paths.COSTS, "stream_edges", 0)
+
+    def slopes(call):
+        geometry, pos = make_geometry(network.structures, pos=network.pos)
+        out = call(x, network.vec, geometry, "linear")
+        return torch.autograd.grad(sum(part.square().sum() for part in out), pos)
+
+    def changed_meanwhile(*arguments):
+        out = layer(*arguments)
+        with torch.no_grad():
+            layer.mlp[0].weight += 1
+        return out
+
+    found = slopes(lambda *given: torch.func.functional_call(layer, new, given))
+    # As parameters they cannot be told from the layer's own before it is too late.
+    own = {name: torch.nn.Parameter(value) for name, value in new.items()}
+    with pytest.raises(RuntimeError, match="replaced between forward and backward"):
+        slopes(lambda *given: torch.func.functional_call(layer, own, given))
+    layer.load_state_dict(new, strict=False)  # the others are buffers
+    torch.testing.assert_close(found, slopes(layer))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        slopes(changed_meanwhile)
+
+
+@pytest.mark.parametrize("module", [torch.nn.Dropout(0.3), torch.nn.RReLU()])
+def test_random_modules_are_not_streamed(module, monkeypatch):
+    network = Network(open_structures(), KINDS["vectors"])
+    network.layer.mlp.insert(2, module)
+    geometry, pos = make_geometry(network.structures)
+    x = torch.randn(len(pos), 8, requires_grad=True)
+    outcomes = []
+    for limit in (0, 10**12):
+        monkeypatch.setattr(paths.COSTS, "stream_edges", limit)
+        torch.manual_seed(3)
+        out = network.layer(x, network.vec, geometry, "linear")
+        outcomes.append((out, torch.autograd.grad(out[0].sum() + out[1].sum(), x)[0]))
+    torch.testing.assert_close(outcomes[0], outcomes[1], rtol=0, atol=0)
+    seen = []
+    network.layer.mlp[2] = torch.nn.GELU()
+    network.layer.mlp[0].register_forward_hook(lambda *_: seen.append(1))
+    monkeypatch.setattr(paths.COSTS, "stream_edges", 0)
+    network.layer(x, network.vec, geometry, "linear")
+    assert len(seen) == 1

@@ -75,7 +75,7 @@ def test_a_calculator_and_predict_tell_of_radicals(folder):
         model.predict([molecule("CH4"), methyl])
     assert [any(w in str(each.message) for each in found) for w in words] == [True] * 2
     methyl.calc = molflt.FLTCalculator(model)
-    with pytest.warns(UserWarning, match="The structure has") as found:
+    with pytest.warns(UserWarning, match="The structure CH3 has") as found:
         methyl.get_potential_energy()
     assert [any(w in str(each.message) for each in found) for w in words] == [True] * 2
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ase.io
+import numpy as np
 import pytest
 from ase.build import molecule
 from ase.io.trajectory import TrajectoryWriter
@@ -13,8 +14,23 @@ from ase.io.trajectory import TrajectoryWriter
 import molflt
 from molflt.cli import main
 from molflt.commands.relax_journal import Journal
+from molflt.errors import InputError
 from molflt.relax import Relaxer
 from tests.relax.systems import make_model, slab
+
+
+def stop_at(monkeypatch, number):
+    """Interrupt a relaxation, as Ctrl-C does, before it computes so many times."""
+    rounds = Relaxer._round
+    calls = []
+
+    def interrupted(self):
+        calls.append(1)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return rounds(self)
+
+    monkeypatch.setattr(Relaxer, "_round", interrupted)
 
 
 def test_what_has_not_converged_is_continued(folder, capsys):
@@ -46,16 +62,7 @@ def test_interrupted_runs_go_on(folder, monkeypatch, capsys):
     assert main(words) == 0
     expected = ase.io.read("out.extxyz", ":")
     os.remove("out.extxyz")
-    rounds = Relaxer._round
-    calls = []
-
-    def interrupted(self):
-        calls.append(1)
-        if len(calls) == 6:
-            raise KeyboardInterrupt
-        return rounds(self)
-
-    monkeypatch.setattr(Relaxer, "_round", interrupted)
+    stop_at(monkeypatch, 6)
     assert main(words) == 130
     assert "go on with --resume" in capsys.readouterr().err
     monkeypatch.undo()
@@ -175,3 +182,93 @@ def test_momenta_do_not_outlive_the_places_that_they_are_of(folder):
     ase.io.write("in.traj", atoms)
     assert main(["relax", "pes.ckpt", "in.traj", "--fmax=0.3", "-o", "out.extxyz"]) == 0
     assert not ase.io.read("out.extxyz").has("momenta")
+
+
+@pytest.mark.parametrize("left", ["", "9", "9\nLattice=", "cut"])
+def test_a_journal_without_a_record_is_none(left, folder):
+    """As a killed run leaves it, which had finished nothing."""
+    ase.io.write("in.traj", slab())
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--fmax=0.3"]
+    assert main(words) == 0
+    expected = (folder / "out.extxyz").read_bytes()
+    if left == "cut":  # in the middle of the last number
+        left = expected.decode()[:-3]
+    for more in ([], ["--resume"]):
+        os.remove("out.extxyz")
+        Path("out.partial.extxyz").write_text(left)
+        assert main([*words, *more]) == 0
+        assert (folder / "out.extxyz").read_bytes() == expected
+        assert not os.path.exists("out.partial.extxyz")
+
+
+def test_an_empty_journal_does_not_hide_the_output(folder, capsys):
+    ase.io.write("in.traj", slab())
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--fmax=0.1"]
+    assert main([*words, "--steps=3"]) == 1
+    Path("out.partial.extxyz").touch()
+    assert main([*words, "--steps=5", "--resume"]) == 1
+    assert ase.io.read("out.extxyz").info["relax_steps"] == 5
+
+
+def test_an_empty_journal_of_a_run_at_work_is_not_taken_from_it(folder, capsys):
+    ase.io.write("in.traj", slab())
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--steps=2"]
+    with Journal(Path("out.extxyz"), resume=False) as journal:
+        for more in ([], ["--resume"]):
+            assert main([*words, *more]) == 2
+            assert "Another process is writing out.partial" in capsys.readouterr().err
+        assert journal.path.exists()
+
+
+def test_a_file_of_others_is_not_overwritten(folder, capsys):
+    ase.io.write("in.traj", slab())
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--steps=2"]
+    Path("out.partial.extxyz").write_text("my notes\n")
+    assert main(words) == 2
+    assert "or remove it" in capsys.readouterr().err
+    assert Path("out.partial.extxyz").read_text() == "my notes\n"
+
+
+def test_a_structure_that_fails_after_it_was_interrupted_is_not_in_the_output(
+    folder, monkeypatch, capsys
+):
+    ase.io.write("in.traj", [slab(0), slab(1)])
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--fmax=0.1"]
+    rounds = Relaxer._round
+    stop_at(monkeypatch, 3)
+    assert main(words) == 130
+    left = ase.io.read("out.partial.extxyz", ":")
+    assert [atoms.info["relax_steps"] for atoms in left] == [2, 2]
+    # They have moved since their forces were computed, and no others are theirs.
+    assert all(atoms.calc is None for atoms in left)
+    monkeypatch.undo()
+    os.chdir(folder)
+
+    def broken(self):
+        for running in self.active:
+            if running.job.index == 1:
+                running.broken = InputError("in.traj, frame 1: lost.")
+        yield from rounds(self)
+
+    monkeypatch.setattr(Relaxer, "_round", broken)
+    assert main([*words, "--resume"]) == 1
+    assert "in.traj, frame 1: lost." in capsys.readouterr().err
+    (found,) = ase.io.read("out.extxyz", ":")
+    assert found.info["relax_index"] == 0
+
+
+def test_the_last_step_of_an_interrupted_run_gets_its_own_forces(folder, monkeypatch):
+    ase.io.write("in.traj", slab())
+    words = ["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--fmax=1e-9"]
+    words += ["--steps=4"]
+    assert main(words) == 1
+    expected = ase.io.read("out.extxyz")
+    os.remove("out.extxyz")
+    stop_at(monkeypatch, 5)  # after all steps, before the forces that they led to
+    assert main(words) == 130
+    monkeypatch.undo()
+    os.chdir(folder)
+    assert main([*words, "--resume"]) == 1
+    found = ase.io.read("out.extxyz")
+    np.testing.assert_allclose(found.get_forces(), expected.get_forces(), atol=1e-5)
+    assert found.info["relax_fmax"] == pytest.approx(expected.info["relax_fmax"])

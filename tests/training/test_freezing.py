@@ -99,6 +99,20 @@ def test_a_run_stays_frozen_or_not(checkpoint, frozen, make_trainer, tmp_path):
         make_trainer(folder="b").fit(other, datamodule=Clusters(), ckpt_path=last)
 
 
+def test_an_element_that_is_new_to_a_frozen_encoder_is_refused(
+    checkpoint, make_trainer
+):
+    origin = molflt.load(checkpoint)
+    only = {**origin.statistics["energy"], "elements": [1]}
+    origin.set_statistics("energy", only)
+    molflt.save_model(origin, checkpoint)
+    with pytest.raises(UsageError, match="not trained on O, .* features at random"):
+        make_trainer().fit(tuning(checkpoint), datamodule=Clusters())
+    free = make_trainer(max_epochs=1)
+    free.fit(tuning(checkpoint, freeze=False), datamodule=Clusters())
+    assert free.current_epoch == 1
+
+
 def test_the_command_line_freezes_and_goes_on(checkpoint, monkeypatch, capsys):
     monkeypatch.chdir(checkpoint.parent)
     before, _, after = CONFIG.partition("  encoder:\n")

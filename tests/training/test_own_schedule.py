@@ -1,6 +1,7 @@
 """Schedules of torch.optim.lr_scheduler in trainings of any length and validation."""
 
 import pytest
+from pytorch_lightning.cli import ReduceLROnPlateau as LightningPlateau
 from torch.optim import SGD
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
@@ -37,6 +38,16 @@ def test_a_plateau_counts_validations(options, validations, make_task, make_trai
     assert schedule.last_epoch == validations
     halvings = max(0, validations - 1)
     assert trainer.optimizers[0].param_groups[0]["lr"] == 1e-300 / 2**halvings
+
+
+def test_a_plateau_of_lightning_watches_what_it_names(make_task, make_trainer):
+    name = "val_far/energy/mae_eV"
+    task = make_task(schedule=lambda optimizer: LightningPlateau(optimizer, name))
+    trainer = make_trainer(max_epochs=2, limit_train_batches=1)
+    trainer.fit(task, datamodule=Clusters())
+    assert trainer.lr_scheduler_configs[0].monitor == name
+    best = float(trainer.lr_scheduler_configs[0].scheduler.best)
+    assert best <= float(trainer.callback_metrics[name])
 
 
 @pytest.mark.parametrize(

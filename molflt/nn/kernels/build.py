@@ -51,10 +51,12 @@ class Library:
 
     Args:
         path: The shared library.
+        dtype: Type of its numbers; None: it has none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, dtype: torch.dtype | None = None) -> None:
         self._library = ctypes.CDLL(str(path))
+        self._dtype = dtype
 
     def function(self, name: str) -> Callable[..., None]:
         """Return a function that takes tensors (or None), integers and C numbers."""
@@ -62,18 +64,19 @@ class Library:
         call.restype = None
 
         def run(*arguments: Argument) -> None:
-            call(*map(_plain, arguments))
+            call(*(_plain(argument, self._dtype) for argument in arguments))
 
         return run
 
 
-def _plain(argument: Argument) -> object:
+def _plain(argument: Argument, dtype: torch.dtype | None) -> object:
     """Return an argument as C takes it."""
     if argument is None:
         return ctypes.c_void_p(None)
     if isinstance(argument, Tensor):
         assert argument.is_contiguous()
         assert argument.device.type == "cpu"
+        assert not argument.is_floating_point() or argument.dtype == dtype
         return ctypes.c_void_p(argument.data_ptr())
     return ctypes.c_int64(argument) if isinstance(argument, int) else argument
 
@@ -91,7 +94,7 @@ def load(name: str, dtype: torch.dtype | None = None, **sizes: int) -> Library |
     macros = [f"-D{key}={value}" for key, value in sorted(sizes.items())]
     if dtype is not None:
         macros.append(f"-DREAL={REALS[dtype]}")
-    return _load(name, tuple(macros))
+    return _load(name, tuple(macros), dtype)
 
 
 def can_compile() -> bool:
@@ -100,9 +103,11 @@ def can_compile() -> bool:
 
 
 @functools.cache
-def _load(name: str, macros: tuple[str, ...]) -> Library | None:
+def _load(
+    name: str, macros: tuple[str, ...], dtype: torch.dtype | None
+) -> Library | None:
     try:
-        return Library(_built(name, macros))
+        return Library(_built(name, macros), dtype)
     except (OSError, InputError, subprocess.SubprocessError) as error:
         _say_once(str(error).strip().split("\n")[0].rstrip("."))
         return None
