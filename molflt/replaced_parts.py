@@ -97,13 +97,9 @@ def _kind(module: nn.Module) -> str:
 
 
 def _shapes(model: nn.Module) -> Iterator[tuple[str, torch.Size]]:
-    """Yield names and shapes of what a state has, without making one."""
-    for prefix, module in model.named_modules():
-        left_out = module._non_persistent_buffers_set
-        buffers = {k: v for k, v in module._buffers.items() if k not in left_out}
-        for name, value in {**module._parameters, **buffers}.items():
-            if value is not None:
-                yield ".".join([prefix, name] if prefix else [name]), value.shape
+    """Yield names and shapes of what a state has."""
+    for name, value in model.state_dict().items():
+        yield name, value.shape
 
 
 def _shape(shape: torch.Size | None) -> str:

@@ -147,6 +147,6 @@ def test_a_geometry_of_other_graphs_is_refused():
     encoder(z, pos, geometry=geometry)
     with pytest.raises(InputError, match="There are 4 atoms, and the geometry has 5"):
         encoder(z[:4], pos[:4], geometry=geometry)
+    wider = FLTEncoder(width=8, num_layers=1, num_far_heads=0, cutoff=6.0)
     with pytest.raises(ValueError, match="pairs up to 5 Å alone"):
-        wider = FLTEncoder(width=8, num_layers=1, num_far_heads=0, cutoff=6.0)
         wider(z, pos, geometry=geometry)

@@ -1,6 +1,6 @@
 """What density features say once, of uses in which they cannot do what they are for."""
 
-import warnings
+from molflt.warn import warn
 
 
 class DensityWarnings:
@@ -18,12 +18,10 @@ class DensityWarnings:
         """Tell, the first time, that a module is trained that was not fitted."""
         self.looked = True
         if not is_fitted:
-            warnings.warn(
+            warn(
                 "The density features were not fitted, and see a random projection of "
                 "their sums: call molflt.density.fit_density(encoder, structures) "
-                "before the first step.",
-                UserWarning,
-                stacklevel=2,
+                "before the first step."
             )
 
     def meets_others(self, known: str) -> None:
@@ -34,9 +32,7 @@ class DensityWarnings:
         """
         if not self._told:
             self._told = True
-            warnings.warn(
+            warn(
                 "Density features do not see atoms of elements that are not among "
-                f"density_elements ({known}), and there are some; add their elements.",
-                UserWarning,
-                stacklevel=2,
+                f"density_elements ({known}), and there are some; add their elements."
             )

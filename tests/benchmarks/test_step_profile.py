@@ -4,6 +4,7 @@ from step_profile import KINDS, measure
 from molflt.data import EMTIS2RE
 
 
+@pytest.mark.filterwarnings("ignore:.*density features")
 def test_phases_and_kinds_account_for_all_time():
     data = EMTIS2RE(batch_size=4, max_train=16)
     data.setup()
