@@ -25,6 +25,7 @@ from molflt.domain import Domain
 from molflt.energy_target import energy_target
 from molflt.errors import InputError, UsageError
 from molflt.evaluation import Ensemble, Request
+from molflt.graph_index import has_volume
 from molflt.model import FLTModel
 from molflt.nn.readout import AtomReadout
 from molflt.nn.readout_dipole import DipoleReadout
@@ -220,7 +221,7 @@ class FLTCalculator(Calculator):
         potential = self.spec is not None and self.spec.kind == "potential"
         self._asked |= wanted
         asked = self._asked
-        volume = bool(graph.pbc.any()) and bool(torch.linalg.det(graph.cell[0]) != 0)
+        volume = bool(has_volume(graph))
         if "stress" in wanted and not volume:
             raise PropertyNotImplementedError(
                 "Stress needs a periodic cell with a volume, which the structure has "

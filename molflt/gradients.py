@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from molflt.errors import InputError, UsageError
-from molflt.graph_index import graph_index
+from molflt.graph_index import graph_index, has_volume
 from molflt.nn.gradients import Deformation, EnergyForces
 from molflt.nn.heads import Path
 from molflt.targets import TargetSpec
@@ -106,7 +106,7 @@ def _refuse_without_volume(data: Data) -> None:
     """Refuse structures whose stress is not defined, naming the first of them."""
     if data.get("cell") is None or data.get("pbc") is None:
         raise InputError("Stress needs structures with a periodic cell.")
-    bad = ~data.pbc.any(dim=1) | (torch.linalg.det(data.cell) == 0)
+    bad = ~has_volume(data)
     if bad.any():
         index = int(bad.int().argmax())
         sid = data.get("sid") or ""

@@ -1,6 +1,8 @@
 """What models read of a graph or batch, and which graph each atom belongs to."""
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from molflt.typing import GraphIndex
@@ -23,3 +25,9 @@ def graph_index(data: Data) -> tuple[GraphIndex, int]:
         return data.batch, data.num_graphs
     known = data.get("num_graphs")
     return data.batch, int(data.batch.max()) + 1 if known is None else known
+
+
+def has_volume(data: Data) -> Bool[Tensor, " g"]:
+    """Return which structures are periodic and have a cell with a volume."""
+    found: Tensor = torch.linalg.det(data.cell.detach()) != 0
+    return data.pbc.any(dim=1) & found

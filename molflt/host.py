@@ -82,8 +82,12 @@ def extent_of(pos: Positions, batch: GraphIndex, num_graphs: int) -> Tensor:
     pos = pos.detach().double()
     total = pos.new_zeros(num_graphs, 3).index_add_(0, batch, pos)
     count = segment_count(batch, num_graphs).clamp(min=1)
-    centred = pos - (total / count.unsqueeze(1)).index_select(0, batch)
-    lengths = torch.linalg.vector_norm(centred, dim=1)
+    return longest(pos - (total / count.unsqueeze(1)).index_select(0, batch))
+
+
+def longest(rows: Tensor) -> Tensor:
+    """Return the length of the longest row of (n, 3), 0 without any; nothing waits."""
+    lengths = torch.linalg.vector_norm(rows.detach(), dim=1)
     return torch.cat([lengths, lengths.new_zeros(1)]).max()
 
 

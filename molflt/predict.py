@@ -83,7 +83,7 @@ def predict_files(
     for read in windows:
         good = [item for item in read if isinstance(item, Structure)]
         failed: dict[int, InputError] = {}
-        crystals = [item for item in good if stress and has_volume(item)]
+        crystals = [item for item in good if stress and is_crystal(item.atoms)]
         apart = {id(item) for item in crystals}
         others = [item for item in good if id(item) not in apart]
         for group, wanted in ((crystals, strained), (others, request)):
@@ -93,11 +93,6 @@ def predict_files(
             _find_stress(crystal)
         for item in read:
             yield item if isinstance(item, InputError) else failed.get(id(item), item)
-
-
-def has_volume(item: Structure) -> bool:
-    """Whether a structure is a crystal, so that it has a stress."""
-    return is_crystal(item.atoms)
 
 
 def _find_stress(item: Structure) -> None:

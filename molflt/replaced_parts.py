@@ -1,7 +1,5 @@
 """Parts of a model that a checkpoint would lose, as loading makes the usual ones."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import nn
 
@@ -52,7 +50,7 @@ def refuse_replaced_parts(model: FLTModel) -> None:
             f"A checkpoint cannot do without {gone[0]} ({_class(expected[gone[0]])}), "
             f"which loading would make anew; {INSTEAD}."
         )
-    shapes, usual_shapes = dict(_shapes(model)), dict(_shapes(usual))
+    shapes, usual_shapes = _shapes(model), _shapes(usual)
     for name in [*shapes, *usual_shapes]:
         if shapes.get(name) != usual_shapes.get(name):
             raise UsageError(
@@ -96,10 +94,9 @@ def _kind(module: nn.Module) -> str:
     return _class(module) if inside else f"{own}.{_class(module)}"
 
 
-def _shapes(model: nn.Module) -> Iterator[tuple[str, torch.Size]]:
-    """Yield names and shapes of what a state has."""
-    for name, value in model.state_dict().items():
-        yield name, value.shape
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    """Return the shapes of what a state has, by name."""
+    return {name: value.shape for name, value in model.state_dict().items()}
 
 
 def _shape(shape: torch.Size | None) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 
 from molflt.commands.failures import Failures
 from molflt.commands.readings import Readings
+from molflt.data.crystals import is_crystal
 from molflt.domain import Domain
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble
-from molflt.predict import Structure, has_volume
+from molflt.predict import Structure
 from molflt.targets import ENERGY_THRESHOLD
 
 _DERIVATIVES = {"forces": "eV/Å", "stress": "eV/Å^3"}
@@ -85,7 +86,7 @@ class Summary:
             if "forces" in item.arrays and item.forces_label is not None:
                 error = item.arrays["forces"] - item.forces_label
                 self._differences["forces"].add(error)
-            self._unstrained += self._stress and not has_volume(item)
+            self._unstrained += self._stress and not is_crystal(item.atoms)
             label = item.stress_label
             if "stress" in item.tensors and label is not None:
                 self._differences["stress"].add(item.tensors["stress"] - label)

@@ -1,10 +1,11 @@
 """Which structures have a stress: crystals, and others that have a label of one."""
 
-import torch
 from ase import Atoms
 from jaxtyping import Bool
 from torch import Tensor
 from torch_geometric.data import Data
+
+from molflt.graph_index import has_volume
 
 
 def is_crystal(atoms: Atoms) -> bool:
@@ -21,7 +22,6 @@ def stress_is_known(data: Data) -> Bool[Tensor, " g"]:
         data: Structures with the label `stress`, NaN where there is none.
     """
     label = data.stress.flatten(1)
-    volume = data.pbc.any(dim=1) & (torch.linalg.det(data.cell.detach()) != 0)
     told = data.pbc.all(dim=1) | (label != 0).any(dim=1)
-    known: Tensor = volume & told & ~label.isnan().any(dim=1)
+    known: Tensor = has_volume(data) & told & ~label.isnan().any(dim=1)
     return known

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from rdkit import Chem
 
 from molflt.errors import InputError
 
@@ -72,16 +71,6 @@ def stated(atoms: Atoms) -> dict[str, float | str]:
         for key, value in places.items()
         if isinstance(key, str) and key.lower() in keys
     }
-
-
-def charge_and_spin(molecule: Chem.Mol) -> dict[str, int]:
-    """Return for `info` the charge and multiplicity of a molecule that has any."""
-    found = {}
-    if charge := Chem.GetFormalCharge(molecule):
-        found["charge"] = charge
-    if unpaired := sum(atom.GetNumRadicalElectrons() for atom in molecule.GetAtoms()):
-        found["multiplicity"] = unpaired + 1
-    return found
 
 
 def _number(value: Any) -> float | str:

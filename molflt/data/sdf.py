@@ -10,7 +10,7 @@ from rdkit.rdBase import BlockLogs
 
 from molflt.data.cells import info_of
 from molflt.data.compressed import UNREADABLE, open_bytes
-from molflt.data.electrons import charge_and_spin
+from molflt.data.rdkit_electrons import charge_and_spin
 from molflt.errors import InputError
 
 

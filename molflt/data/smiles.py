@@ -9,8 +9,8 @@ from rdkit.Chem.rdDistGeom import EmbedMolecule, ETKDGv3
 from rdkit.rdBase import BlockLogs
 
 from molflt.data.compressed import UNREADABLE, open_text
-from molflt.data.electrons import charge_and_spin
 from molflt.data.mmff import relax_mmff
+from molflt.data.rdkit_electrons import charge_and_spin
 from molflt.errors import InputError
 
 SEED = 0

@@ -22,7 +22,7 @@ def common_factor(
         spread: Relative difference of ratios that agree; half of it for a meaning.
     """
     middle = _agreed(ratios, spread)
-    if middle is None or 1 - spread < middle < 1 / (1 - spread):
+    if middle is None or _is_near_one(middle, spread):
         return None
     for factor, meaning in meanings.items():
         if abs(middle / factor - 1) < spread / 2:
@@ -33,7 +33,11 @@ def common_factor(
 def is_one(ratios: Sequence[float], spread: float) -> bool:
     """Whether most ratios agree on about 1."""
     middle = _agreed(ratios, spread)
-    return middle is not None and 1 - spread < middle < 1 / (1 - spread)
+    return middle is not None and _is_near_one(middle, spread)
+
+
+def _is_near_one(ratio: float, spread: float) -> bool:
+    return 1 - spread < ratio < 1 / (1 - spread)
 
 
 def _agreed(ratios: Sequence[float], spread: float) -> float | None:

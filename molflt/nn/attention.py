@@ -11,12 +11,7 @@ from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Messages, Path, check_inputs
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.shells import RadialShells
-from molflt.nn.spectra import (
-    Spectrum,
-    SpectrumName,
-    build_spectrum,
-    proposal_width,
-)
+from molflt.nn.spectra import Spectrum, SpectrumName, build_spectrum, proposal_width
 from molflt.typing import NodeScalars, NodeVectors
 
 Form = Literal["masked", "additive"]

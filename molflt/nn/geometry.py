@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from molflt.host import layout_of, segment_count
+from molflt.host import layout_of, longest, segment_count
 from molflt.neighbors import neighbor_pairs
 from molflt.nn.boxes import boxes
 from molflt.nn.displacements import PairIndex, displacements
@@ -71,9 +71,7 @@ class Geometry:
         self.dtype = dtype
         wide = pos.double()
         self.centred = wide - segment_mean(wide, batch, num_graphs)[batch]
-        extent = torch.linalg.vector_norm(self.centred.detach(), dim=1)
-        extent = torch.cat([extent, extent.new_zeros(1)]).max()
-        self.layout = layout_of(batch, num_graphs, pbc, extent)
+        self.layout = layout_of(batch, num_graphs, pbc, longest(self.centred))
         self.size = max(self.layout.sizes, default=0)  # atoms of the largest graph
         # Of the systems themselves, whatever rows there are: costs follow from these.
         self.num_atoms, self.largest = len(batch), self.size

@@ -2,6 +2,13 @@
 
 from torch import nn
 
+_FUNCTIONS = [
+    kind.forward
+    for kind in (nn.Linear, nn.LayerNorm, nn.Sequential, nn.Identity, nn.ModuleList)
+]
+# Of torch's activations: random, or not of each row or number by itself.
+_NO_FUNCTIONS = (nn.RReLU, nn.MultiheadAttention, nn.Softmax, nn.GLU)
+
 
 def is_plain(*maps: nn.Module | None) -> bool:
     """Whether all maps do what `nn.Linear` does, and nobody watches them.
@@ -24,7 +31,7 @@ def is_plain(*maps: nn.Module | None) -> bool:
     )
 
 
-def can_repeat(*modules: nn.Module | None) -> bool:
+def can_repeat(*modules: nn.Module) -> bool:
     """Whether modules do the same for blocks of rows and again, and nobody watches.
 
     Streamed sums call them for a block of atoms after the other, and once more in the
@@ -32,14 +39,14 @@ def can_repeat(*modules: nn.Module | None) -> bool:
     hook see parts, and parameters that `torch.func.functional_call` puts in are gone.
 
     Args:
-        modules: Modules with all that is in them; None: there is none.
+        modules: Modules, with all that is in them.
     """
-    parts = [p for one in modules if one is not None for p in one.modules()]
     return all(
         _is_function(part)
         and not is_watched(part)
         and all(type(p) is nn.Parameter for p in part.parameters(recurse=False))
-        for part in parts
+        for module in modules
+        for part in module.modules()
     )
 
 
@@ -47,16 +54,10 @@ def _is_function(module: nn.Module) -> bool:
     """Whether a module is a function of each row, known to be one."""
     if "forward" in vars(module):
         return False
-    known = (nn.Linear, nn.LayerNorm, nn.Sequential, nn.Identity, nn.ModuleList)
-    if type(module).forward in [kind.forward for kind in known]:
+    if type(module).forward in _FUNCTIONS:
         return True
-    others = (
-        nn.RReLU,
-        nn.MultiheadAttention,
-        nn.Softmax,
-        nn.GLU,
-    )  # not each, or random
-    return type(module).__module__ == nn.SiLU.__module__ and type(module) not in others
+    activation = type(module).__module__ == nn.SiLU.__module__
+    return activation and type(module) not in _NO_FUNCTIONS
 
 
 def is_watched(module: nn.Module) -> bool:

@@ -37,13 +37,13 @@ def refuse_other_run(checkpoint: dict[str, Any], now: nn.Module) -> None:
     Raises:
         InputError: They differ in that, or the checkpoint has a model alone.
     """
+    states = checkpoint["state_dict"], now.state_dict()
     for part, option in (
         ("objective.displacement.head.", "model.displacement_weight"),
         ("objective.loss.", "the parameters of this model.loss"),
     ):
         had, has = (
-            {name for name in names if name.startswith(part)}
-            for names in (checkpoint["state_dict"], now.state_dict())
+            {name for name in state if name.startswith(part)} for state in states
         )
         if had != has:
             without = "not " if has else ""

@@ -204,7 +204,8 @@ class FLTTask(EvaluatedTask):
         # Asking a GPU for the value makes it wait: from time to time is soon enough.
         if self.device.type == "cpu" or batch_idx % 16 == 0:
             refuse_not_finite(loss, self.global_step)
-        self.log("train/loss", loss, batch_size=(size := batch.num_graphs))
+        size = batch.num_graphs
+        self.log("train/loss", loss, batch_size=size)
         for name, error in errors.items():
             # Lightning would ask for what its bar shows after every batch.
             self.recent[f"train/{name}"] = error.mean()

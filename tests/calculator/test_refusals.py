@@ -12,6 +12,7 @@ from molflt.data.electrons import refuse_charge_and_spin
 from molflt.errors import InputError, UsageError
 from tests.builders import model_of_kinds, oblique_copper
 from tests.calculator.systems import water
+from tests.running import python
 
 
 def test_unknown_species_are_named_also_when_asked_twice():
@@ -143,3 +144,10 @@ def test_an_option_that_does_not_exist_is_refused():
         molflt.FLTCalculator(model, dytpe="float64")
     with pytest.raises(UsageError, match="no rule 'foo' for tags; there are oc20"):
         molflt.FLTCalculator(model, tags="foo")
+
+
+def test_a_calculator_loads_no_chemistry_that_it_does_not_need():
+    done = python(
+        *("-c", "import sys, molflt.calculator; print({'rdkit'} & {*sys.modules})")
+    )
+    assert done.stdout.strip() == "set()", done.stderr
