@@ -1,4 +1,4 @@
-"""Tables of the README of what parts of our model do, and of learning curves.
+"""Tables of what parts of our model do, and of learning curves.
 
 Each function returns its table, or None while no run that it shows is made; that of the
 learning curves, while one is open.

@@ -1,4 +1,4 @@
-"""Tables of the README made from the runs in results/accuracy.
+"""Tables made from the runs in results/accuracy.
 
 Each function returns its table, or None while a run that it shows is open. Those of
 many runs show what there is: that of QM9 has dashes for open runs, the others count

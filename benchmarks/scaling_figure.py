@@ -3,7 +3,7 @@
 python benchmarks/scaling_figure.py               writes results/scaling.svg and .json
 python benchmarks/scaling_figure.py scaling_cuda  of the runs in that folder of results/
 
-`tables.py` then puts the table into the README.
+`tables.py` then puts the table into its page.
 """
 
 import json

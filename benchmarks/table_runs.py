@@ -1,4 +1,4 @@
-"""The runs behind tables of the README, and what tables say of them."""
+"""The runs behind tables, and what tables say of them."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace

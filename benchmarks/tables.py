@@ -1,6 +1,6 @@
-"""Tables of the README, made from results/*.json and results/accuracy/*.json.
+"""Tables of README.md and docs/results.md, made from the results.
 
-python benchmarks/tables.py        rewrites the tables between the markers in README.md
+python benchmarks/tables.py        rewrites the tables between the markers of both pages
 """
 
 import json
@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import accuracy_tables
+import path_tables
 from finished import read
+from headline import headline
 from table_runs import target_name, unit_of
 from table_text import header, line, spread
 
 from molflt.files import atomic_path
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
+PAGES = [HERE.parent / "README.md", HERE.parent / "docs" / "results.md"]
 
 
 def emt_is2re(result: dict[str, Any]) -> str:
@@ -209,6 +211,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "scaling": scaling,
     "step_profile": step_profile,
     "roofline": roofline,
+    **path_tables.TABLES,
 }
 
 
@@ -216,37 +219,44 @@ OPEN = "Not complete yet; `python benchmarks/accuracy.py --list` shows what is o
 """In the place of a table whose runs are not all made."""
 
 
-def with_tables(text: str) -> str:
-    """Return the README with the table between any two markers made anew.
-
-    Raises:
-        SystemExit: The markers of a table are not there once.
-    """
+def made() -> dict[str, str]:
+    """Return the text of every table by its name."""
+    texts = {}
     for name, table in TABLES.items():
         result = json.loads((HERE / "results" / f"{name}.json").read_text())
-        text = with_table(text, name, table(result))
-    for name, made in accuracy_tables.TABLES.items():
-        if f"<!-- {name} -->" not in text:
-            continue  # a table for whoever wants it
-        text = with_table(text, name, made(read) or OPEN)
-    return text
+        texts[name] = table(result)
+    measured = json.loads((HERE / "results" / "scaling.json").read_text())
+    texts["headline"] = headline(read, measured) or OPEN
+    for name, of_runs in accuracy_tables.TABLES.items():
+        texts[name] = of_runs(read) or OPEN
+    return texts
 
 
-def with_table(text: str, name: str, table: str) -> str:
-    """Return the text with one table between its markers."""
-    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    block = f"{begin}\n{table}\n{end}"
-    text, count = re.subn(f"{begin}.*?{end}", lambda _: block, text, flags=re.DOTALL)
-    if count != 1:
-        raise SystemExit(f"README.md needs the markers {begin} and {end} once.")
-    return text
+def with_tables(pages: list[str]) -> list[str]:
+    """Return the pages with the table between any two markers made anew.
+
+    Raises:
+        SystemExit: The markers of a table are not on one page once.
+    """
+    for name, table in made().items():
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        block = f"{begin}\n{table}\n{end}"
+        found = [
+            re.subn(f"{begin}.*?{end}", lambda _: block, page, flags=re.DOTALL)  # noqa: B023
+            for page in pages
+        ]
+        if sum(count for _, count in found) != 1:
+            raise SystemExit(f"One page needs the markers {begin} and {end} once.")
+        pages = [page for page, _ in found]
+    return pages
 
 
 def main() -> None:
-    """Rewrite README.md."""
-    text = with_tables(README.read_text())
-    with atomic_path(README) as temporary:
-        temporary.write_text(text)
+    """Rewrite the pages."""
+    texts = with_tables([page.read_text() for page in PAGES])
+    for page, text in zip(PAGES, texts, strict=True):
+        with atomic_path(page) as temporary:
+            temporary.write_text(text)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ BASE: Options = {
     "density_elements": "HCNO",  # of all molecules here; QM9 as published has F, too
 }
 
-# What is changed, by part of the model; the part is a heading of the README's table.
+# What is changed, by part of the model; the part is a heading of the table.
 ABLATIONS: dict[str, dict[str, Options]] = {
     "form": {
         "FLT additive": {"form": "additive"},

@@ -1,4 +1,4 @@
-"""The README's Python runs, and its tables are those of the results."""
+"""The README's Python runs, and the tables of both pages are those of the results."""
 
 import re
 
@@ -27,7 +27,23 @@ def test_python_example_runs(readme, tmp_path, monkeypatch, capsys):
 
 def test_tables_are_made_from_the_results(repository, readme, monkeypatch):
     monkeypatch.syspath_prepend(repository / "benchmarks")  # scripts import each other
-    assert script("benchmarks/tables.py").with_tables(readme) == readme
+    tables = script("benchmarks/tables.py")
+    pages = [page.read_text() for page in tables.PAGES]
+    assert readme in pages
+    assert tables.with_tables(pages) == pages
+    table = re.compile(r"(<!-- \w+ -->).*?(<!-- /)", re.DOTALL)
+    emptied = [table.sub(r"\1\2", page) for page in pages]
+    assert emptied != pages
+    assert tables.with_tables(emptied) == pages
+
+
+def test_a_table_has_its_place_once(repository, readme, monkeypatch):
+    monkeypatch.syspath_prepend(repository / "benchmarks")
+    tables = script("benchmarks/tables.py")
+    with pytest.raises(SystemExit, match="needs the markers <!-- emt_relaxation -->"):
+        tables.with_tables([readme])  # the other page is missing
+    with pytest.raises(SystemExit, match="needs the markers <!-- emt_is2re -->"):
+        tables.with_tables([page.read_text() for page in tables.PAGES] + [readme])
 
 
 def test_every_path_it_names_exists(repository, readme):

@@ -11,8 +11,8 @@ qm9-properties twelve properties of small organic molecules, B3LYP/6-31G(2df,p)
 EMT is ASE's potential, whose H, C, N and O are, in ASE's words, "just for fun": these
 two models are for trying things out and for tests, they are no chemistry. That of QM9
 knows neutral molecules of H, C, N and O with up to nine heavy atoms, at minima of
-the functional or of MMFF94; how far it is off stands in the README. Where each comes
-from stands in its `origin`.
+the functional or of MMFF94; how far it is off stands in docs/results.md. Where each
+comes from stands in its `origin`.
 """
 
 from pathlib import Path
