@@ -146,11 +146,23 @@ def save_model(
     record = model_record(model)
     if origin is not None:
         record["origin"] = origin
-    content = {"molflt": record}
-    with atomic_path(path) as temporary:
+    write({"molflt": record}, path)
+
+
+def write(content: dict[str, Any], path: str | Path) -> None:
+    """Write tensors and plain values to a file, whole or not at all.
+
+    Raises:
+        InputError: The file cannot be written or the disk is full.
+    """
+    # An open file: from a path torch makes a name inside the file, which it may refuse.
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
         try:
-            torch.save(content, temporary)
-        except RuntimeError as error:  # torch reports a full disk this way
+            torch.save(content, file)
+        except RuntimeError as error:
+            # What torch says when the end cannot be written, after the true reason.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
             raise InputError(f"Cannot write {path}: {_first_line(error)}.") from error
 
 

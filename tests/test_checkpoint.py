@@ -1,6 +1,7 @@
 """Checkpoints: round trip, safety, and one sentence for every wrong file."""
 
 import pickle
+import resource
 
 import pytest
 import torch
@@ -166,6 +167,27 @@ def test_a_full_disk_leaves_the_old_checkpoint(model, tmp_path, monkeypatch):
         save_model(model, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_write_that_stops_says_why(model, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(InputError, match="^Cannot write .*: File too large"):
+            save_model(model, tmp_path / "model.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["model", "model.ckpt", ".hidden", "a model.v1.pt"])
+def test_any_name_will_do(name, model, tmp_path):
+    save_model(model, tmp_path / name)
+    again = molflt.load(tmp_path / name)
+    assert again.targets == model.targets
+    (tmp_path / "other").write_bytes((tmp_path / name).read_bytes())
+    save_model(model, tmp_path / "other")  # the same bytes whatever the name
+    assert (tmp_path / "other").read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_species_outside_the_training_set_are_named(model):

@@ -1,6 +1,6 @@
 """Sets of graphs: what a data module hands to its loaders."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 from molflt.data.progress import track
 
 
-class GraphDataset(Dataset[Data]):
+class GraphDataset(Dataset[Data], ABC):
     """A set of graphs that knows their sizes without reading them all."""
 
     @abstractmethod

@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from molflt.checkpoint import model_record
+from molflt.checkpoint import model_record, write
 from molflt.errors import InputError
-from molflt.files import atomic_path
 from molflt.model import FLTModel
 
 
@@ -35,12 +33,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"Cannot write {path}: {error.strerror}.") from error
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            try:
-                torch.save(checkpoint, file)
-            except RuntimeError as error:
-                # torch's zip writer reports a failed write so, without the reason.
-                raise OSError(f"writing failed ({_first_line(error)})") from error
+        write(checkpoint, path)
 
     def load_checkpoint(
         self,
@@ -89,10 +82,6 @@ def without_training(path: Any) -> InputError:
         f"{path} holds a model without the state of its training; training goes on "
         "from the last.ckpt or best.ckpt of a run."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
 
 
 class LastCheckpoint(ModelCheckpoint):

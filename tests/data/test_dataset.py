@@ -3,12 +3,24 @@
 import pytest
 from ase.build import molecule
 
-from molflt.data.dataset import GraphList, GraphSubset, GraphUnion
+from molflt.data.dataset import GraphDataset, GraphList, GraphSubset, GraphUnion
 from molflt.data.molecule import atoms_to_graph
 
 
 def graphs(*names):
     return GraphList([atoms_to_graph(molecule(name), sid=name) for name in names])
+
+
+def test_a_data_set_without_its_sizes_is_refused_when_it_is_made():
+    class Unsized(GraphDataset):
+        def __len__(self):
+            return 0
+
+        def __getitem__(self, index):
+            raise IndexError(index)
+
+    with pytest.raises(TypeError, match="num_atoms"):
+        Unsized()
 
 
 def test_a_union_is_one_set_after_the_other():
