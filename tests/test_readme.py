@@ -50,6 +50,8 @@ def test_every_path_it_names_exists(repository, readme):
     layout = readme.split("## Layout")[1].split("## Cite")[0]
     for name in re.findall(r"^    (\S+)  ", layout, re.MULTILINE):
         assert (repository / name).exists(), name
+    for name in re.findall(r"\]\((?!https?:|#)([^)]+)\)", readme):
+        assert (repository / name).exists(), name
     for name in re.findall(
         r"(?:configs|benchmarks|notebooks)/\S+\.(?:yaml|py)", readme
     ):
