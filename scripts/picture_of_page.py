@@ -30,8 +30,9 @@ def main() -> None:
     slab = fcc111("Cu", size=(3, 3, 4), vacuum=9.0)
     add_adsorbate(slab, molecule("CO"), 1.9, "ontop", mol_index=1)
     slab.info.clear()  # notes of ASE's builders, which no file can hold
-    with tempfile.TemporaryDirectory() as folder:
-        structure, page = Path(folder) / "co_on_cu111.extxyz", Path(folder) / "page.html"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        structure, page = folder / "co_on_cu111.extxyz", folder / "page.html"
         ase.io.write(structure, slab)
         words = ["inspect", "emt-is2re", str(structure), "-o", str(page)]
         if molflt(words) != 0:
@@ -40,8 +41,8 @@ def main() -> None:
             sheet = browser.new_page(viewport=SIZE, color_scheme="light")
             sheet.goto(page.as_uri())
             sheet.wait_for_timeout(2000)  # the structure is drawn
-            sheet.screenshot(path=Path(folder) / "page.png")
-        with Image.open(Path(folder) / "page.png") as picture:
+            sheet.screenshot(path=folder / "page.png")
+        with Image.open(folder / "page.png") as picture:
             colours = picture.convert("RGB").quantize(256)
     with atomic_path(TARGET) as temporary:
         colours.save(temporary, optimize=True)
