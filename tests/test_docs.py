@@ -9,7 +9,7 @@ import ase.io
 import pytest
 import torch
 import yaml
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import BFGS
@@ -111,6 +111,20 @@ def test_relaxations_become_starts_with_the_end(pages, tmp_path):
         assert float(graph.energy) == pytest.approx(end.get_potential_energy())
         assert graph.pos_relaxed.numpy() == pytest.approx(end.positions, abs=1e-6)
         assert (graph.pos_relaxed - graph.pos).abs().max() > 1e-3
+
+
+def test_a_table_and_a_folder_become_labelled_structures(pages, tmp_path):
+    (tmp_path / "structures").mkdir()
+    for name, size in (("007", 3.6), ("b", 4.0)):
+        crystal = bulk("Cu", a=size, cubic=True)
+        ase.io.write(tmp_path / "structures" / f"{name}.cif", crystal)
+    (tmp_path / "labels.csv").write_text("id,e_form\nb,-0.5\n007,0.25\n")
+    (tmp_path / "join.py").write_text(code_of(pages, "labelled.append"))
+    done = python("join.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = list(iterate_graphs(tmp_path / "labelled.traj", LabelRules("e_form")))
+    assert [(g.sid, float(g.energy)) for g in found] == [("b", -0.5), ("007", 0.25)]
+    assert [float(graph.cell[0, 0, 0]) for graph in found] == [4.0, 3.6]
 
 
 def test_properties_of_a_table_are_trained_and_predicted(pages, tmp_path):

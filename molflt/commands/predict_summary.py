@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from ase.stress import voigt_6_to_full_3x3_stress
 
 from molflt.commands.failures import Failures
 from molflt.commands.readings import Readings
@@ -29,12 +30,12 @@ class Differences:
     structures: int = 0
 
     def add(self, errors: np.ndarray) -> None:
-        """Add the errors of one structure."""
+        """Add the errors of one structure; there may be none."""
         size = np.abs(errors)
         self.count += size.size
         self.total += float(size.sum())
         self.within += int((size < ENERGY_THRESHOLD).sum())
-        self.structures += 1
+        self.structures += size.size > 0
 
     def words(self, unit: str, *, threshold: bool) -> str:
         """Return the errors in words."""
@@ -84,12 +85,15 @@ class Summary:
                     error = value - item.labels[name]
                     self._differences[name].add(np.array([error]))
             if "forces" in item.arrays and item.forces_label is not None:
+                # As `molflt test`: labels of held atoms may be the constraint's zeros.
                 error = item.arrays["forces"] - item.forces_label
-                self._differences["forces"].add(error)
+                self._differences["forces"].add(error[~item.system["fixed"]])
             self._unstrained += self._stress and not is_crystal(item.atoms)
             label = item.stress_label
             if "stress" in item.tensors and label is not None:
-                self._differences["stress"].add(item.tensors["stress"] - label)
+                error = item.tensors["stress"] - label
+                # Of all nine components, as `molflt test`: shears count twice.
+                self._differences["stress"].add(voigt_6_to_full_3x3_stress(error))
             self.count += 1
             yield item
 

@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.db import connect
 from ase.db.core import convert_str_to_int_float_bool_or_str
 
-from molflt.data.plain import plain
+from molflt.data.plain import database_pairs, plain
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble
 from molflt.files import atomic_path
@@ -35,8 +35,9 @@ def open_writer(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
               ``predicted_stress`` (6,) [eV/Å^3], in Voigt's order as in ASE, in `info`;
               labels of the input stay
     .csv      one row a structure; columns of predictions and labels name units
-    .db       ASE database with key-value pairs ``predicted_{target}``; forces, stress
-              and what `info` has in `data`; units and references in its metadata
+    .db       ASE database with key-value pairs ``predicted_{target}`` beside those of
+              the input; forces, stress and what `info` has in `data`; units and
+              references in its metadata
     ========= ==================================================================
 
     Of an ensemble there is ``predicted_{target}_std`` too. A target that failed for a
@@ -109,12 +110,14 @@ def _db(path: Path, ensemble: Ensemble) -> Iterator[Writer]:
                 # ASE refuses texts that look like a number, such as a file named "1".
                 origin = {"file": _wordlike(structure.file), "frame": structure.frame}
                 atoms = plain(structure.atoms)
+                pairs = database_pairs(structure.atoms)
+                info = {k: v for k, v in atoms.info.items() if k not in pairs}
                 found = structure.arrays | structure.tensors
                 arrays = {f"predicted_{k}": v for k, v in found.items()}
                 database.write(
                     atoms,
-                    key_value_pairs=origin | _pairs(structure),
-                    data=_storable(atoms.info) | arrays,
+                    key_value_pairs=pairs | origin | _pairs(structure),
+                    data=_storable(info) | arrays,
                 )
 
             yield write

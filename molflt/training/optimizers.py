@@ -108,14 +108,54 @@ class Descent:
         Args:
             plan: What `start` has returned.
         """
-        schedule = plan["lr_scheduler"]
+        optimizer, schedule = plan["optimizer"], plan["lr_scheduler"]
         own = callable(self.schedule)
-        return {
-            "optimizer": _class_name(plan["optimizer"]),
+        names = {
+            "optimizer": _class_name(optimizer),
             # One class, and what it remembers is the number of steps.
             "schedule": _class_name(schedule["scheduler"]) if own else "by name",
             "schedule_interval": schedule["interval"],
         }
+        # The rate is what such a schedule remembers: another one would not act.
+        for option in ("lr", "weight_decay") if own else ():
+            if option in optimizer.defaults:
+                name = f"optimizer.{option}" if self.optimizer else option
+                names[name] = f"{optimizer.defaults[option]:g}"
+        return names
+
+    def go_on(self, trainer: Trainer, options: list[dict[str, Any]]) -> None:
+        """Let options act in a run that is resumed, which took up those it had.
+
+        A schedule that is a class has changed them in its own way: there they stay.
+
+        Args:
+            trainer: The trainer, whose optimiser and schedule are as they were.
+            options: Those of this run, `options_of`.
+        """
+        if callable(self.schedule):
+            return
+        (optimizer,) = trainer.optimizers
+        (schedule,) = (config.scheduler for config in trainer.lr_scheduler_configs)
+        assert isinstance(schedule, LambdaLR)
+        rates = [own["initial_lr"] for own in options]
+        schedule.base_lrs = rates
+        factor = schedule.lr_lambdas[0](schedule.last_epoch)
+        for group, own, rate in zip(
+            optimizer.param_groups, options, rates, strict=True
+        ):
+            group |= own | {"lr": rate * factor}
+
+
+def options_of(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """Return rates and weight decay of an optimiser's groups.
+
+    Nothing else of them: some optimisers keep their state there.
+    """
+    names = ("lr", "initial_lr", "weight_decay")
+    return [
+        {name: group[name] for name in names if name in group}
+        for group in optimizer.param_groups
+    ]
 
 
 def _class_name(thing: object) -> str:

@@ -23,7 +23,13 @@ from molflt.training.fitting import starting_model
 from molflt.training.labels import LabelledDataset, check_derivatives
 from molflt.training.losses import Loss, refuse_not_finite
 from molflt.training.objective import Objective
-from molflt.training.optimizers import Descent, Interval, OptimizerFactory, Schedule
+from molflt.training.optimizers import (
+    Descent,
+    Interval,
+    OptimizerFactory,
+    Schedule,
+    options_of,
+)
 from molflt.training.origin import RunOrigin
 from molflt.training.schedules import steps_of
 from molflt.training.targets import check_weights, chosen_targets
@@ -124,6 +130,7 @@ class FLTTask(EvaluatedTask):
         self._saveable = False  # whether that was looked at, once in a run
         self._place = resuming.Place()
         self._method: dict[str, str] = {}  # optimiser and schedule of the run
+        self._options: list[dict[str, Any]] = []  # of the optimiser, before resuming
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **options: Any) -> NoReturn:
@@ -189,7 +196,13 @@ class FLTTask(EvaluatedTask):
         plan = self._descent.start(self, self.trainer, self.first_error())
         before, self._method = self._method, self._descent.names(plan)
         same_run.refuse_other_method(before, self._method)
+        self._options = options_of(plan["optimizer"])
         return plan  # type: ignore[return-value]  # a TypedDict in Lightning
+
+    def on_train_start(self) -> None:
+        """Let this run's options of the optimiser act where another one is resumed."""
+        if self._options:  # a task with an optimiser of its own has none
+            self._descent.go_on(self.trainer, self._options)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log it and the batch's errors."""

@@ -130,3 +130,19 @@ def test_a_database_keeps_what_is_known_of_a_structure(folder):
     np.testing.assert_array_equal(row.data["cut"], np.eye(2))
     assert row.data["ok"] in (True, "T")
     assert "predicted_energy" in row
+
+
+def test_key_value_pairs_of_a_database_stay(folder):
+    """They are what a user tells structures apart by; older predictions are not."""
+    pairs = {"name": "water", "batch": 7, "ok": True, "file": "old.traj"}
+    with connect("in.db") as database:
+        database.write(molecule("H2O"), **pairs, predicted_energy=1.0)
+    for out in ("out.extxyz", "out.db"):
+        assert main(["predict", "model.ckpt", "in.db", "-o", out]) == 0
+    energy = molflt.load("model.ckpt").predict([molecule("H2O")])["energy"][0]
+    (row,) = connect("out.db").select()
+    assert row.data.keys() <= {"unique_id"}
+    info = ase.io.read("out.extxyz").info
+    for found, file in ((row.key_value_pairs, "in.db"), (info, "old.traj")):
+        assert found.items() >= (pairs | {"file": file}).items()
+        assert found["predicted_energy"] == pytest.approx(energy, rel=1e-6)

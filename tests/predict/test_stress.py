@@ -40,6 +40,17 @@ def stress_of(atoms, *paths):
     return stress, calculator.get_property("stress_std", copy)
 
 
+def test_error_is_the_mean_over_nine_components(folder, capsys):
+    """As `molflt test` counts it."""
+    atoms = crystal()
+    label = stress_of(atoms, "0.ckpt")[0] + np.array([0.0, 0.0, 0.0, 0.25, 0.0, 0.0])
+    atoms.calc = SinglePointCalculator(atoms, stress=label)
+    ase.io.write("in.extxyz", atoms)
+    assert main(["predict", "0.ckpt", "in.extxyz", "--stress", "-o", "o.extxyz"]) == 0
+    said = capsys.readouterr().err
+    assert f"stress: MAE {2 * 0.25 / 9:.4g} eV/Å^3 against 1 labels" in said
+
+
 def test_stress_is_the_calculators_and_labels_are_compared(folder, capsys):
     plain = copper_slab()
     plain.info.clear()

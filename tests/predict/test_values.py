@@ -9,6 +9,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 from ase.db import connect
 
 import molflt
@@ -160,6 +161,16 @@ def test_forces_are_written_and_compared(folder, capsys):
         np.testing.assert_allclose(row.data["predicted_forces"], forces, atol=1e-5)
         label = atoms.get_forces(apply_constraint=False)
         np.testing.assert_allclose(label, forces + 0.125, atol=1e-5)
+    for atoms in frames:  # the constraint's zeros are no forces: as `molflt test`
+        atoms.set_constraint(FixAtoms(range(len(atoms) - 1)))
+        atoms.calc = SinglePointCalculator(atoms, forces=atoms.get_forces())
+    ase.io.write("frames.extxyz", frames)
+    assert main([*words, "-o", "out.extxyz"]) == 0
+    assert "forces: MAE 0.125 eV/Å against 2 labels" in capsys.readouterr().err
+    frames[0].set_constraint(FixAtoms(range(len(frames[0]))))
+    ase.io.write("frames.extxyz", frames)
+    assert main([*words, "-o", "out.extxyz"]) == 0
+    assert "forces: MAE 0.125 eV/Å against 1 labels" in capsys.readouterr().err
     assert main([*words, "-o", "out.csv"]) == 2
     assert "--forces needs -o" in capsys.readouterr().err
     assert main(["predict", "model.ckpt", *words[2:], "-o", "x.extxyz"]) == 2

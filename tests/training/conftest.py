@@ -17,7 +17,7 @@ def make_task():
             **{"width": 16, "num_layers": 1, "num_near_heads": 2, "num_far_heads": 1},
             **{"density_elements": density_elements, "density_components": 20},
         )
-        return FLTTask(encoder, lr=3e-3, warmup_steps=3, **options)
+        return FLTTask(encoder, **{"lr": 3e-3, "warmup_steps": 3} | options)
 
     return make
 

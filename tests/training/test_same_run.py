@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from pytorch_lightning import Callback
 from torch import nn
 from torch.optim import SGD, Adam, AdamW
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from molflt.errors import InputError
+from molflt.training.schedules import SCHEDULES
 from tests.training.clusters import Clusters
 from tests.training.interruption import Stop, same, weights
 
@@ -20,6 +22,16 @@ class Scaled(nn.Module):
 
     def forward(self, a, b):
         return (a - b).abs() * self.scale.exp() - 0.1 * self.scale
+
+
+class Rates(Callback):
+    """The learning rate of each step."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        self.seen.append(optimizer.param_groups[0]["lr"])
 
 
 def momentum(groups):
@@ -39,6 +51,12 @@ OPTIONS = {
     "falling": {"schedule": falling},
     "falling by steps": {"schedule": falling, "schedule_interval": "step"},
     "plateau": {"schedule": ReduceLROnPlateau},
+    "lower plateau": {"schedule": ReduceLROnPlateau, "lr": 1e-4},
+    "sgd plateau": {"schedule": ReduceLROnPlateau, "optimizer": momentum},
+    "lower sgd plateau": {
+        "schedule": ReduceLROnPlateau,
+        "optimizer": lambda groups: SGD(groups, lr=1e-4, momentum=0.9),
+    },
     "scaled": {"loss": Scaled()},
 }
 
@@ -66,6 +84,8 @@ def resume(make_task, make_trainer, tmp_path, before, after):
         ),
         ("falling", "constant", r"had model\.schedule \S+\.StepLR instead of by name"),
         ("falling", "falling by steps", r"had model\.schedule_interval epoch instead"),
+        ("plateau", "lower plateau", r"it had model\.lr 0.003 instead of 0.0001\."),
+        ("sgd plateau", "lower sgd plateau", r"model\.optimizer\.lr 0.001 instead of"),
         ("scaled", "plain", r"it was trained with the parameters of this model\.loss"),
         ("plain", "scaled", r"was not trained with the parameters of this model\.los"),
     ],
@@ -84,6 +104,33 @@ def test_another_run_is_refused(
 def test_what_can_go_on_goes_on(before, after, make_task, make_trainer, tmp_path):
     trainer = resume(make_task, make_trainer, tmp_path, before, after)
     assert trainer.global_step == 2
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("own", [False, True])
+def test_another_rate_acts_from_there_on(
+    schedule, own, make_task, make_trainer, tmp_path
+):
+    """What is resumed trains like a run whose factor of the rate is at that step."""
+
+    def made(lr, weight_decay):
+        if own:
+            options = {"optimizer": lambda g: SGD(g, lr, weight_decay=weight_decay)}
+        else:
+            options = {"lr": lr, "weight_decay": weight_decay}
+        return make_task(schedule=schedule, warmup_steps=2, **options)
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        make_trainer(Stop(7)).fit(made(1e-3, 0.1), datamodule=Clusters())
+    last, task, rates = tmp_path / "a" / "last.ckpt", made(1e-4, 0.2), Rates()
+    task.resume_from(last)
+    trainer = make_trainer(rates, folder="b")
+    trainer.fit(task, datamodule=Clusters(), ckpt_path=last)
+    factor, total = SCHEDULES[schedule], trainer.global_step
+    expected = [1e-4 * factor(step, 2, total) for step in range(7, total)]
+    assert rates.seen == pytest.approx(expected, rel=1e-12)
+    decays = [group["weight_decay"] for group in trainer.optimizers[0].param_groups]
+    assert decays == [0.2, 0.0]
 
 
 @pytest.mark.parametrize("name", ["momentum and steps", "scaled"])
