@@ -34,6 +34,21 @@ class Rates(Callback):
         self.seen.append(optimizer.param_groups[0]["lr"])
 
 
+class Counting(SGD):
+    """Keeps what it remembers among its options, as optimisers without rates do."""
+
+    def __init__(self, groups):
+        super().__init__(groups, lr=1e-3)
+        self.defaults["k"] = 0
+        for group in self.param_groups:
+            group["k"] = 0
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["k"] += 1
+        return super().step(closure)
+
+
 def momentum(groups):
     return SGD(groups, lr=1e-3, momentum=0.9)
 
@@ -131,6 +146,17 @@ def test_another_rate_acts_from_there_on(
     assert rates.seen == pytest.approx(expected, rel=1e-12)
     decays = [group["weight_decay"] for group in trainer.optimizers[0].param_groups]
     assert decays == [0.2, 0.0]
+
+
+def test_what_an_optimiser_remembers_stays(make_task, make_trainer, tmp_path):
+    with pytest.raises(RuntimeError, match="stopped"):
+        make_trainer(Stop(7)).fit(make_task(optimizer=Counting), datamodule=Clusters())
+    last, task = tmp_path / "a" / "last.ckpt", make_task(optimizer=Counting)
+    task.resume_from(last)
+    trainer = make_trainer(folder="b")
+    trainer.fit(task, datamodule=Clusters(), ckpt_path=last)
+    counts = {group["k"] for group in trainer.optimizers[0].param_groups}
+    assert counts == {trainer.global_step} != {0}
 
 
 @pytest.mark.parametrize("name", ["momentum and steps", "scaled"])
