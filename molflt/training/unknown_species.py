@@ -17,8 +17,8 @@ class UnknownSpecies:
     """Counts such structures in the first pass over each set, and tells of them once.
 
     Their errors count, though predictions refuse such structures: the error of the set
-    is not that of the structures that the model is for. All structures of a rare element
-    are easily in the random part that validates.
+    is not that of the structures that the model is for. Those of a rare element easily
+    are all in the random part that validates.
     """
 
     def __init__(self) -> None:

@@ -163,8 +163,9 @@ def test_forces_without_an_energy_cannot_train(tmp_path):
     found = examine(tmp_path / "a.extxyz")
     assert found.labels.keys() == {"forces"}
     assert found.num_defects == 1
-    assert "no structure has an energy; the keys of the first are: dft, forces" in (
-        found.defects[0]
+    assert (
+        "no structure has an energy; the keys of the first are: dft, forces"
+        in (found.defects[0])
     )
     rules = LabelRules(energy_key="dft")
     assert examine(tmp_path / "a.extxyz", rules).num_defects == 0
