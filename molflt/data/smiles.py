@@ -52,7 +52,7 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
     with BlockLogs():
         failed = EmbedMolecule(molecule, options) < 0
         if failed:  # as of long chains: slower, and more often successful
-            options.useRandomCoords = True
+            options.useRandomCoords = True  # type: ignore[assignment]  # as above
             failed = EmbedMolecule(molecule, options) < 0
     if failed:
         raise InputError(f"{prefix}RDKit finds no conformer of '{smiles}'.")
