@@ -122,6 +122,8 @@ class Domain:
             found.append(f"fewer atoms than any of the training set, {least}")
         if not self.odd_electrons and int(system["z"].sum()) % 2:
             found.append("an odd number of electrons, of which the model knows nothing")
+        if 1 in (self.elements or ()) and _lacks_hydrogens(system["z"]):
+            found.append("carbon and no hydrogen at all (does the file leave it out?)")
         return found
 
     def tag_rule(self, rule: "TagRule") -> "TagRule":
@@ -150,6 +152,17 @@ class Domain:
             "The model has no summary of its training set, so that species it was "
             "never trained on cannot be told; its predictions for them are arbitrary."
         )
+
+
+def _lacks_hydrogens(z: np.ndarray) -> bool:
+    """Whether a molecule looks like the heavy atoms of one, as crystallography has it.
+
+    Mostly carbon without hydrogens, or halogens in their place; CO2 and the like are
+    small.
+    """
+    carbons, halogens = (z == 6).sum(), np.isin(z, (9, 17, 35, 53)).sum()
+    organic = len(z) > 4 and 2 * carbons >= len(z) and halogens < carbons
+    return bool(organic and not (z == 1).any())
 
 
 def flags(pattern: Sequence[bool]) -> str:

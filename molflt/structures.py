@@ -61,7 +61,7 @@ def predict_structures(
         if not isinstance(atoms, Atoms):
             raise UsageError(
                 f"{where} is no ase.Atoms but {type(atoms).__name__}; ase.io.read "
-                "reads files."
+                "reads files, molflt.data.smiles_to_atoms makes conformers of SMILES."
             )
         system, _ = admit(atoms, domain, tags, where)
         for remark in domain.remarks(system):

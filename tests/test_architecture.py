@@ -47,7 +47,8 @@ PARTS = {
     "parallel": "nn order partition encoder gradients model",
     "evaluation": "nn skin gradients features model checkpoint",
     "analysis": "data nn gradients features model checkpoint testing",
-    "training": "data nn density gradients model own_classes checkpoint analysis",
+    "training": "data domain nn density gradients model own_classes checkpoint "
+    "analysis",
     "report": "data structures model checkpoint analysis",
     "calculator": "ase_results ase_units data domain admission nn skin model "
     "energy_target evaluation",

@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from molflt.commands.failures import Failures
 from molflt.commands.label_options import add_label_options, rules_of
 from molflt.commands.parser import Parser, positive
 from molflt.errors import InputError
@@ -124,6 +125,12 @@ def _add_convert(parser: Parser) -> None:
         help="what the energy of ASE's files is: of the geometry, or after relaxation",
     )
     add("--reference", default="", help="what zero energy means, in words")
+    add(
+        "--skip-bad",
+        action="store_true",
+        help="leave out, and name, structures that cannot be used (SMILES of salts, a "
+        "missing label, ...) instead of ending at the first",
+    )
     parser.set_defaults(run=_convert)
 
 
@@ -132,8 +139,13 @@ def _convert(options: Namespace) -> int:
     from molflt.data.lmdb import LMDBDataset
     from molflt.data.molecule import ARRAY_LABELS, target_names
 
-    rules = rules_of(options)
-    count = convert(options.sources, options.out, rules)
+    rules, failures = rules_of(options), Failures()
+    skip = failures.add if options.skip_bad else None
+    try:
+        count = convert(options.sources, options.out, rules, skip=skip)
+    finally:  # also if none is left
+        if skip:
+            failures.report("structures", options.out)
     first = LMDBDataset(options.out)[0]
     labels = target_names(first) + [name for name in ARRAY_LABELS if name in first]
     print(f"{options.out}: {count:,} structures with {', '.join(labels)}")

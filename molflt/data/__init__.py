@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from molflt.data.qm9 import QM9
     from molflt.data.rmd17 import RMD17
     from molflt.data.slab_tags import tag_slab
+    from molflt.data.smiles import smiles_to_atoms
 
 __all__ = [
     "EMTIS2RE",
@@ -24,6 +25,7 @@ __all__ = [
     "GraphList",
     "atoms_to_graph",
     "make_graph",
+    "smiles_to_atoms",
     "tag_slab",
 ]
 
@@ -37,6 +39,7 @@ _HOMES = {
     "RMD17": "molflt.data.rmd17",
     "atoms_to_graph": "molflt.data.molecule",
     "make_graph": "molflt.data.molecule",
+    "smiles_to_atoms": "molflt.data.smiles",
     "tag_slab": "molflt.data.slab_tags",
 }
 

@@ -1,6 +1,7 @@
 """Your own data: structures with labels in any file that ASE reads."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from molflt.data.dataset import (
 )
 from molflt.data.label_rules import LabelRules
 from molflt.data.labelled_frames import (
+    GROUP,
     OF_ALL_OR_NONE,
     first_keys,
     in_words,
@@ -23,6 +25,7 @@ from molflt.data.labelled_frames import (
 from molflt.data.lmdb import LMDBDataset
 from molflt.data.molecule import is_missing
 from molflt.data.progress import track
+from molflt.data.random_parts import random_parts
 from molflt.data.tags import TagRule
 from molflt.errors import InputError, UsageError
 from molflt.targets import TargetKind, TargetSpec
@@ -70,13 +73,16 @@ class AtomsFiles(GraphDataModule):
             left out of their loss, errors and statistics.
         stress_key: Name of the stress, which is then read; None: ``stress``.
         virial_key: Name of the virial [eV], from which the stress is read, -virial / V.
+        group_key: Name of a number or text, among the places of the labels: structures
+            of the training files in which it is the same come into the same random
+            part, such as conformers of a molecule, or molecules of a scaffold.
 
     Raises:
         InputError: A file is missing, or a target cannot have its name.
         UsageError: The fractions leave nothing to train on, both a test file and
-            a `test_fraction` are given, a training file is a validation or test file,
-            ASE's and molflt's files are mixed, or an option says what the labels of an
-            LMDB mean: it knows.
+            a `test_fraction` are given, groups where no part is drawn, a training file
+            is a validation or test file, ASE's and molflt's files are mixed, or an
+            option says what the labels of an LMDB mean: it knows.
     """
 
     def __init__(
@@ -102,6 +108,7 @@ class AtomsFiles(GraphDataModule):
         missing_labels: bool = False,
         stress_key: str | None = None,
         virial_key: str | None = None,
+        group_key: str | None = None,
     ) -> None:
         super().__init__(
             batch_size, eval_batch_size, num_workers, seed, max_train, in_memory
@@ -116,6 +123,8 @@ class AtomsFiles(GraphDataModule):
             )
         if test_fraction and test is not None:
             raise UsageError("test_fraction has no meaning where test names files.")
+        if group_key and val is not None and not test_fraction:
+            raise UsageError("group_key has no meaning where no part is drawn.")
         self._files = {"train": _listed(train), "val": _listed(val)}
         self._files["test"] = _listed(test)
         if targets and reference == _REFERENCE:
@@ -123,11 +132,17 @@ class AtomsFiles(GraphDataModule):
         self._rules = LabelRules(
             *(energy_key, forces_key, stress, tags, kind, reference),
             *(tuple(targets or ()), missing_labels, stress_key, virial_key),
+            group_key=group_key,
         )
         self.val_fraction, self.test_fraction = val_fraction, test_fraction
         self._targets: tuple[TargetSpec, ...] = self._rules.specs
         if (first := self._files["train"][0]).suffix == ".lmdb":
             self._targets = LMDBDataset(first).targets
+            if group_key:
+                raise UsageError(
+                    f"{first} has no groups; split the files before molflt data "
+                    "convert, and name the parts by train, val and test."
+                )
             _refuse_rules(first, self._rules, self._targets[0])
         for path in (path for files in self._files.values() for path in files):
             if not path.exists():
@@ -160,26 +175,36 @@ class AtomsFiles(GraphDataModule):
         """
         whole = self._read("train")
         sets = {n: self._read(n) for n in ("test", "val") if self._files[n]}
-        order = np.random.default_rng(self.seed).permutation(len(whole))
         # Tests first: they stay the same whatever validates.
-        for name, part in (("test", self.test_fraction), ("val", self.val_fraction)):
-            if name in sets or not part:
-                continue
-            count = max(1, round(part * len(whole)))
-            if count >= len(order):
-                raise InputError(
-                    f"{self._files['train'][0]} has {len(whole)} structures, too few "
-                    "to train on and to set some aside."
-                )
-            sets[name] = GraphSubset(whole, np.sort(order[:count]))
-            order = order[count:]
-        aside = len(order) < len(whole)
-        train = GraphSubset(whole, np.sort(order)) if aside else whole
+        fractions = {"test": self.test_fraction, "val": self.val_fraction}
+        drawn = {n: f for n, f in fractions.items() if f and n not in sets}
+        train = whole
+        if drawn:
+            try:
+                parts = random_parts(self._groups_of(whole), drawn, self.seed)
+            except InputError as error:
+                raise InputError(f"{self._files['train'][0]}: {error}") from error
+            sets |= {name: GraphSubset(whole, parts[name]) for name in drawn}
+            train = GraphSubset(whole, parts["train"])
         test = {"test": sets["test"]} if "test" in sets else {}
         return train, {"val": sets["val"]}, test
 
+    def _groups_of(self, whole: GraphDataset) -> np.ndarray:
+        """Return the group of each structure (n,), by itself without `group_key`."""
+        if not self._rules.group_key:
+            return np.arange(len(whole))
+        groups = []
+        for index in range(len(whole)):
+            graph = whole[index]
+            groups.append(graph[GROUP])
+            del graph[GROUP]  # no field of a batch
+        return np.array(groups)
+
     def _read(self, split: str) -> GraphDataset:
         files = self._files[split]
+        rules = self._rules
+        if split != "train":
+            rules = replace(rules, group_key=None)
         if any(path.suffix == ".lmdb" for path in files):
             if len(files) > 1:
                 raise UsageError(
@@ -193,9 +218,7 @@ class AtomsFiles(GraphDataModule):
         frames = (
             graph
             for path in files
-            for graph in track(
-                iterate_graphs(path, self._rules), f"reading {path.name}"
-            )
+            for graph in track(iterate_graphs(path, rules), f"reading {path.name}")
         )
         graphs = list(with_unique_ids(frames))
         self._tell_missing(split, graphs)

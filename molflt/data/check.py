@@ -204,6 +204,8 @@ class _Survey:
         for name in self._may_lack:
             if name not in report.labels:
                 self.defect(f"{report.path}: no structure has a label {name!r}.")
+        # Forces or stress without an energy train nothing.
+        targets = {name for names in self._names for name in names} - {*ARRAY_LABELS}
         if len(self._names) > 1:
             sets = "; ".join(
                 f"{count:,} have {', '.join(names) or 'none'} (the first is record "
@@ -215,7 +217,7 @@ class _Survey:
                 report.warnings.append(f"not all have all labels: {sets}")
             else:
                 self.defect(f"{report.path}: labels differ between structures: {sets}.")
-        elif not any(self._names) and report.num_structures:
+        elif report.num_structures and not targets:
             if report.format == FILE_FORMAT:
                 keys = in_words(first_keys(report.path))
                 self.defect(

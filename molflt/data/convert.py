@@ -1,7 +1,7 @@
 """``molflt data convert``: labelled structures of any known format to molflt's LMDB."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from torch_geometric.data import Data
@@ -22,6 +22,7 @@ def convert(
     rules: LabelRules = DEFAULT_RULES,
     *,
     progress: bool | None = None,
+    skip: Callable[[str], None] | None = None,
 ) -> int:
     """Write the records of all sources, in order, to one LMDB.
 
@@ -30,6 +31,8 @@ def convert(
         out: The LMDB to write; it appears only when it is complete.
         rules: How labels of ASE's files are read.
         progress: Draw a bar; None: only on a terminal.
+        skip: Is told of each record that cannot be used, which is left out; None: the
+            first is an error.
 
     Returns:
         Number of records.
@@ -67,7 +70,7 @@ def convert(
     lengths = [source.length for source in opened]
     return write_lmdb(
         out,
-        _graphs(opened),
+        _graphs(opened, skip),
         targets=first.targets,
         metadata=first.metadata if len(opened) == 1 else None,
         missing_labels=any(source.missing_labels for source in opened),
@@ -105,7 +108,9 @@ def overlooked(source: str | Path, rules: LabelRules) -> list[str]:
     ]
 
 
-def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
+def _graphs(
+    sources: Sequence[Source], skip: Callable[[str], None] | None
+) -> Iterator[Data]:
     """Yield all graphs of all sources, their ids made unique.
 
     Raises:
@@ -114,7 +119,7 @@ def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
     unseen = {
         s.name for source in sources if source.missing_labels for s in source.targets
     }
-    for graph in with_unique_ids(_labelled(sources)):
+    for graph in with_unique_ids(_labelled(sources, skip)):
         if unseen:
             unseen -= set(known_targets(graph))
         yield graph
@@ -125,7 +130,9 @@ def _graphs(sources: Sequence[Source]) -> Iterator[Data]:
         raise InputError(f"{path}: no structure has a label {min(unseen)!r}{hint}.")
 
 
-def _labelled(sources: Sequence[Source]) -> Iterator[Data]:
+def _labelled(
+    sources: Sequence[Source], skip: Callable[[str], None] | None
+) -> Iterator[Data]:
     """Yield all graphs of all sources that have a label."""
     for source in sources:
         bare = 0
@@ -134,6 +141,10 @@ def _labelled(sources: Sequence[Source]) -> Iterator[Data]:
                 yield record()
             except NoLabelError:
                 bare += 1
+            except InputError as error:
+                if skip is None:
+                    raise
+                skip(str(error))
         tell_left_out(source.path, bare)
 
 

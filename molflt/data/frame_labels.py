@@ -101,6 +101,20 @@ def read_forces(
     return _vectors(forces, key or "forces", "forces", len(atoms), where)
 
 
+def read_common(atoms: Atoms, key: str, where: str = "") -> str:
+    """Return, as text, what a frame has in common with others of its group.
+
+    Raises:
+        InputError: It is not there, or neither a number nor text.
+    """
+    value = places(atoms).get(key)
+    if value is None:
+        raise _absent(atoms, [key], where)
+    if np.size(value) != 1:
+        raise InputError(f"{where}: {key!r} is neither one number nor text.")
+    return str(value)
+
+
 def _absent(
     atoms: Atoms, keys: Sequence[str], where: str, hint: str = ""
 ) -> InputError:

@@ -32,6 +32,7 @@ class LabelRules:
         stress_key: Name of the stress, which is then read; None: ``stress``.
         virial_key: Name of the virial [eV] of a crystal, from which the stress is read:
             stress = -virial / volume.
+        group_key: Name of what structures have in common that are not to be split.
 
     Raises:
         UsageError: Forces or stress are asked for of an energy that has none, or the
@@ -49,6 +50,7 @@ class LabelRules:
     missing_labels: bool = False
     stress_key: str | None = None
     virial_key: str | None = None
+    group_key: str | None = None
 
     def __post_init__(self) -> None:
         if self.targets:

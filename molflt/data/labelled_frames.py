@@ -10,6 +10,7 @@ from torch_geometric.data import Data
 from molflt.data.frame_labels import (
     NoLabelError,
     label_keys,
+    read_common,
     read_forces,
     read_relaxed,
     read_stress,
@@ -22,6 +23,9 @@ from molflt.data.structure_files import iterate_structures
 from molflt.errors import InputError
 
 log = logging.getLogger(__name__)
+
+GROUP = "split_group"
+"""Field of a graph's group, which whoever splits takes off."""
 
 OF_ALL_OR_NONE = {"forces": "forces", "pos_relaxed": "relaxed positions"}
 
@@ -112,6 +116,8 @@ def frame_graph(
         stress=None if stress is None else stress[None],
         where=where,
     )
+    if rules.group_key:
+        graph[GROUP] = read_common(atoms, rules.group_key, where)
     if rules.missing_labels:
         with_missing(graph, {spec.name for spec in rules.specs} - set(labels))
     if rules.have_stress and stress is None:

@@ -20,8 +20,9 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
     """Return a conformer of a molecule, with hydrogens, relaxed with MMFF94.
 
     Coordinates come from ETKDG (version 3) with a fixed seed, so that the same SMILES
-    gives the same structure; MMFF94, where it has parameters, brings bond lengths and
-    angles near their minimum. A charge or unpaired electrons stand in `info`.
+    gives the same structure; where it finds none, it starts again from random
+    coordinates. MMFF94, where it has parameters, brings bond lengths and angles near
+    their minimum. A charge or unpaired electrons stand in `info`.
     Source: Riniker and Landrum, J. Chem. Inf. Model. 55, 2562 (2015).
 
     Args:
@@ -50,6 +51,9 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
     options.randomSeed = seed  # type: ignore[assignment]  # wrong in RDKit's stubs
     with BlockLogs():
         failed = EmbedMolecule(molecule, options) < 0
+        if failed:  # as of long chains: slower, and more often successful
+            options.useRandomCoords = True  # type: ignore[assignment]  # as above
+            failed = EmbedMolecule(molecule, options) < 0
     if failed:
         raise InputError(f"{prefix}RDKit finds no conformer of '{smiles}'.")
     relax_mmff(molecule)

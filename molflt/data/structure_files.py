@@ -14,6 +14,7 @@ from molflt.errors import InputError
 
 _READERS: dict[str, Callable[[Path], Iterator[tuple[str, Atoms | InputError]]]] = {
     ".smi": iterate_smiles,
+    ".smiles": iterate_smiles,
     ".csv": iterate_table,
     ".sdf": iterate_sdf,
     ".mol": iterate_sdf,
@@ -25,9 +26,9 @@ def iterate_structures(path: str | Path) -> Iterator[tuple[str, Atoms | InputErr
 
     Args:
         path: ``.sdf`` and ``.mol`` (properties of molecules become `info`), ``.smi``
-            (a SMILES a line), ``.csv`` (a column ``smiles``; others become `info`), or
-            what ASE reads; perhaps compressed (``.gz``, ``.bz2``, ``.xz``). SMILES
-            become conformers.
+            or ``.smiles`` (a SMILES a line), ``.csv`` (a column ``smiles``; others
+            become `info`), or what ASE reads; perhaps compressed (``.gz``, ``.bz2``,
+            ``.xz``). SMILES become conformers.
 
     Raises:
         InputError: No such file, or as a whole it cannot be read.

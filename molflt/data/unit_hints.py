@@ -17,6 +17,7 @@ _ENERGY_UNITS = {
     "kcal/mol": HARTREE / KCAL_PER_MOL,
     "kJ/mol": HARTREE / KJ_PER_MOL,
 }
+_NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 _LARGE_PER_ATOM = 100.0  # eV; binding and pseudopotential energies are below
 _LARGE_FORCE = 10.0  # eV/Å, root mean square; kcal/mol/Å near equilibrium is above
 
@@ -77,17 +78,20 @@ def length_hint(graphs: Sequence[Data]) -> str | None:
     """Return a suspicion about positions that should be in Å, or None.
 
     The distance to the nearest neighbour over the sum of covalent radii is about 1; in
-    bohr it is 1.9, in nm 0.1. Images of periodic systems are not looked at.
+    bohr it is 1.9, in nm 0.1. Noble gases, which have no bonds, and images of periodic
+    systems are not looked at.
     """
     ratios = []
     for graph in graphs:
         if len(graph.z) < 2:
             continue
         distance, neighbor = cKDTree(graph.pos.numpy()).query(graph.pos.numpy(), k=2)
-        radii = covalent_radii[graph.z.numpy()]
-        ratios.append(
-            float(np.median(distance[:, 1] / (radii + radii[neighbor[:, 1]])))
-        )
+        z = graph.z.numpy()
+        bound = ~np.isin(z, _NOBLE_GASES)
+        if not bound.any():
+            continue
+        bonds = covalent_radii[z] + covalent_radii[z[neighbor[:, 1]]]
+        ratios.append(float(np.median((distance[:, 1] / bonds)[bound])))
     if ratios and (typical := median(ratios)) > 1.6:
         return (
             f"neighbours are {typical:.1f} times as far apart as bonds are: "

@@ -11,6 +11,7 @@ from molflt.training.fitting import data_of
 from molflt.training.metrics import Evaluation
 from molflt.training.objective import Objective
 from molflt.training.origin import RunOrigin
+from molflt.training.unknown_species import UnknownSpecies
 
 
 class EvaluatedTask(LightningModule):
@@ -27,6 +28,7 @@ class EvaluatedTask(LightningModule):
         super().__init__()
         self.model: FLTModel | None = None
         self._evaluation = Evaluation()
+        self._unknown = UnknownSpecies()
         self._origin: RunOrigin | None = None  # of a training run
 
     def forward(self, data: Data) -> dict[str, Tensor]:
@@ -57,12 +59,14 @@ class EvaluatedTask(LightningModule):
 
     def _evaluate(self, batch: Batch, split: str) -> None:
         assert self.model is not None
+        self._unknown.add(split, batch, self.model)
         errors = self.objective(self.model, batch).errors
         self._evaluation.add(split, errors, batch.sid)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the errors of an earlier, perhaps interrupted, pass."""
         self._evaluation.clear()
+        self._unknown.clear()
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -73,6 +77,7 @@ class EvaluatedTask(LightningModule):
             self.log(name, value, prog_bar=index == 0)
         if self._origin is not None:
             self._origin.validated(self.trainer, values)
+        self._unknown.tell()
 
     on_test_epoch_end = on_validation_epoch_end
 

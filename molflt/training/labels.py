@@ -10,12 +10,16 @@ from torch_geometric.data import Batch, Data
 
 from molflt.data.crystals import stress_is_known
 from molflt.data.dataset import GraphDataset
+from molflt.data.force_hints import work_hint
+from molflt.data.molecule import without_missing
 from molflt.data.statistics import Statistics
+from molflt.data.unit_hints import energy_hint, force_hint, length_hint
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 
 log = logging.getLogger(__name__)
 
+_SAMPLE = 300  # structures that suspicions about units are built on
 
 _HINTS = {
     "forces": " (are they under another name, data.init_args.forces_key or molflt data "
@@ -90,6 +94,21 @@ def check_derivatives(
             "No training structure has a stress: none is periodic in three directions; "
             "set model.stress_weight to 0."
         )
+
+
+def tell_units(dataset: GraphDataset, targets: Sequence[TargetSpec]) -> None:
+    """Warn of what looks like another unit, as all that follows will be called eV.
+
+    Looked at are the first structures, as ``molflt data check`` does: sums over atoms
+    in eV, forces, and positions.
+    """
+    count = min(len(dataset), _SAMPLE)
+    sample = [without_missing(dataset[index]) for index in range(count)]
+    energies = [spec.name for spec in targets if spec.extensive and spec.unit == "eV"]
+    hints = [energy_hint(sample, name) for name in energies]
+    hints += [force_hint(sample), work_hint(sample), length_hint(sample)]
+    for hint in filter(None, hints):
+        log.warning("Units of the training structures: %s.", hint)
 
 
 def tell_missing(found: Sequence[Statistics], num_structures: int) -> None:

@@ -20,7 +20,7 @@ from molflt.training.checkpoint_io import record_in
 from molflt.training.displacement import Decay
 from molflt.training.evaluated_task import EvaluatedTask
 from molflt.training.fitting import starting_model
-from molflt.training.labels import LabelledDataset, check_derivatives
+from molflt.training.labels import LabelledDataset, check_derivatives, tell_units
 from molflt.training.losses import Loss, refuse_not_finite
 from molflt.training.objective import Objective
 from molflt.training.optimizers import (
@@ -179,6 +179,7 @@ class FLTTask(EvaluatedTask):
         needed = self.objective.labels | self._augmentation.labels
         labelled = LabelledDataset(self._data.train, needed)
         check_derivatives(labelled, targets, self.objective.derivatives.force_weight)
+        tell_units(labelled, targets)
         self.model = starting_model(self._encoder[0], targets, labelled)
 
     def _chosen_targets(self) -> list[TargetSpec]:

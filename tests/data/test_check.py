@@ -154,6 +154,23 @@ def test_files_without_labels_are_told(tmp_path):
     assert "no labels" in found.warnings[0]
 
 
+def test_forces_without_an_energy_cannot_train(tmp_path):
+    frames = list(molecules())
+    for atoms in frames:
+        atoms.calc = SinglePointCalculator(atoms, forces=atoms.get_forces())
+        atoms.info["dft"] = -1.0
+    ase.io.write(tmp_path / "a.extxyz", frames)
+    found = examine(tmp_path / "a.extxyz")
+    assert found.labels.keys() == {"forces"}
+    assert found.num_defects == 1
+    assert (
+        "no structure has an energy; the keys of the first are: dft, forces"
+        in (found.defects[0])
+    )
+    rules = LabelRules(energy_key="dft")
+    assert examine(tmp_path / "a.extxyz", rules).num_defects == 0
+
+
 def test_ocp_files_are_checked_record_by_record(tmp_path):
     fields = [slab_fields(i) for i in range(4)]
     fields[2]["natoms"] = 1

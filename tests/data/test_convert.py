@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from molflt.cli import main
 from molflt.data import AtomsFiles
 from molflt.data.convert import convert
 from molflt.data.label_rules import LabelRules
@@ -144,3 +146,26 @@ def test_what_labels_mean_is_not_chosen_for_files_that_know(tmp_path):
     convert([tmp_path / "a.extxyz"], own)
     with pytest.raises(UsageError, match=r"init_args\.kind is not read"):
         AtomsFiles(own, kind="relaxed")
+
+
+def test_bad_rows_are_left_out_and_named_on_request(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = ["C,1", "C1CC,2", "[Na+].[Cl-],3", "CO,<4", "O,5"]
+    Path("a.csv").write_text("\n".join(["smiles,logp", *rows]))
+    words = ["data", "convert", "a.csv", "a.lmdb", "--target", "logp:1:mean"]
+    assert main(words) == 1
+    assert "a.csv, line 3: 'C1CC' is not a valid SMILES" in capsys.readouterr().err
+    assert not Path("a.lmdb").exists()
+    assert main([*words, "--skip-bad"]) == 0
+    told = capsys.readouterr().err
+    for sentence in ("line 3: 'C1CC'", "line 4: '[Na+]", "line 5: 'logp' is not one"):
+        assert sentence in told
+    assert "3 structures could not be used" in told
+    found = LMDBDataset("a.lmdb")
+    assert [(graph.sid, float(graph.logp)) for graph in found] == [("C", 1), ("O", 5)]
+    Path("a.csv").write_text("smiles,logp\nQ,1\n")
+    assert main([*words, "--skip-bad"]) == 1
+    told = capsys.readouterr().err
+    assert "line 2: 'Q' is not" in told
+    assert "there is no record to write" in told
+    assert len(LMDBDataset("a.lmdb")) == 2  # the older file

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from rdkit.Chem.rdDistGeom import EmbedMolecule
 
+from molflt.data import smiles as smiles_module
 from molflt.data.smiles import iterate_smiles, smiles_to_atoms
 from molflt.errors import InputError
 
@@ -12,6 +14,22 @@ def test_conformers_are_seeded_and_have_hydrogens():
     assert not first.pbc.any()
     # MMFF94 brings bonds near their lengths.
     assert first.get_distance(0, 1) == pytest.approx(1.52, abs=0.03)
+
+
+def test_random_coordinates_help_where_there_is_no_conformer(monkeypatch):
+    def embed(molecule, options):  # as for chains of 70 atoms, which take seconds
+        return EmbedMolecule(molecule, options) if options.useRandomCoords else -1
+
+    expected = smiles_to_atoms("C" * 12)
+    monkeypatch.setattr(smiles_module, "EmbedMolecule", embed)
+    first, second = smiles_to_atoms("C" * 12), smiles_to_atoms("C" * 12)
+    assert np.array_equal(first.positions, second.positions)
+    assert not np.allclose(first.positions, expected.positions)
+    lengths = [first.get_distance(i, i + 1) for i in range(11)]
+    assert np.allclose(lengths, 1.53, atol=0.03)
+    monkeypatch.setattr(smiles_module, "EmbedMolecule", lambda *_: -1)
+    with pytest.raises(InputError, match="RDKit finds no conformer of 'CC'"):
+        smiles_to_atoms("CC")
 
 
 @pytest.mark.parametrize("smiles", ["C(", "Q", ""])

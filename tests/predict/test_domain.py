@@ -1,6 +1,7 @@
 """Structures unlike those of the training set: tags, boundary conditions."""
 
 import ase.io
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
@@ -10,6 +11,8 @@ from molflt.cli import main
 from molflt.data.emt_generate import ADSORPTION_ENERGY
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import atoms_to_graph
+from molflt.data.system import system_arrays
+from molflt.domain import Domain
 from molflt.predict import predict_files
 from molflt.targets import TargetSpec
 from tests.builders import copper_slab, model_of
@@ -78,6 +81,29 @@ def test_a_calculator_and_predict_tell_of_radicals(folder):
     with pytest.warns(UserWarning, match="The structure CH3 has") as found:
         methyl.get_potential_energy()
     assert [any(w in str(each.message) for each in found) for w in words] == [True] * 2
+
+
+@pytest.mark.parametrize(
+    ("formula", "elements", "told"),
+    [
+        ("C6O", [1, 6, 8], True),  # the heavy atoms of phenol
+        ("C6OH6", [1, 6, 8], False),
+        ("C6O", [6, 8], False),  # trained on molecules without hydrogen
+        ("CO2", [1, 6, 8], False),
+        ("C2Cl4", [1, 6, 17], False),
+        ("Cu6CO", [1, 6, 8, 29], False),
+    ],
+)
+def test_molecules_that_lack_their_hydrogens_are_told(formula, elements, told):
+    atoms = Atoms(formula)
+    atoms.positions[:, 0] = 2 * np.arange(len(atoms))
+    system = system_arrays(atoms.numbers, atoms.positions)
+    remarks = Domain([known_model(elements=elements)]).remarks(system)
+    assert any("no hydrogen at all" in remark for remark in remarks) == told
+    atoms.set_cell([40, 40, 40])  # a crystal is no molecule
+    system = system_arrays(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+    remarks = Domain([known_model(elements=elements)]).remarks(system)
+    assert not any("no hydrogen at all" in remark for remark in remarks)
 
 
 def test_tags_of_ase_and_of_oc20_give_one_energy(folder):

@@ -10,10 +10,12 @@ from ase.build import molecule
 
 import molflt
 from molflt.cli import main
+from molflt.data import smiles_to_atoms
 from molflt.data.electrons import refuse_charge_and_spin
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder
 from molflt.predict import Structure, predict_files
+from tests.builders import model_of
 from tests.predict.tables import read_csv
 
 
@@ -133,3 +135,13 @@ def test_all_failures_are_named_in_a_file(folder, capsys):
     ase.io.write("charged.xyz", [charged, molecule("H2O")])
     assert main(words) == 1
     assert not Path("out.csv.failed.txt").exists()  # of another run
+
+
+def test_a_smiles_is_no_structure_and_the_error_says_how_to_make_one():
+    model = model_of()
+    with pytest.raises(
+        UsageError, match=r"Structure 1 .*molflt\.data\.smiles_to_atoms"
+    ):
+        model.predict([molecule("H2O"), "CCO"])
+    conformer = smiles_to_atoms("CCO")
+    assert len(model.predict([molecule("H2O"), conformer])["energy"]) == 2
