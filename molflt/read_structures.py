@@ -18,6 +18,7 @@ from molflt.data.molecule import (
     known_targets,
     system_graph,
 )
+from molflt.data.plain import database_pairs, id_of
 from molflt.data.source import open_source
 from molflt.data.structure_files import iterate_structures
 from molflt.data.tags import TagRule
@@ -182,16 +183,15 @@ def _frames(
         except Exception as error:
             yield as_input_error(error, where)
             continue
-        sid = str(atoms.info.get("sid", ""))
-        yield Structure(str(path), frame, atoms, system, sid, labels, note, forces)
+        at = str(path), frame
+        yield Structure(*at, atoms, system, id_of(atoms), labels, note, forces)
 
 
 def _labels(
     atoms: Atoms, names: Sequence[str], where: str
 ) -> tuple[dict[str, float], np.ndarray | None]:
     labels = {}
-    pairs = atoms.info.get("key_value_pairs")
-    places = {*atoms.info, *(pairs if isinstance(pairs, dict) else {})}
+    places = {*atoms.info, *database_pairs(atoms)}
     energy, forces = read_labels(atoms, None, None, where)
     for name in names:
         if name != "energy" and name not in places:

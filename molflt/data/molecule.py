@@ -38,6 +38,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 from torch_geometric.data import Data
 
+from molflt.data.plain import id_of
 from molflt.data.system import floats, system_arrays
 from molflt.data.tags import TagRule, map_tags
 from molflt.errors import InputError
@@ -121,7 +122,7 @@ def atoms_to_graph(
     Args:
         atoms: Structure; cell and pbc are taken as they are.
         tags: How to read the tags, see `molflt.data.tags`.
-        sid: Id; None: ``atoms.info["sid"]`` if there is one.
+        sid: Id; None: ``atoms.info["sid"]``, or that of a database's row, if any.
         targets: Scalar labels by name.
         forces: Forces (n, 3) [eV/Å].
         stress: Stress (1, 3, 3) [eV/Å^3].
@@ -131,8 +132,8 @@ def atoms_to_graph(
     Raises:
         InputError: As `make_graph` and `map_tags`.
     """
-    if sid is None and "sid" in atoms.info:
-        sid = str(atoms.info["sid"])
+    if sid is None:
+        sid = id_of(atoms)
     return make_graph(
         atoms.numbers,
         atoms.positions,

@@ -20,6 +20,11 @@ def plain(atoms: Atoms) -> Atoms:
     return copy
 
 
+def id_of(atoms: Atoms) -> str:
+    """Return what `info`, or the row of a database, has as ``sid``; "": nothing."""
+    return str((database_pairs(atoms) | atoms.info).get("sid", ""))
+
+
 def database_pairs(atoms: Atoms) -> dict[str, Any]:
     """Return the key-value pairs of the row of a database that `atoms` were read from.
 
