@@ -105,6 +105,8 @@ def _completed(graph: Any, index: int) -> Data:
             "of its vectors it is periodic (1, 3)."
         )
     missing = {"cell", "pbc", "tags", "fixed", "sid"} - found
+    if graph.get("sid") == "":  # as `make_graph` leaves it, for a set to count
+        missing.add("sid")
     if not missing:
         return graph
     n, like = len(graph.z), {"device": graph.z.device}

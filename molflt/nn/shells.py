@@ -7,10 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 LATTICE_TAIL = 64.0
-"""How much less of a density is left out of sums over the G of periodic cells.
+"""How much less of a density, and of images, is left out of sums in periodic cells.
 
 In a cell of a few Å the first G that are left out are a shell of their own, worth up to
-some 50 times the integral beyond them (measured over cells of 2.5 to 12 Å).
+some 50 times the integral beyond them (measured over cells of 2.5 to 12 Å). Along an
+open direction, all images of an atom in a plane or a row of such cells are at the same
+distance: 64 count in a plane of cells of 2.5 Å, for s_t = 0.02 cycles/Å.
 """
 
 Derivatives = tuple[Tensor, Tensor, Tensor]
@@ -120,7 +122,7 @@ class RadialShells(nn.Module):
 
         On a lattice of images at least `reach` apart from every atom, each direction
         adds at most 2 exp(-2 pi^2 s_t^2 reach^2) to phi_t <= 1, three of them hence
-        6 exp(-z^2 / 2) with reach = z / (2 pi min s_t), which is tolerance / 4.
+        6 exp(-z^2 / 2) with reach = z / (2 pi min s_t), which is as small as P_t(z_t).
 
         Half of the tolerance is left for the transforms.
 
@@ -140,7 +142,7 @@ class RadialShells(nn.Module):
         outside = tails[0] + tails[1] + s / k * (density[0] - density[1])  # (t, z)
         enough = z[(outside > tail).sum(1).clamp(max=len(z) - 1)].unsqueeze(1)
         band = (k + enough * s).max()
-        reach = math.sqrt(2 * math.log(24 / tolerance)) / (2 * math.pi * s.min())
+        reach = math.sqrt(2 * math.log(6 / tail)) / (2 * math.pi * s.min())
         band, reach = torch.stack([band, reach]).tolist()
         return band, reach
 

@@ -71,13 +71,12 @@ class RadialGaussianMixture(nn.Module):
 
     def density(self, xi: Float[Tensor, "*s 3"]) -> Float[Tensor, " h *s"]:
         """Return g_h(xi) [Å^3] for frequencies xi [cycles/Å]."""
-        # Gradients go to the parameters; those to xi are finite off xi = 0.
-        shells = self.shells.density(torch.linalg.vector_norm(xi, dim=-1))
+        shells = self.shells.density(distance(xi))
         return torch.tensordot(self.weights, shells, dims=1)
 
     def own_density(self, xi: Float[Tensor, "h s 3"]) -> Float[Tensor, "h s"]:
         """Return g_h(xi_h) [Å^3], each head at its own frequencies [cycles/Å]."""
-        shells = self.shells.density(torch.linalg.vector_norm(xi, dim=-1))
+        shells = self.shells.density(distance(xi))
         return torch.einsum("ht,ths->hs", self.weights, shells)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -130,14 +131,20 @@ class AbsoluteErrors(Metric):
 
 
 class Evaluation:
-    """Errors of several splits, gathered batch by batch."""
+    """Errors of several splits, gathered batch by batch.
+
+    A sampler gives one process no record twice: an id that comes again is that of
+    another structure, which counts, too.
+    """
 
     def __init__(self) -> None:
         self._metrics: dict[tuple[str, str], AbsoluteErrors] = {}
+        self._seen: Counter[tuple[str, str]] = Counter()
 
     def clear(self) -> None:
         """Forget everything."""
         self._metrics.clear()
+        self._seen.clear()
 
     def add(self, split: str, errors: Mapping[str, Errors], ids: Sequence[str]) -> None:
         """Add a batch.
@@ -145,12 +152,18 @@ class Evaluation:
         Args:
             split: Name of its split.
             errors: Errors by ``{target}/{metric}``.
-            ids: The ids of its structures, unique within the split.
+            ids: The ids of its structures, unique within the split if it is evaluated
+                by several processes.
         """
+        own = []
+        for sid in map(str, ids):
+            times = self._seen[split, sid]
+            self._seen[split, sid] += 1
+            own.append(f"{sid}\0{times}" if times else sid)
         for name, (values, counts) in errors.items():
             if (split, name) not in self._metrics:
                 self._metrics[split, name] = AbsoluteErrors().to(values.device)
-            self._metrics[split, name].update(values, ids, counts)
+            self._metrics[split, name].update(values, own, counts)
 
     def values(self) -> dict[str, Tensor]:
         """Return values by ``{split}/{target}/{metric}``, over all processes.

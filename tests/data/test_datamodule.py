@@ -238,6 +238,14 @@ def test_fields_that_graphs_lack_say_that_there_is_nothing(kind):
     assert set(given[0].keys()) == {"z", "pos", "energy"}  # and are left as they were
 
 
+def test_graphs_without_an_id_get_one_each():
+    """As `make_graph` makes them; metrics go by ids."""
+    given = [make_graph([1], [[0.0, 0.0, i]], targets={"energy": i}) for i in range(5)]
+    data = module_of(given, {"val": given}, {})
+    assert [graph.sid for graph in data.val["val"]] == list("01234")
+    assert {graph.sid for graph in given} == {""}  # and are left as they were
+
+
 @pytest.mark.parametrize(
     ("splits", "words"),
     [

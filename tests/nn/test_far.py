@@ -98,6 +98,24 @@ def test_forces_have_second_derivatives(costs, kept, monkeypatch):
     assert torch.autograd.gradgradcheck(run, inputs, atol=1e-6, fast_mode=True)
 
 
+@pytest.mark.parametrize("path", ["dense", "linear"])
+@pytest.mark.parametrize("costs", [WAVES, NUFFT])
+def test_stress_has_derivatives_by_the_strain(path, costs):
+    """Elastic constants: G = 0, too, is a function of the cell."""
+    structure = bulk("NaCl", "rocksalt", 5.6)
+    module, x = far(True, 1e-10, costs, *SMALL_GRID), features(2).detach()
+    places, box = (torch.tensor(a) for a in (structure.positions, structure.cell.array))
+
+    def run(strain):
+        turned = torch.eye(3, dtype=strain.dtype) + strain
+        geometry, _ = make_geometry([structure], pos=places @ turned)
+        geometry.cell = (box @ turned)[None]
+        return energy(module, x, geometry, path)
+
+    strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(run, (strain,), atol=1e-6)
+
+
 def test_channels_in_chunks_are_the_same_sums(monkeypatch):
     geometry, pos = make_geometry(periodic_structures())
     module, x = far(costs=NUFFT), features(len(pos))

@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch_geometric.data import Batch
 
-from molflt.training.metrics import AbsoluteErrors, atom_errors, unit_in_name
+from molflt.training.metrics import (
+    AbsoluteErrors,
+    Errors,
+    Evaluation,
+    atom_errors,
+    unit_in_name,
+)
 from tests.training.clusters import cluster
 
 
@@ -53,6 +59,19 @@ def test_merging_processes_drops_the_sampler_s_padding():
         setattr(merged, name, values)
     merged._update_count = 1
     assert merged.compute()["mae"] == 3.0
+
+
+def test_structures_that_share_an_id_all_count():
+    """Frames of one molecule, say: no sampler gives one process a record twice."""
+    evaluation = Evaluation()
+    for errors, ids in (([1.0, 2.0], ["a", "b"]), ([6.0, 9.0], ["a", "a"])):
+        found = {"energy/mae_eV": Errors(torch.tensor(errors))}
+        evaluation.add("val", found, ids)
+        evaluation.add("test", found, ids)
+    assert evaluation.values()["val/energy/mae_eV"] == 4.5
+    evaluation.clear()
+    evaluation.add("val", found, ids)
+    assert evaluation.values()["val/energy/mae_eV"] == 7.5
 
 
 def test_components_weigh_the_same_whatever_the_structure():
