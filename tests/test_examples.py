@@ -6,6 +6,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk, molecule
 
 import molflt
@@ -37,6 +38,24 @@ def test_dynamics_keeps_the_energy(tmp_path, capsys):
     slope, rest = example.drift(times, 3.0 + 0.25 * times)
     assert slope == pytest.approx(0.25)
     assert rest < 1e-9
+
+
+def test_a_single_atom_goes_its_way(tmp_path, capsys):
+    """Without the motion of its centre of mass it would have none to be scaled."""
+    molflt.save_model(model_of_kinds("potential"), tmp_path / "pes.ckpt")
+    ase.io.write(tmp_path / "atom.xyz", Atoms("O"))
+    words = [str(tmp_path / "pes.ckpt"), str(tmp_path / "atom.xyz"), "--steps=5"]
+    script("examples/molecular_dynamics.py").main([*words, "--langevin-steps=5"])
+    kelvin = re.search(r"temperature (\S+) K", capsys.readouterr().out)[1]
+    assert float(kelvin) > 0
+
+
+def test_dynamics_needs_a_model_of_forces(tmp_path, capsys):
+    ase.io.write(tmp_path / "slab.xyz", bulk("Cu"))
+    example = script("examples/molecular_dynamics.py")
+    with pytest.raises(SystemExit):
+        example.main(["emt-is2re", str(tmp_path / "slab.xyz")])
+    assert "error: the checkpoint has no potential energy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
