@@ -7,7 +7,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
 
 import molflt
 from molflt.calculator import FLTCalculator
@@ -106,7 +106,8 @@ def test_large_system_on_two_processes(repository, tmp_path):
     """As a user starts it; the result is that of the calculator, on one process."""
     model = model_of_kinds("potential")
     molflt.save_model(model, tmp_path / "forces.ckpt")
-    atoms = bulk("Cu", "fcc", 3.8, cubic=True) * (4, 2, 2)
+    atoms = fcc111("Cu", (4, 4, 4), vacuum=6.0)  # its tags change the energy
+    atoms.info = {}  # sites, which a file cannot hold
     atoms.rattle(0.1, seed=0)
     ase.io.write(tmp_path / "copper.extxyz", atoms)
     words = ["-m", "torch.distributed.run", "--standalone"]
@@ -119,6 +120,15 @@ def test_large_system_on_two_processes(repository, tmp_path):
     atoms.calc = FLTCalculator(model)
     assert found.get_potential_energy() == pytest.approx(atoms.get_potential_energy())
     assert found.get_forces() == pytest.approx(atoms.get_forces(), abs=1e-5)
+
+
+def test_large_system_refuses_what_the_calculator_refuses(tmp_path):
+    ase.io.write(tmp_path / "iron.extxyz", bulk("Fe"))
+    example = str(ROOT / "examples/large_system.py")
+    words = ["-m", "torch.distributed.run", "--standalone", example, "emt-forces"]
+    done = python(*words, "iron.extxyz", cwd=tmp_path, timeout=300)
+    assert done.returncode != 0
+    assert "iron.extxyz has Fe, which the model was not trained on" in done.stderr
 
 
 def test_shipped_models_are_trained_with_their_origin(tmp_path, monkeypatch):
