@@ -18,7 +18,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 import molflt
 from molflt import parallel
-from molflt.data.molecule import atoms_to_graph
+from molflt.admission import admit
+from molflt.data.molecule import system_graph
+from molflt.domain import Domain
 from molflt.errors import MolfltError
 
 
@@ -40,7 +42,10 @@ def main(words: list[str] | None = None) -> None:
 
     model = molflt.load(options.checkpoint).to(device).requires_grad_(False)
     atoms = ase.io.read(options.structure)
-    graph = atoms_to_graph(atoms, where=options.structure).to(device)
+    # As `FLTCalculator` does: species that were not trained on and charges are refused,
+    # and tags are read if the model knows of them.
+    system, _ = admit(atoms, Domain([model]), "auto", options.structure)
+    graph = system_graph(system).to(device)
     started = time.perf_counter()
     found = parallel.energy_and_forces(model, graph)
     seconds = time.perf_counter() - started

@@ -48,6 +48,8 @@ def main(words: list[str] | None = None) -> None:
     assert isinstance(atoms, Atoms)
     dtype = torch.float32 if options.float32 else torch.float64
     atoms.calc = molflt.FLTCalculator(options.checkpoint, dtype=dtype)
+    if "forces" not in atoms.calc.implemented_properties:
+        parser.error("the checkpoint has no potential energy, and so no forces")
     rng = np.random.default_rng(options.seed)
     heat(atoms, options, rng)
     energies, kelvins = move(atoms, options)
@@ -73,7 +75,8 @@ def heat(atoms: Atoms, options: argparse.Namespace, rng: np.random.Generator) ->
         rng=rng,
     )
     dynamics.run(options.langevin_steps)
-    if not atoms.constraints:  # held atoms carry the system with them
+    # Held atoms carry the system with them, and one atom has no motion but that.
+    if not atoms.constraints and len(atoms) > 1:
         Stationary(atoms)
         if not atoms.pbc.any():
             ZeroRotation(atoms)

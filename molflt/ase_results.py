@@ -24,12 +24,13 @@ def in_ase_units(
         energy: The one that stands for the energy; None: none does.
     """
     results: dict[str, Any] = {}
+    scale = 1.0 if energy is None else ase_unit(energy.unit)[0]
     for end in ("", "_std"):
         for name in ("forces", "energies"):
             if f"{name}{end}" in arrays:
-                results[f"{name}{end}"] = arrays[f"{name}{end}"]
+                results[f"{name}{end}"] = scale * arrays[f"{name}{end}"]
         if f"stress{end}" in arrays:
-            matrix = arrays[f"stress{end}"][0]
+            matrix = scale * arrays[f"stress{end}"][0]
             results[f"stress{end}"] = full_3x3_to_voigt_6_stress(matrix)
         for spec in targets:
             factor = ase_unit(spec.unit)[0]

@@ -82,8 +82,8 @@ class FLTCalculator(Calculator):
 
     Raises:
         InputError: A file is not a checkpoint.
-        UsageError: The model has several potential energies, `target` is no target in
-            eV, models of an ensemble differ in their targets, or there is no such
+        UsageError: The model has several potential energies, `target` is no
+            energy, models of an ensemble differ in their targets, or there is no such
             device, precision or rule.
 
     Warns:

@@ -192,7 +192,8 @@ def load(
             f"A checkpoint is given by its path, not by {type(path).__name__}."
         )
     where = choose_device(device)
-    return model_from_record(read_record(path), str(path), encoder_class).to(where)
+    with torch.inference_mode(False):  # weights made in it have no forces, ever
+        return model_from_record(read_record(path), str(path), encoder_class).to(where)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:

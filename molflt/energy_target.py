@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from molflt.ase_units import ase_unit
 from molflt.errors import UsageError
 from molflt.gradients import has_forces
 from molflt.targets import TargetSpec
@@ -15,20 +16,20 @@ def energy_target(
     Without a name: the only potential energy, else the only energy after relaxation.
 
     Raises:
-        UsageError: There are several, or `name` is no target in eV.
+        UsageError: There are several, or `name` is no target in eV, or in a unit that
+            is converted to it.
     """
+    energies = [spec for spec in targets if ase_unit(spec.unit)[1] == "eV"]
     if name is not None:
-        known = [spec for spec in targets if spec.unit == "eV"]
-        for spec in known:
+        for spec in energies:
             if spec.name == name:
                 return spec
-        listed = ", ".join(spec.name for spec in known) or "none"
+        listed = ", ".join(spec.name for spec in energies) or "none"
         raise UsageError(
-            f"target must be one of the checkpoint's targets in eV ({listed}), not "
-            f"{name!r}."
+            f"target must be one of the checkpoint's energies ({listed}), not {name!r}."
         )
     for kind in ("potential", "relaxed"):
-        found = [spec for spec in targets if spec.kind == kind and spec.unit == "eV"]
+        found = [spec for spec in energies if spec.kind == kind]
         if len(found) > 1:
             listed = ", ".join(spec.name for spec in found)
             raise UsageError(
@@ -44,7 +45,7 @@ def potential_of(targets: Sequence[TargetSpec], purpose: str) -> TargetSpec:
     """Return the potential energy, for relaxations and dynamics.
 
     Raises:
-        UsageError: There is none; the sentence says what there is instead.
+        UsageError: There is none in eV; the sentence says what there is instead.
     """
     spec = energy_target(targets)
     if spec is None or not has_forces(spec):
@@ -56,4 +57,9 @@ def potential_of(targets: Sequence[TargetSpec], purpose: str) -> TargetSpec:
             else "no potential energy, so there are no forces"
         )
         raise UsageError(f"{purpose} needs forces; this model has {why}: {what}.")
+    if spec.unit != "eV":
+        raise UsageError(
+            f"{purpose} needs a potential energy in eV, and {spec.name!r} is in "
+            f"{spec.unit}; FLTCalculator converts it, for ASE's own functions."
+        )
     return spec

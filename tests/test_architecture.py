@@ -39,7 +39,7 @@ PARTS = {
     "features": "nn order encoder",
     "readouts": "nn",
     "model": "data nn structures encoder gradients features readouts",
-    "energy_target": "gradients",
+    "energy_target": "ase_units gradients",
     "own_classes": "encoder readouts model",
     "replaced_parts": "model own_classes",
     "checkpoint": "nn encoder model own_classes replaced_parts",

@@ -6,7 +6,8 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase import Atoms
+from ase.build import bulk, fcc111, molecule
 
 import molflt
 from molflt.calculator import FLTCalculator
@@ -37,6 +38,24 @@ def test_dynamics_keeps_the_energy(tmp_path, capsys):
     slope, rest = example.drift(times, 3.0 + 0.25 * times)
     assert slope == pytest.approx(0.25)
     assert rest < 1e-9
+
+
+def test_a_single_atom_goes_its_way(tmp_path, capsys):
+    """Without the motion of its centre of mass it would have none to be scaled."""
+    molflt.save_model(model_of_kinds("potential"), tmp_path / "pes.ckpt")
+    ase.io.write(tmp_path / "atom.xyz", Atoms("O"))
+    words = [str(tmp_path / "pes.ckpt"), str(tmp_path / "atom.xyz"), "--steps=5"]
+    script("examples/molecular_dynamics.py").main([*words, "--langevin-steps=5"])
+    kelvin = re.search(r"temperature (\S+) K", capsys.readouterr().out)[1]
+    assert float(kelvin) > 0
+
+
+def test_dynamics_needs_a_model_of_forces(tmp_path, capsys):
+    ase.io.write(tmp_path / "slab.xyz", bulk("Cu"))
+    example = script("examples/molecular_dynamics.py")
+    with pytest.raises(SystemExit):
+        example.main(["emt-is2re", str(tmp_path / "slab.xyz")])
+    assert "error: the checkpoint has no potential energy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -87,7 +106,8 @@ def test_large_system_on_two_processes(repository, tmp_path):
     """As a user starts it; the result is that of the calculator, on one process."""
     model = model_of_kinds("potential")
     molflt.save_model(model, tmp_path / "forces.ckpt")
-    atoms = bulk("Cu", "fcc", 3.8, cubic=True) * (4, 2, 2)
+    atoms = fcc111("Cu", (4, 4, 4), vacuum=6.0)  # its tags change the energy
+    atoms.info = {}  # sites, which a file cannot hold
     atoms.rattle(0.1, seed=0)
     ase.io.write(tmp_path / "copper.extxyz", atoms)
     words = ["-m", "torch.distributed.run", "--standalone"]
@@ -100,6 +120,15 @@ def test_large_system_on_two_processes(repository, tmp_path):
     atoms.calc = FLTCalculator(model)
     assert found.get_potential_energy() == pytest.approx(atoms.get_potential_energy())
     assert found.get_forces() == pytest.approx(atoms.get_forces(), abs=1e-5)
+
+
+def test_large_system_refuses_what_the_calculator_refuses(tmp_path):
+    ase.io.write(tmp_path / "iron.extxyz", bulk("Fe"))
+    example = str(ROOT / "examples/large_system.py")
+    words = ["-m", "torch.distributed.run", "--standalone", example, "emt-forces"]
+    done = python(*words, "iron.extxyz", cwd=tmp_path, timeout=300)
+    assert done.returncode != 0
+    assert "iron.extxyz has Fe, which the model was not trained on" in done.stderr
 
 
 def test_shipped_models_are_trained_with_their_origin(tmp_path, monkeypatch):

@@ -6,12 +6,13 @@ import torch
 from ase.build import add_adsorbate, fcc111, molecule
 from torch_geometric.data import Batch
 
+import molflt
 from molflt import testing as laws
 from molflt.data.molecule import atoms_to_graph
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
-from tests.builders import SHORT, oblique_copper
+from tests.builders import SHORT, copper_slab, model_of_kinds, oblique_copper
 
 SMALL = {
     "width": 8,
@@ -182,6 +183,19 @@ def test_forces_where_gradients_are_off(mode):
         assert not one.requires_grad
     assert not batch.pos.requires_grad
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("given", ["model", "file"])
+def test_what_is_loaded_in_inference_mode_has_forces_outside(given, tmp_path):
+    model, path, atoms = model_of_kinds("potential"), tmp_path / "a.ckpt", copper_slab()
+    molflt.save_model(model, path)
+    expected = molflt.FLTCalculator(model).get_forces(atoms)
+    with torch.inference_mode():
+        calculator = molflt.FLTCalculator(model if given == "model" else path)
+        loaded = molflt.load(path)
+    assert np.array_equal(calculator.get_forces(atoms), expected)
+    found = loaded.energy_and_forces(atoms_to_graph(atoms, tags="auto")).forces
+    assert np.array_equal(found.numpy(), expected)
 
 
 def test_float32_far_from_the_origin():

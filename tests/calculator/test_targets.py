@@ -1,5 +1,7 @@
 """What a checkpoint has, and ensembles of checkpoints."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.build import molecule
@@ -10,6 +12,7 @@ from ase.units import kcal as ASE_KCAL
 from ase.units import mol as ASE_MOL
 
 import molflt
+from molflt.energy_target import potential_of
 from molflt.errors import InputError, UsageError
 from molflt.targets import TargetSpec
 from tests.builders import model_of_kinds
@@ -84,6 +87,20 @@ def test_several_energies_need_a_choice():
     assert molflt.FLTCalculator(model).spec.name == "e1"
     with pytest.raises(UsageError, match="not 'e2'"):
         molflt.FLTCalculator(model, target="e2")
+
+
+def test_a_potential_in_another_unit_has_forces_in_ases():
+    """The same numbers in kcal/mol; energy, shares, forces and stress are all in eV."""
+    atoms, factor = slab(), ASE_KCAL / ASE_MOL
+    expected = molflt.FLTCalculator(model_of_kinds("potential"))
+    model = model_of_kinds("potential")
+    model.targets = (replace(model.targets[0], unit="kcal/mol"),)
+    found = molflt.FLTCalculator(model)
+    for name in ("energy", "free_energy", "e0", "energies", "forces", "stress"):
+        one, two = (calc.get_property(name, atoms) for calc in (found, expected))
+        assert one == pytest.approx(factor * two, rel=1e-6)
+    with pytest.raises(UsageError, match="in eV, and 'e0' is in kcal/mol"):
+        potential_of(model.targets, "A relaxation")
 
 
 def test_ensembles_give_means_and_deviations(tmp_path):
