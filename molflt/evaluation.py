@@ -93,8 +93,7 @@ class Ensemble:
             raise UsageError("There is no model to evaluate.")
         place = None if device is None else choose_device(device)
         precision = None if dtype is None else _precision(dtype)
-        with torch.inference_mode(False):
-            self.models = [_own(source, place, precision) for source in sources]
+        self.models = [_own(source, place, precision) for source in sources]
         first = self.models[0]
         for source, model in zip(sources, self.models, strict=True):
             if _meaning(model) != _meaning(first):
@@ -233,13 +232,11 @@ def _precision(dtype: torch.dtype | str) -> torch.dtype:
     raise UsageError(f"dtype must be float32 or float64, not {dtype}.")
 
 
+@torch.inference_mode(False)  # weights that are made in it have no forces, ever
 def _own(
     source: Source, device: torch.device | None, dtype: torch.dtype | None
 ) -> FLTModel:
-    """Return a model that nobody else uses, ready to be evaluated.
-
-    Call it outside of inference mode: weights that are made in it have no forces, ever.
-    """
+    """Return a model that nobody else uses, ready to be evaluated."""
     model = copy.deepcopy(source) if isinstance(source, FLTModel) else load(source)
     model.eval().requires_grad_(False)
     model.to(device)
