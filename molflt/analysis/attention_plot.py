@@ -54,7 +54,8 @@ def attention(
         root: Colours follow the root of the weights: for many small beside few large.
 
     Raises:
-        ValueError: Arrays that do not belong together, or an unknown view.
+        ValueError: Arrays that do not belong together, no such atom, or an unknown
+            view.
     """
     z, weights = np.asarray(numbers), np.asarray(weights, dtype=np.float64)
     if view not in ("top", "side"):
@@ -64,6 +65,9 @@ def attention(
             f"{len(z)} atomic numbers, {len(np.asarray(positions))} positions and "
             f"{len(weights)} weights do not belong together"
         )
+    if not -len(z) <= atom < len(z):
+        raise ValueError(f"atom must be an index below {len(z)}, received {atom}")
+    atom %= len(z)  # -1 is the last
     places = _centred(np.asarray(positions, dtype=np.float64), atom, cell, pbc)
     flat, depth = (places[:, :2], places[:, 2]), (places[:, ::2], -places[:, 1])
     points, height = flat if view == "top" else depth
