@@ -4,13 +4,13 @@ from typing import Literal
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
-from ase.geometry import find_mic
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike, NDArray
 
+from molflt.analysis.images import nearest
 from molflt.analysis.style import DIVERGING, OKABE_ITO, SEQUENTIAL, styled
 
 View = Literal["top", "side"]
@@ -113,7 +113,7 @@ def _centred(
     box = np.asarray(cell, dtype=np.float64).reshape(3, 3)
     # Slightly off the atom: rounding must not choose between images equally far.
     middle = positions[atom] + np.array([1e-3, 7e-4, 0.0])
-    return np.asarray(middle + find_mic(positions - middle, box, periodic)[0])
+    return np.asarray(middle + nearest(positions - middle, box, periodic))
 
 
 def _edge(atom: int, ringed: int) -> str:
