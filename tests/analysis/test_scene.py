@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.data import covalent_radii
 
 from molflt.analysis import attention_rows
 from molflt.analysis.bonds import bonds
@@ -147,3 +148,15 @@ def test_bonds_of_molecules():
     water = molecule("H2O")
     pairs = set(zip(*bonds(water.numbers, water.positions), strict=True))
     assert pairs == {(0, 1), (0, 2)}
+
+
+def test_bonds_are_those_of_all_pairs():
+    """Slow twin: every distance, in the order of the atoms."""
+    rng = np.random.default_rng(0)
+    z, places = rng.choice([1, 6, 29, 78], 150), rng.uniform(0, 12, (150, 3))
+    reach = 1.2 * (covalent_radii[z][:, None] + covalent_radii[z])
+    apart = np.linalg.norm(places[:, None] - places, axis=2)
+    expected = np.argwhere(np.triu(apart < reach, 1))
+    assert len(expected) > 100
+    np.testing.assert_array_equal(np.stack(bonds(z, places), axis=1), expected)
+    assert not any(map(len, bonds([6], [[0.0, 0.0, 0.0]])))
