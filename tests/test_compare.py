@@ -88,7 +88,9 @@ def test_errors_that_are_no_numbers_are_not_the_lowest(runs, capsys):
     ("metric", "label"),
     [
         ("val_id/energy/mae_eV", "MAE [eV]"),
-        ("val_id/cv/mae_cal_per_mol_K", "MAE [cal/mol_K]"),
+        ("val_id/cv/mae_cal_per_mol_K", "MAE [cal/mol/K]"),
+        ("val_id/alpha/mae_a0_3", "MAE [a0^3]"),
+        ("val_id/e/mae_meV_per_atom", "MAE [meV/atom]"),
         ("val/energy/force_mae_eV_per_A", "force MAE [eV/Å]"),
         ("val/energy/stress_mae_eV_per_A3", "stress MAE [eV/Å³]"),
         ("val/all/mae_std", "MAE [standard deviations]"),

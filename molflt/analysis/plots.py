@@ -36,7 +36,7 @@ def parity(
         quantity: What they are.
 
     Raises:
-        ValueError: Arrays of different lengths, or empty.
+        ValueError: Arrays of different lengths, empty, or with what is no number.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1 or len(labels) == 0:
@@ -45,6 +45,12 @@ def parity(
             f"{labels.shape} and {predictions.shape}"
         )
     error = np.abs(predictions - labels)
+    lost = int((~np.isfinite(error)).sum())
+    if lost:
+        raise ValueError(
+            f"labels and predictions must be finite, {lost} of {len(labels)} pairs are "
+            "not"
+        )
     mean = float(error.mean())
     text = f"MAE {mean:{'#.3g' if 0 < mean < 0.1 else '.3f'}} {unit}"
     if unit == "eV":

@@ -1,5 +1,6 @@
 """``molflt compare``: several training runs side by side."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -101,8 +102,13 @@ def axis_of(metric: str) -> tuple[str, str]:
     before, found, unit = name.rpartition("mae_")
     if not found:
         return ("EwT", "%") if name == "ewt_percent" else (name, "")
-    unit = UNITS.get(unit, unit.replace("_per_", "/"))
-    return f"{before.replace('_', ' ')}MAE", unit
+    return f"{before.replace('_', ' ')}MAE", UNITS.get(unit, _unit(unit))
+
+
+def _unit(name: str) -> str:
+    """Undo `molflt.training.metrics.unit_in_name` as far as units are usual ones."""
+    above, *below = re.sub(r"_(?=\d)", "^", name).split("_per_")
+    return "/".join([above, *"".join(below).split("_")]) if below else above
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:

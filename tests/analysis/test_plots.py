@@ -201,6 +201,8 @@ def test_parity_states_the_errors():
     assert other.get_legend().get_texts()[-1].get_text() == "MAE 2.50e-06 D"
     with pytest.raises(ValueError, match="two lists of one length"):
         plots.parity(ax, labels, labels[:2])
+    with pytest.raises(ValueError, match="must be finite, 1 of 2 pairs are not"):
+        plots.parity(ax, [1.0, np.nan], [1.0, 2.0])
 
 
 def test_one_point_is_a_picture_too():
