@@ -46,7 +46,7 @@ PARTS = {
     "testing": "nn model",
     "parallel": "nn order partition encoder gradients model",
     "evaluation": "nn skin gradients features model checkpoint",
-    "analysis": "data nn gradients features model checkpoint testing",
+    "analysis": "data domain nn gradients features model checkpoint testing",
     "training": "data domain nn density gradients model own_classes checkpoint "
     "analysis",
     "report": "data structures model checkpoint analysis",

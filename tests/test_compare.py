@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from molflt.cli import main
-from molflt.commands.compare import find_run, read_runs
+from molflt.commands.compare import axis_of, find_run, read_runs
 from molflt.errors import InputError
 
 HEAD = "epoch,step,lr,train/energy/mae_eV,val_id/energy/mae_eV,val_ood/energy/mae_eV\n"
@@ -70,6 +70,42 @@ def test_a_run_that_lacks_the_metric_is_named(runs, capsys):
     write_run(Path("runs/c/version_0"), [1.0], head=other)
     assert main(["compare", "runs/a", "runs/c"]) == 0
     assert "Without val_id/energy/mae_eV: c/version_0" in capsys.readouterr().err
+
+
+def test_errors_that_are_no_numbers_are_not_the_lowest(runs, capsys):
+    """As of a split in which no structure had a label, or of a run that diverged."""
+    nan = float("nan")
+    write_run(Path("runs/d/version_0"), [0.9, nan, 0.5, nan])
+    write_run(Path("runs/e/version_0"), [nan, nan])
+    assert main(["compare", "runs/d", "runs/e"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    rows = {(line[1], line[3]): line[5::2] for line in lines if len(line) == 13}
+    assert rows["d/version_0", "val_id/energy/mae_eV"] == ["0.5", "30", "nan", "40"]
+    assert rows["e/version_0", "val_id/energy/mae_eV"] == ["nan", "10", "nan", "20"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "label"),
+    [
+        ("val_id/energy/mae_eV", "MAE [eV]"),
+        ("val_id/cv/mae_cal_per_mol_K", "MAE [cal/mol/K]"),
+        ("val_id/alpha/mae_a0_3", "MAE [a0^3]"),
+        ("val_id/e/mae_meV_per_atom", "MAE [meV/atom]"),
+        ("val/energy/force_mae_eV_per_A", "force MAE [eV/Å]"),
+        ("val/energy/stress_mae_eV_per_A3", "stress MAE [eV/Å³]"),
+        ("val/all/mae_std", "MAE [standard deviations]"),
+        ("val_id/energy/ewt_percent", "EwT [%]"),
+        ("train/loss", "loss"),
+        ("lr-AdamW", "lr-AdamW"),
+    ],
+)
+def test_what_is_drawn_is_named_with_its_unit(runs, metric, label):
+    head = HEAD.replace("val_id/energy/mae_eV", metric)
+    write_run(Path("runs/f/version_0"), [0.5, 0.25], head=head)
+    assert main(["compare", "runs/f", "--metric", metric, "-o", "c.svg"]) == 0
+    quantity, unit = axis_of(metric)
+    assert label == (f"{quantity} [{unit}]" if unit else quantity)
+    assert f">{label}<" in Path("c.svg").read_text()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,25 @@ def test_a_page_is_written(folder, capsys):
     ]  # fmt: skip
 
 
+def test_what_makes_a_prediction_arbitrary_is_said(folder, capsys):
+    """As molflt predict says it, on the page too, as that is what is passed on."""
+    model = molflt.load("model.ckpt")
+    model.statistics["energy"] |= {"num_atoms_min": 5, "pbc_seen": [[False] * 3]}
+    molflt.save_model(model, "model.ckpt")
+    Path("close.xyz").write_text("2\n\nC 0 0 0\nC 0 0 0.2\n")
+    assert main(["inspect", "model.ckpt", "close.xyz", "-o", "report.html"]) == 0
+    said = capsys.readouterr().err
+    page = Path("report.html").read_text()
+    for sentence in (
+        "Warning: the structure has atoms closer to each other than bonds are",
+        "Warning: the structure has fewer atoms than any of the training set",
+    ):
+        assert sentence in said
+        assert sentence in page
+    assert main(["inspect", "model.ckpt", "some.traj", "-o", "report.html"]) == 0
+    assert "has pbc T T F, the training set only F F F" in capsys.readouterr().err
+
+
 def test_frames_and_what_is_refused(folder, capsys):
     words = ["inspect", "model.ckpt", "some.traj", "-o"]
     for last in ("1", "-1"):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from molflt.analysis.attention_rows import additive_rows, far_rows, near_rows
+from molflt.domain import Domain
 from molflt.errors import UsageError
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
@@ -71,7 +72,9 @@ def attention_rows(
         layers: Indices of layers; None: all.
 
     Raises:
-        UsageError: A batch of several structures, or an index out of range.
+        InputError: The model knows nothing of its species, or its energy counts from an
+            adsorbate and no atom has a tag.
+        UsageError: No graph, a batch of several structures, or an index out of range.
     """
     graph = one_graph(model, graph)
     index = picked(len(graph.z), atoms, "atoms")
@@ -96,11 +99,14 @@ def attention_row_blocks(
         graph: One structure.
         atoms: Indices of the atoms i, or a mask (n,); None: all.
         layers: Indices of layers; None: all.
-        block: Atoms at once.
+        block: Atoms at once, at least 1.
 
     Raises:
-        UsageError: As `attention_rows`.
+        InputError: As `attention_rows`.
+        UsageError: As `attention_rows`, or a block of no atoms.
     """
+    if block < 1:
+        raise UsageError(f"block must be at least 1, not {block}.")
     graph = one_graph(model, graph)
     wanted = chosen_layers(model, layers)
     everything = np.arange(len(graph.z))
@@ -148,7 +154,7 @@ def chosen_layers(model: FLTModel, layers: Sequence[int] | None) -> list[int]:
     """Return indices of layers, all of them for None; UsageError if out of range."""
     depth = len(model.encoder.layers)
     chosen = range(depth) if layers is None else layers
-    return [int(picked(depth, layer, "layers")[0]) for layer in chosen]
+    return [int(layer) for layer in picked(depth, chosen, "layers")]
 
 
 def attentions(model: FLTModel) -> list[FLTAttention]:
@@ -177,12 +183,22 @@ def one_graph(model: FLTModel, graph: Data) -> Data:
     """Return the graph on the model's device.
 
     Raises:
-        UsageError: It is a batch of several structures.
+        InputError: The model knows nothing of its species, or its energy counts from an
+            adsorbate and no atom has a tag.
+        UsageError: No graph, or a batch of several structures.
     """
+    if not isinstance(graph, Data):
+        raise UsageError(
+            "The analysis takes a graph, which molflt.data.molecule.atoms_to_graph "
+            f"makes of ASE's Atoms, not {type(graph).__name__}."
+        )
     if graph.batch is not None and graph.num_graphs != 1:
         raise UsageError(
             f"The analysis takes one structure; this is a batch of {graph.num_graphs}."
         )
+    z = graph.z.cpu().numpy()
+    tags = graph.tags.cpu().numpy() if "tags" in graph else np.full(len(z), -1)
+    Domain([model]).refuse_unknown({"z": z, "tags": tags}, "The structure")
     return graph.clone().to(next(model.parameters()).device)
 
 
@@ -191,6 +207,8 @@ def picked(size: int, chosen: ArrayLike, name: str) -> NDArray[np.int64]:
     wanted = np.asarray(chosen)
     if wanted.size == 0 and wanted.dtype != bool:
         return np.zeros(0, dtype=np.int64)
+    if wanted.ndim > 1:
+        raise UsageError(f"{name} must be one list, received shape {wanted.shape}.")
     try:
         return np.atleast_1d(np.arange(size, dtype=np.int64)[wanted])
     except IndexError as error:

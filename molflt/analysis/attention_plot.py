@@ -4,13 +4,13 @@ from typing import Literal
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
-from ase.geometry import find_mic
 from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.patches import Circle
 from numpy.typing import ArrayLike, NDArray
 
+from molflt.analysis.images import nearest
 from molflt.analysis.style import DIVERGING, OKABE_ITO, SEQUENTIAL, styled
 
 View = Literal["top", "side"]
@@ -54,7 +54,8 @@ def attention(
         root: Colours follow the root of the weights: for many small beside few large.
 
     Raises:
-        ValueError: Arrays that do not belong together, or an unknown view.
+        ValueError: Arrays that do not belong together, no such atom, or an unknown
+            view.
     """
     z, weights = np.asarray(numbers), np.asarray(weights, dtype=np.float64)
     if view not in ("top", "side"):
@@ -64,6 +65,9 @@ def attention(
             f"{len(z)} atomic numbers, {len(np.asarray(positions))} positions and "
             f"{len(weights)} weights do not belong together"
         )
+    if not -len(z) <= atom < len(z):
+        raise ValueError(f"atom must be an index below {len(z)}, received {atom}")
+    atom %= len(z)  # -1 is the last
     places = _centred(np.asarray(positions, dtype=np.float64), atom, cell, pbc)
     flat, depth = (places[:, :2], places[:, 2]), (places[:, ::2], -places[:, 1])
     points, height = flat if view == "top" else depth
@@ -109,7 +113,7 @@ def _centred(
     box = np.asarray(cell, dtype=np.float64).reshape(3, 3)
     # Slightly off the atom: rounding must not choose between images equally far.
     middle = positions[atom] + np.array([1e-3, 7e-4, 0.0])
-    return np.asarray(middle + find_mic(positions - middle, box, periodic)[0])
+    return np.asarray(middle + nearest(positions - middle, box, periodic))
 
 
 def _edge(atom: int, ringed: int) -> str:

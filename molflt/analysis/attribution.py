@@ -25,6 +25,7 @@ from molflt.analysis.attention import (
 )
 from molflt.analysis.attention_rows import additive_rows, far_message_rows
 from molflt.analysis.contributions import one_target
+from molflt.errors import UsageError
 from molflt.features import features_of, with_adsorbates_alone
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
@@ -85,12 +86,15 @@ def message_attribution(
         layers: Indices of layers; None: all.
 
     Raises:
-        UsageError: A batch, an index out of range, or a target that is no sum over
-            atoms.
+        InputError: As `attention_rows`.
+        UsageError: A batch, an index out of range, a target that is no sum over
+            atoms, or another word for `of`.
 
     Source: gradient times input (Shrikumar et al., arXiv 1605.01713, Sec. 2), with
     messages as the inputs.
     """
+    if of not in ("total", "atom"):
+        raise UsageError(f"of must be 'total' or 'atom', received {of!r}.")
     graph = one_graph(model, graph)
     spec = one_target(model, target)
     wanted = chosen_layers(model, layers)

@@ -1,10 +1,9 @@
 """Which atoms to join by a line in a picture."""
 
 import numpy as np
-from ase import Atoms
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 TOLERANCE = 1.2  # of the sum of covalent radii
 
@@ -21,8 +20,10 @@ def bonds(
         numbers: Atomic numbers (n,).
         positions: Positions (n, 3) [Å].
     """
-    atoms = Atoms(numbers=np.asarray(numbers), positions=np.asarray(positions))
-    radii = TOLERANCE * covalent_radii[atoms.numbers]
-    first, second = neighbor_list("ij", atoms, radii)
-    once = first < second
-    return first[once].astype(np.int64), second[once].astype(np.int64)
+    places = np.asarray(positions, dtype=np.float64)
+    radii = TOLERANCE * covalent_radii[np.asarray(numbers)]
+    near = cKDTree(places).query_pairs(2 * radii.max(), output_type="ndarray")
+    first, second = near[np.lexsort(near.T[::-1])].T
+    length = np.linalg.norm(places[first] - places[second], axis=1)
+    bonded = length < radii[first] + radii[second]
+    return first[bonded].astype(np.int64), second[bonded].astype(np.int64)

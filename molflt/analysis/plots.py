@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 from molflt.analysis.kernels import HeadKernels
-from molflt.analysis.style import COLOURS, DOUBLE, panels, styled
+from molflt.analysis.style import COLOURS, DASHES, DOUBLE, panels, styled
 from molflt.targets import ENERGY_THRESHOLD
 
 SHORTEST = 0.7  # Å; atoms do not come closer (H2: 0.74 Å)
@@ -25,7 +25,7 @@ def parity(
 ) -> Axes:
     """Draw predictions against labels; MAE and, in eV, EwT stand in the legend.
 
-    EwT is the share of errors below 0.02 eV.
+    EwT is the share of errors below 0.02 eV. A small MAE has three digits that count.
 
     Args:
         ax: Where to draw.
@@ -36,7 +36,7 @@ def parity(
         quantity: What they are.
 
     Raises:
-        ValueError: Arrays of different lengths, or empty.
+        ValueError: Arrays of different lengths, empty, or with what is no number.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     if labels.shape != predictions.shape or labels.ndim != 1 or len(labels) == 0:
@@ -45,7 +45,14 @@ def parity(
             f"{labels.shape} and {predictions.shape}"
         )
     error = np.abs(predictions - labels)
-    text = f"MAE {error.mean():.3f} {unit}"
+    lost = int((~np.isfinite(error)).sum())
+    if lost:
+        raise ValueError(
+            f"labels and predictions must be finite, {lost} of {len(labels)} pairs are "
+            "not"
+        )
+    mean = float(error.mean())
+    text = f"MAE {mean:{'#.3g' if 0 < mean < 0.1 else '.3f'}} {unit}"
     if unit == "eV":
         text += f"\nEwT {100 * (error < ENERGY_THRESHOLD).mean():.1f} %"
     both = np.concatenate([labels, predictions])
@@ -92,7 +99,8 @@ def kernels(
         values: f_h(r), (h, p).
         title: Written above.
         labels: Of the heads; None: head 1, head 2, ...
-        dashed: Draw dashed lines: for far heads.
+        dashed: Draw dashed lines: for far heads. Beyond eight heads colours come again,
+            dotted.
     """
     r, values = np.asarray(r), np.atleast_2d(values)
     seen = r >= SHORTEST
@@ -165,13 +173,14 @@ def _curves(
 ) -> None:
     """Draw a curve a head, with a legend beside the axes."""
     names = labels or [f"head {k + 1}" for k in range(len(values))]
+    lines = DASHES[2:] if dashed else DASHES[:2]
     ax.axhline(0.0, color="0.7", linewidth=0.7, zorder=0)
     for number, (curve, name) in enumerate(zip(values, names, strict=True)):
         ax.plot(
             x,
             curve,
             color=COLOURS[number % len(COLOURS)],
-            linestyle=(0, (4, 1.5)) if dashed else "-",
+            linestyle=lines[number // len(COLOURS) % 2],
             label=name,
         )
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -194,7 +203,7 @@ def learning_curve(
         curves: Steps (p,) and values (p,) by name: from
             `molflt.analysis.read_metrics`.
         title: Written above.
-        unit: Of the values.
+        unit: Of the values; "": none.
         quantity: What they are.
     """
     short = {name: name.split("/")[0] for name in curves}
@@ -218,7 +227,7 @@ def learning_curve(
         ax.locator_params(axis="x", nbins=5)
         ax.set(title=title, xlabel="optimiser step")
         ax.set_xlim(left=0)
-        ax.set_ylabel(f"{quantity} [{unit}]")
+        ax.set_ylabel(f"{quantity} [{unit}]" if unit else quantity)
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return ax
 

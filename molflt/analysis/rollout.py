@@ -26,7 +26,8 @@ def attention_rollout(
 
     A_l is the mean of the heads' attention, the unit matrix the residual connection.
     Rows sum to 1, dimensionless. Only products of rows and matrices are formed, a block
-    of rows of A_l at a time: never n x n numbers.
+    of rows of A_l at a time: never n x n numbers. Atoms that the model leaves out
+    (`skip_subsurface`) read nothing and reach themselves alone.
 
     It says where features may have come from, not what they do to the energy: that is
     `message_attribution`.
@@ -55,6 +56,9 @@ def attention_rollout(
     for layer in reversed(range(len(model.encoder.layers))):
         passed = np.zeros_like(rolled)
         for (rows,) in attention_row_blocks(model, graph, None, [layer], block):
-            passed += rolled[:, rows.atoms] @ rows.weights.mean(axis=0)
+            mean = rows.weights.mean(axis=0)
+            passed += rolled[:, rows.atoms] @ mean
+            unseen = rows.atoms[~mean.any(axis=1)]
+            passed[:, unseen] += rolled[:, unseen]  # they stay what they are
         rolled = (rolled + passed) / 2
     return rolled

@@ -2,9 +2,9 @@
 
 import numpy as np
 import plotly.graph_objects as go
-from ase.geometry import find_mic
 from numpy.typing import ArrayLike, NDArray
 
+from molflt.analysis.images import nearest
 from molflt.analysis.style import OKABE_ITO
 
 Array = NDArray[np.float64]
@@ -56,10 +56,10 @@ def nearest_images(
     if box is None or not periodic.any():
         return places
     apart = places - places[atom]
-    nearest, length = find_mic(apart, box, periodic)
+    short = nearest(apart, box, periodic)
     # Of equally near images the one that is drawn.
-    moved = length < np.linalg.norm(apart, axis=1) - 1e-6
-    return np.where(moved[:, None], places[atom] + nearest, places)
+    moved = np.linalg.norm(short, axis=1) < np.linalg.norm(apart, axis=1) - 1e-6
+    return np.where(moved[:, None], places[atom] + short, places)
 
 
 def cell_edges(box: Array | None, periodic: NDArray[np.bool_], places: Array) -> Array:

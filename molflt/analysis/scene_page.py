@@ -1,6 +1,6 @@
 """A scene as a page without network, in a file or a notebook: atoms can be clicked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -39,7 +39,7 @@ def save_scene(figure: go.Figure, path: str | Path) -> None:
 class ShownScene:
     """A page that a notebook displays where a cell returns it."""
 
-    page: str
+    page: str = field(repr=False)  # some 6 MB, which notebooks would keep twice
     height: int
 
     def _repr_html_(self) -> str:

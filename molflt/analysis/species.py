@@ -53,7 +53,9 @@ def species_map(
         }
         numbers = np.array(sorted(seen), dtype=np.int64)
     else:
-        numbers = np.asarray(z, dtype=np.int64)
+        numbers = np.asarray(z)
+    if not np.issubdtype(numbers.dtype, np.integer):
+        raise UsageError(f"z must be atomic numbers, received {numbers.tolist()}.")
     if len(numbers) < 2:
         raise UsageError(
             "A map of species needs at least two elements; give z, as the checkpoint "

@@ -28,6 +28,9 @@ OKABE_ITO = {
 """Colour-blind readers tell them apart (Okabe and Ito, 2008); pale yellow is last."""
 
 COLOURS = tuple(OKABE_ITO.values())
+DASHES: tuple[Any, ...] = ("-", (0, (1, 1)), (0, (4, 1.5)), (0, (4, 1.5, 1, 1.5)))
+"""Lines of the first and second eight near heads, then of far heads."""
+
 SEQUENTIAL, DIVERGING = "Blues", "PuOr"
 """Colour maps for values from zero on, and for values of both signs."""
 
@@ -92,7 +95,9 @@ def save(figure: Figure, path: str | Path) -> None:
 
     Raises:
         InputError: The file cannot be written.
-        ValueError: matplotlib does not know the suffix.
+        ValueError: There is no suffix, or matplotlib does not know it.
     """
+    if not Path(path).suffix:  # matplotlib would write a file of another name
+        raise ValueError(f"path must end in .pdf, .svg or .png, received {str(path)!r}")
     with styled(), atomic_path(path) as temporary:
         figure.savefig(temporary)

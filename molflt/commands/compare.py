@@ -1,5 +1,6 @@
 """``molflt compare``: several training runs side by side."""
 
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from molflt.analysis.metrics_file import Curve
 
 PLOTS = (".png", ".pdf", ".svg")
+UNITS = {"eV_per_A": "eV/Å", "eV_per_A3": "eV/Å³", "std": "standard deviations"}
 _QUIET = ("runs", "name", "ckpt_path")  # differ between runs without saying anything
 
 
@@ -59,7 +61,7 @@ def main(words: list[str]) -> int:
     add("-o", "--out", type=Path, default=Path("compare.png"), help="the plot")
     options = parser.parse_args(words)
     refuse_overwriting(options.out, [])  # the runs are folders
-    if options.out.suffix not in PLOTS:
+    if options.out.suffix.lower() not in PLOTS:
         raise UsageError(f"-o must end in {', '.join(PLOTS)}, not {options.out}.")
     return compare(options.runs, options.out, options.metric)
 
@@ -82,17 +84,31 @@ def compare(paths: Sequence[Path], out: Path, metric: str | None = None) -> int:
     if len(runs) > 1:
         show(options_table(runs))
     figure, (ax,) = panels(1, 1, DOUBLE, height=3.0)
-    split, target, error = [*chosen.split("/"), "", ""][:3]
-    quantity, _, unit = error.rpartition("mae_")
-    unit = unit.replace("_per_", "/").replace("ewt_percent", "%")
+    split, target = [*chosen.split("/"), ""][:2]
     title = f"{split}, {target}" if target else chosen
-    learning_curve(ax, drawn, title, unit, f"{quantity.strip('_')} MAE".strip())
+    quantity, unit = axis_of(chosen)
+    learning_curve(ax, drawn, title, unit, quantity)
     save(figure, out)
     missing = [run.name for run in runs if run.name not in drawn]
     if missing:
         print(f"Without {chosen}: {', '.join(missing)}", file=sys.stderr)
     print(f"{chosen} of {len(drawn)} runs is drawn in {out}.", file=sys.stderr)
     return 0
+
+
+def axis_of(metric: str) -> tuple[str, str]:
+    """Return what a metric measures, and its unit; "": it has none."""
+    name = metric.rpartition("/")[2]
+    before, found, unit = name.rpartition("mae_")
+    if not found:
+        return ("EwT", "%") if name == "ewt_percent" else (name, "")
+    return f"{before.replace('_', ' ')}MAE", UNITS.get(unit, _unit(unit))
+
+
+def _unit(name: str) -> str:
+    """Undo `molflt.training.metrics.unit_in_name` as far as units are usual ones."""
+    above, *below = re.sub(r"_(?=\d)", "^", name).split("_per_")
+    return "/".join([above, *"".join(below).split("_")]) if below else above
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:
@@ -160,6 +176,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 def best_table(runs: Sequence[Run]) -> "Table":
     """Return a row per run and split: lowest error, its step, the last one."""
+    import numpy as np
     from rich.markup import escape
     from rich.table import Table
 
@@ -169,7 +186,8 @@ def best_table(runs: Sequence[Run]) -> "Table":
     for run in runs:
         for name in _errors(run):
             steps, values = run.curves[name]
-            best = int(values.argmin())
+            # An error is nan where no structure had a label, or a run diverged.
+            best = int(np.where(np.isnan(values), np.inf, values).argmin())
             table.add_row(
                 escape(run.name),
                 escape(name),

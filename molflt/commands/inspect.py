@@ -15,7 +15,7 @@ from molflt.version import __version__
 
 if TYPE_CHECKING:
     from molflt.data.tags import TagRule
-    from molflt.model import FLTModel
+    from molflt.domain import Domain
     from molflt.read_structures import Structure
 
 
@@ -73,19 +73,29 @@ def inspect(
         raise UsageError(f"-o must end in .html, not {out}.")
     from molflt.checkpoint import model_from_record, read_record
     from molflt.device import choose_device
+    from molflt.domain import Domain
     from molflt.report.content import report_content
     from molflt.report.facts import checkpoint_facts
     from molflt.report.page import render
 
     record = read_record(checkpoint)
     model = model_from_record(record, str(checkpoint)).to(choose_device(device))
-    found = _structure(model, structure, frame, tags)
+    domain = Domain([model])
+    found = _structure(domain, structure, frame, tags)
+    remarks = [
+        f"Warning: the structure has {each}." for each in domain.remarks(found.system)
+    ]
+    if sentence := domain.silence():
+        remarks.append(f"Warning: {sentence}")
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     content = report_content(
         model,
         found.graph,
         target,
         structure=f"{Path(found.file).name}, frame {found.frame}",
         tags=found.tags,
+        remarks=remarks,
         say=lambda what: print(f"... {what}", file=sys.stderr),
     )
     facts = checkpoint_facts(model, checkpoint, str(record.get("version", "?")))
@@ -108,17 +118,15 @@ def inspect(
 
 
 def _structure(
-    model: "FLTModel", path: str | Path, frame: int, tags: "TagRule"
+    domain: "Domain", path: str | Path, frame: int, tags: "TagRule"
 ) -> "Structure":
     """Return one structure of a file.
 
     Raises:
         InputError: It cannot be used, or the file has fewer.
     """
-    from molflt.domain import Domain
     from molflt.read_structures import read_structures
 
-    domain = Domain([model])
     found = next(read_structures(path, [], domain, tags, one_frame(frame)))
     if isinstance(found, InputError):
         raise found

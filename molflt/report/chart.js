@@ -40,13 +40,15 @@ const Chart = (() => {
     svg.append(element("line", { x1: LEFT, x2: W - RIGHT, y1: H - BOTTOM, y2: H - BOTTOM, stroke: "#5b6875" }));
     svg.append(element("text", { x: (LEFT + W - RIGHT) / 2, y: H - 6, "text-anchor": "middle", fill: "#1d2733" }, xLabel));
     svg.append(element("text", { transform: `translate(12 ${(TOP + H - BOTTOM) / 2}) rotate(-90)`, "text-anchor": "middle", fill: "#1d2733" }, yLabel));
+    // The second eight of a kind have the colours of the first, and other lines.
+    const dash = (k) => (dashed ? ["6 3", "6 2 1.5 2"] : ["none", "1.5 1.5"])[Math.floor(k / COLOURS.length) % 2];
     curves.forEach((curve, k) => {
       const points = curve.map((v, i) => `${px(x[i]).toFixed(1)},${py(v).toFixed(1)}`).join(" ");
-      const line = element("polyline", { points, fill: "none", stroke: COLOURS[k % COLOURS.length], "stroke-width": 1.7, "stroke-dasharray": dashed ? "6 3" : "none" });
+      const line = element("polyline", { points, fill: "none", stroke: COLOURS[k % COLOURS.length], "stroke-width": 1.7, "stroke-dasharray": dash(k) });
       line.append(element("title", {}, labels[k]));
       svg.append(line);
       const col = k % 6, row = Math.floor(k / 6), left = LEFT - 6 + col * 61, y = H + 12 + 18 * row;
-      svg.append(element("line", { x1: left, x2: left + 15, y1: y - 4, y2: y - 4, stroke: COLOURS[k % COLOURS.length], "stroke-width": 2.4, "stroke-dasharray": dashed ? "6 3" : "none" }));
+      svg.append(element("line", { x1: left, x2: left + 15, y1: y - 4, y2: y - 4, stroke: COLOURS[k % COLOURS.length], "stroke-width": 2.4, "stroke-dasharray": dash(k) }));
       svg.append(element("text", { x: left + 19, y, "font-size": 11, fill: "#1d2733" }, labels[k]));
     });
     figure.append(caption, svg);

@@ -1,6 +1,6 @@
 """Everything a report shows, as plain values and sentences."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from molflt.analysis.bonds import bonds
 from molflt.analysis.contributions import Contributions, energy_contributions
+from molflt.analysis.images import reduced_cell
 from molflt.analysis.kernels import head_densities, head_kernels
 from molflt.analysis.plots import SHORTEST
 from molflt.data.molecule import graph_to_atoms
@@ -29,6 +30,7 @@ def report_content(
     *,
     structure: str = "",
     tags: str = "",
+    remarks: Sequence[str] = (),
     budget: int = BUDGET,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def report_content(
         target: Name of the target; None: the only one.
         structure: What the structure is called.
         tags: How its tags were read.
+        remarks: What it has and the training set has not, as warnings.
         budget: Bytes of attention rows.
         say: Told what is being done.
 
@@ -62,6 +65,7 @@ def report_content(
         "structure": structure,
         "formula": graph_to_atoms(graph).get_chemical_formula(),
         "tags": tags,
+        "remarks": list(remarks),
         "z": z.tolist(),
         "elements": {
             int(each): {
@@ -76,6 +80,7 @@ def report_content(
         "pos": encoded(pos.astype("<f4")),
         "cell": graph.cell[0].tolist() if "cell" in graph else None,
         "pbc": graph.pbc[0].tolist() if "pbc" in graph else [False] * 3,
+        "images": _images(graph),
         "bonds": _bonds(z, pos),
         "target": {
             "name": spec.name,
@@ -84,9 +89,9 @@ def report_content(
             "reference": spec.reference,
             "value": shares.value,
         },
-        "learned": _rounded(shares.learned),
-        "terms": _rounded(shares.terms),
-        "forces": None if shares.forces is None else _rounded(shares.forces.ravel()),
+        "learned": _shortened(shares.learned),
+        "terms": _shortened(shares.terms),
+        "forces": None if shares.forces is None else _shortened(shares.forces.ravel()),
         "attention": rows.plain(),
         "start": _start(graph, rows.atoms),
         "curves": curves,
@@ -111,13 +116,25 @@ def _start(graph: Data, kept: NDArray[np.int64]) -> int:
     return int(kept[np.lexsort((-z, -tags))[0]])
 
 
+def _images(graph: Data) -> dict[str, Any] | None:
+    """Return the reduced cell, and its inverse, of a structure with images."""
+    if "cell" not in graph or "pbc" not in graph or not graph.pbc.any():
+        return None
+    cell = reduced_cell(graph.cell[0].double().cpu().numpy(), graph.pbc[0].tolist())
+    return {"cell": cell.tolist(), "inverse": np.linalg.inv(cell).tolist()}
+
+
 def _bonds(z: NDArray[np.int64], pos: NDArray[np.float64]) -> list[int]:
     if len(z) > BOND_LIMIT:
         return []
     return np.stack(bonds(z, pos), axis=1).ravel().tolist()
 
 
-def _rounded(values: NDArray[np.float64], digits: int = 6) -> list[float]:
+def _shortened(values: NDArray[np.float64]) -> list[float]:
+    return [float(f"{value:.10g}") for value in values]
+
+
+def _rounded(values: NDArray[np.float64], digits: int) -> list[float]:
     return [float(f"{value:.{digits}f}") for value in values]
 
 

@@ -46,24 +46,16 @@ const Report = (() => {
 
   // From atom j's image that is nearest to atom i to atom i [Å].
   function nearest(i, j) {
-    const d = [0, 1, 2].map((x) => pos[3 * i + x] - pos[3 * j + x]), drawn = [...d];
-    const range = content.pbc.map((flag) => (flag && content.cell ? [-1, 0, 1] : [0]));
-    let best = Infinity, found = d;
-    // First fold into the cell nearest to zero, then look at its neighbours.
-    if (content.cell && content.pbc.some(Boolean)) {
-      for (let sweep = 0; sweep < 2; sweep++) {
-        content.pbc.forEach((flag, k) => {
-          const v = content.cell[k];
-          const size = v[0] * v[0] + v[1] * v[1] + v[2] * v[2];
-          if (!flag || !size) return;
-          const steps = Math.round((d[0] * v[0] + d[1] * v[1] + d[2] * v[2]) / size);
-          for (let x = 0; x < 3; x++) d[x] -= steps * v[x];
-        });
-      }
-    }
-    for (const p of range[0]) for (const q of range[1]) for (const s of range[2]) {
-      if (i === j && !p && !q && !s && range.some((r) => r.length > 1)) continue;
-      const moved = d.map((v, x) => v + (content.cell ? p * content.cell[0][x] + q * content.cell[1][x] + s * content.cell[2][x] : 0));
+    const drawn = [0, 1, 2].map((x) => pos[3 * i + x] - pos[3 * j + x]);
+    if (!content.images) return drawn;
+    const { cell, inverse } = content.images;  // reduced: the nearest is at most one cell away
+    const shifted = (d, steps) => d.map((v, x) => v + steps.reduce((sum, s, k) => sum + s * cell[k][x], 0));
+    const home = shifted(drawn, content.pbc.map((flag, k) => (flag ? -Math.round(drawn.reduce((sum, v, x) => sum + v * inverse[x][k], 0)) : 0)));
+    const [first, second, third] = content.pbc.map((flag) => (flag ? [-1, 0, 1] : [0]));
+    let best = Infinity, found = home;
+    for (const p of first) for (const q of second) for (const s of third) {
+      if (i === j && !p && !q && !s) continue;  // an atom reads its images
+      const moved = shifted(home, [p, q, s]);
       const square = moved[0] ** 2 + moved[1] ** 2 + moved[2] ** 2;
       if (square < best - 1e-6) { best = square; found = moved; }
     }

@@ -161,6 +161,10 @@
 
   function contributions() {
     const means = {};
+    // Four decimals, or three digits of the largest where all are too small for them.
+    const top = content.learned.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
+    const places = top > 0 && top < 0.01 ? Math.min(100, 2 - Math.floor(Math.log10(top))) : 4;
+    const fixed = (v) => v.toFixed(places).replace("-", "−");
     for (const z of Object.keys(content.elements)) {
       const mine = [];
       content.z.forEach((each, i) => { if (String(each) === z) mine.push(i); });
@@ -170,13 +174,13 @@
       const sorted = mine.map((i) => content.learned[i]).sort((a, b) => a - b);
       const line = $("elements").tBodies[0].insertRow();
       const numbers = [sum(content.terms), learned, means[z], sorted[0], sorted[sorted.length - 1]];
-      cells(line, [content.elements[z].symbol, String(mine.length), ...numbers.map((v) => v.toFixed(4).replace("-", "−"))]);
+      cells(line, [content.elements[z].symbol, String(mine.length), ...numbers.map(fixed)]);
     }
     const off = content.learned.map((v, i) => v - means[content.z[i]]);
     const order = off.map((_, i) => i).sort((i, j) => Math.abs(off[j]) - Math.abs(off[i])).slice(0, 12);
     for (const i of order) {
       const force = content.forces ? Math.hypot(...content.forces.slice(3 * i, 3 * i + 3)).toFixed(3) : null;
-      const numbers = [content.learned[i], off[i]].map((v) => v.toFixed(4).replace("-", "−"));
+      const numbers = [content.learned[i], off[i]].map(fixed);
       cells($("outliers").tBodies[0].insertRow(), [i, ...numbers, ...(force === null ? [] : [force])]);
     }
     if (!content.forces) document.querySelectorAll(".force").forEach((node) => node.remove());

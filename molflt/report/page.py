@@ -42,13 +42,16 @@ def render(
         "atoms": f"{count:,} atom{'s' if count > 1 else ''}",
         "tags": f"Tags: {content['tags']}." if content["tags"] else "",
         "name": target["name"],
-        "value": f"{target['value']:.4f}".replace("-", "−"),
+        "value": _number(target["value"]),
         "unit": target["unit"],
         "kind": kind,
         "made": made,
     }
     parts = {name: escape(text) for name, text in texts.items()}
     parts["notes"] = "\n".join(f"<li>{escape(note)}</li>" for note in content["notes"])
+    parts["remarks"] = "\n".join(
+        f'<p class="remark">{escape(remark)}</p>' for remark in content["remarks"]
+    )
     parts["provenance"] = "\n".join(
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
         for name, value in provenance
@@ -58,6 +61,12 @@ def render(
     parts["content"] = as_script(content)
     # One pass: what is put in is not looked at again.
     return re.sub(r"\{\{(\w+)\}\}", lambda hit: parts[hit[1]], _asset("page.html"))
+
+
+def _number(value: float) -> str:
+    """Return four decimals, or three digits of what is too small for them."""
+    small = 0 < abs(value) < 0.01
+    return f"{value:{'.3g' if small else '.4f'}}".replace("-", "−")
 
 
 def as_script(content: Mapping[str, Any]) -> str:

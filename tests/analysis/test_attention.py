@@ -1,11 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from ase.build import molecule
 from torch_geometric.data import Batch
 
-from molflt.analysis import attention_rows
-from molflt.errors import UsageError
+from molflt.analysis import (
+    attention_row_blocks,
+    attention_rows,
+    energy_contributions,
+)
+from molflt.errors import InputError, UsageError
 from molflt.nn.additive import AdditiveAttention
+from molflt.targets import TargetSpec
 
 from .conftest import build_model, molecule_graph, slab_graph
 
@@ -150,3 +156,29 @@ def test_what_cannot_be_asked():
         attention_rows(model, graph, [0], layers=[2])
     with pytest.raises(UsageError, match="batch of 2"):
         attention_rows(model, Batch.from_data_list([graph, graph]), [0])
+    with pytest.raises(UsageError, match=r"one list, received shape \(1, 2\)"):
+        attention_rows(model, graph, [[0, 1]])
+    with pytest.raises(UsageError, match="block must be at least 1, not 0"):
+        next(attention_row_blocks(model, graph, block=0))
+    with pytest.raises(UsageError, match="atoms_to_graph makes of ASE's Atoms, not At"):
+        attention_rows(model, molecule("H2O"), [0])
+
+
+def test_layers_by_number_mask_and_from_the_end():
+    model, graph = build_model(), molecule_graph()
+    for layers in (1, [1], [-1], [False, True]):
+        (rows,) = attention_rows(model, graph, [0], layers)
+        assert rows.layer == 1
+
+
+def test_structures_outside_of_the_training_set_are_refused():
+    """As by predictions: an element without training, an adsorbate without a tag."""
+    model = build_model()
+    model.statistics = {"energy": {"elements": [1, 6]}}
+    with pytest.raises(InputError, match="has O, which the model was not trained on"):
+        attention_rows(model, molecule_graph(), [0])
+    between = build_model(
+        targets=[TargetSpec("energy", "eV", "relaxed", interaction=True)]
+    )
+    with pytest.raises(InputError, match="has no tags"):
+        energy_contributions(between, molecule_graph())

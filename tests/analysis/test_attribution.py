@@ -117,6 +117,8 @@ def test_no_atoms_and_units():
         assert (none.unit, none.of) == ("meV", of)
     with pytest.raises(UsageError, match="one of gap"):
         message_attribution(model, graph, [0], "energy")
+    with pytest.raises(UsageError, match="'total' or 'atom', received 'energy'"):
+        message_attribution(model, graph, [0], of="energy")
 
 
 @pytest.mark.parametrize("form", sorted(set(FORMS) - {"favor"}))  # it refuses slabs

@@ -1,3 +1,5 @@
+import re
+
 import matplotlib
 import numpy as np
 import pytest
@@ -128,6 +130,14 @@ def test_pictures_are_written(name, kind, tmp_path):
     assert path.read_bytes().startswith(SIGNATURES[kind])
 
 
+def test_a_picture_needs_a_suffix(tmp_path):
+    """Without one matplotlib would choose another name than that asked for."""
+    figure, _ = panels(1)
+    with pytest.raises(ValueError, match=r"end in .pdf, .svg or .png, received .*Fig"):
+        save(figure, tmp_path / "Fig1")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_picture_that_cannot_be_written(tmp_path):
     figure, (ax,) = panels(1)
     draw(ax, "kernels")
@@ -180,15 +190,19 @@ def test_parity_states_the_errors():
     labels = np.array([-1.0, 0.0, 2.0, 3.0])
     plots.parity(ax, labels, labels + np.array([0.01, -0.02, 0.1, 0]), "val_id")
     text = ax.get_legend().get_texts()[1].get_text()
-    assert text == "MAE 0.033 eV\nEwT 50.0 %"  # 0.02 eV is not within 0.02 eV
+    assert text == "MAE 0.0325 eV\nEwT 50.0 %"  # 0.02 eV is not within 0.02 eV
     assert ax.get_title() == "val_id"
     assert ax.get_aspect() == 1
     assert ax.get_xlim() == ax.get_ylim()
     assert list(ax.get_xticks()) == list(ax.get_yticks())
     plots.parity(other, labels, labels, unit="D", quantity="dipole")
     assert other.get_legend().get_texts()[1].get_text() == "MAE 0.000 D"
+    plots.parity(other, labels, labels + 2.5e-6, unit="D")
+    assert other.get_legend().get_texts()[-1].get_text() == "MAE 2.50e-06 D"
     with pytest.raises(ValueError, match="two lists of one length"):
         plots.parity(ax, labels, labels[:2])
+    with pytest.raises(ValueError, match="must be finite, 1 of 2 pairs are not"):
+        plots.parity(ax, [1.0, np.nan], [1.0, 2.0])
 
 
 def test_one_point_is_a_picture_too():
@@ -210,6 +224,17 @@ def test_kernels_are_scaled_where_atoms_are():
         assert np.abs(curve.get_ydata()).max() == pytest.approx(1.0)
     assert near.get_lines()[1].get_linestyle() == "-"
     assert far.get_lines()[1].get_linestyle() == "--"
+
+
+@pytest.mark.parametrize("dashed", [False, True])
+def test_no_two_of_sixteen_heads_look_the_same(dashed, tmp_path):
+    figure, (ax,) = panels(1)
+    plots.kernels(ax, R, np.ones((16, 1)) * HEADS[:1], dashed=dashed)
+    ax.get_legend().remove()
+    save(figure, tmp_path / "heads.svg")
+    text = (tmp_path / "heads.svg").read_text()
+    curves = set(re.findall(r'style="(fill: none;[^"]*stroke-width: 1.2[^"]*)"', text))
+    assert len(curves) == 16
 
 
 def test_a_head_that_is_zero():
@@ -271,6 +296,18 @@ def test_attention_refuses_what_does_not_belong_together():
         attention(ax, atoms.numbers, atoms.positions, atoms.numbers, 0, view="front")
     with pytest.raises(ValueError, match="2 weights do not belong together"):
         attention(ax, atoms.numbers, atoms.positions, [1.0, 2.0], 0)
+    with pytest.raises(ValueError, match="index below 14, received 14"):
+        attention(ax, atoms.numbers, atoms.positions, atoms.numbers, 14)
+
+
+def test_the_last_atom_is_ringed_by_either_number():
+    atoms = slab()
+    _, axes = panels(2)
+    for ax, number in zip(axes, (13, -1), strict=True):
+        attention(ax, atoms.numbers, atoms.positions, np.ones(14), number)
+    first, second = (ax.collections[0].get_linewidths() for ax in axes)
+    assert sorted(first)[-2:] == [0.5, 2.0]
+    np.testing.assert_array_equal(first, second)
 
 
 def test_long_curves_are_averaged():

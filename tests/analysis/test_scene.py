@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.data import covalent_radii
 
 from molflt.analysis import attention_rows
 from molflt.analysis.bonds import bonds
@@ -125,7 +126,9 @@ def test_a_saved_page_needs_no_network(scene, tmp_path):
     page = (tmp_path / "scene.html").read_text()
     assert 'src="http' not in page
     assert "layer 2, far 2" in page
-    shown = show_scene(scene[0], height=300)._repr_html_()
+    shown = show_scene(scene[0], height=300)
+    assert len(repr(shown)) < 100  # notebooks keep that beside the page
+    shown = shown._repr_html_()
     assert "height: 300px" in shown
     assert shown.count("<iframe") == shown.count("<") / 2  # all else is escaped
 
@@ -145,3 +148,15 @@ def test_bonds_of_molecules():
     water = molecule("H2O")
     pairs = set(zip(*bonds(water.numbers, water.positions), strict=True))
     assert pairs == {(0, 1), (0, 2)}
+
+
+def test_bonds_are_those_of_all_pairs():
+    """Slow twin: every distance, in the order of the atoms."""
+    rng = np.random.default_rng(0)
+    z, places = rng.choice([1, 6, 29, 78], 150), rng.uniform(0, 12, (150, 3))
+    reach = 1.2 * (covalent_radii[z][:, None] + covalent_radii[z])
+    apart = np.linalg.norm(places[:, None] - places, axis=2)
+    expected = np.argwhere(np.triu(apart < reach, 1))
+    assert len(expected) > 100
+    np.testing.assert_array_equal(np.stack(bonds(z, places), axis=1), expected)
+    assert not any(map(len, bonds([6], [[0.0, 0.0, 0.0]])))

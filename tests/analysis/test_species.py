@@ -42,3 +42,5 @@ def test_elements_of_the_training_set_are_taken():
         species_map(model, num_components=3)
     with pytest.raises(UsageError, match="from 1 to 118"):
         species_map(model, [0, 1])
+    with pytest.raises(UsageError, match=r"atomic numbers, received \['Cu', 'O'\]"):
+        species_map(model, ["Cu", "O"])

@@ -166,6 +166,28 @@ def test_numbers_are_those_of_the_model(page):
     np.testing.assert_allclose(sums, 1.0, atol=0.03)  # rounded to 8 bits
 
 
+@pytest.mark.parametrize("lean", [0.0, 9.0])
+def test_distances_in_cells_that_are_not_reduced(browser, tmp_path, lean):
+    """A thin cell at an angle of 60 degrees, its open direction not across it."""
+    atoms = fcc111("Cu", (1, 6, 2), vacuum=4.0)
+    atoms.rattle(0.1, seed=0)
+    atoms.cell[2, 0] += lean
+    path = tmp_path / "thin.html"
+    content = report_content(build_model(num_layers=1), atoms_to_graph(atoms))
+    path.write_text(render(content, [], "now"), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    got = page.evaluate(
+        "Report.names.map((_, i) => Report.names.map((_, j) => Report.distance(i, j)))"
+    )
+    page.close()
+    steps = np.array([[a, b, 0] for a in range(-9, 10) for b in range(-4, 5)])
+    apart = atoms.positions[:, None] - atoms.positions
+    every = np.linalg.norm(apart[:, :, None] + steps @ atoms.cell.array, axis=3)
+    every[every < 1e-9] = np.inf  # of an atom itself the nearest image
+    np.testing.assert_allclose(got, every.min(axis=2), atol=1e-4)
+
+
 @pytest.mark.slow
 def test_5000_atoms_stay_responsive(browser, tmp_path):
     slab = fcc111("Cu", (25, 25, 8), vacuum=8.0)

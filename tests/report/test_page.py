@@ -69,6 +69,25 @@ def test_what_is_left_out_is_said(monkeypatch):
     assert content["bonds"] == []
 
 
+def test_what_the_training_set_has_not_is_said_and_escaped():
+    remarks = ["Warning: no tags.", NASTY]
+    page = render(
+        report_content(build_model(), molecule_graph(), remarks=remarks), [], ""
+    )
+    assert '<p class="remark">Warning: no tags.</p>' in page
+    assert page.count('class="remark"') == 2
+    assert "<img" not in page
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-1234.56789, "−1234.5679"), (0.0, "0.0000"), (3.14e-6, "3.14e−06")],
+)
+def test_small_values_keep_their_digits(content, value, text):
+    other = content | {"target": content["target"] | {"value": value}}
+    assert f"<b>{text} eV</b>" in render(other, [], "")
+
+
 def test_targets_that_are_no_sum(content):
     with pytest.raises(UsageError, match="one of energy"):
         report_content(build_model(), molecule_graph(), "gap")
