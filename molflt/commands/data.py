@@ -128,8 +128,8 @@ def _add_convert(parser: Parser) -> None:
     add(
         "--skip-bad",
         action="store_true",
-        help="leave out, and name, structures that cannot be used (SMILES of salts, a "
-        "missing label, ...) instead of ending at the first",
+        help="leave out, and name, files and structures that cannot be used (SMILES of "
+        "salts, a missing label, ...) instead of ending at the first",
     )
     parser.set_defaults(run=_convert)
 
@@ -145,7 +145,7 @@ def _convert(options: Namespace) -> int:
         count = convert(options.sources, options.out, rules, skip=skip)
     finally:  # also if none is left
         if skip:
-            failures.report("structures", options.out)
+            failures.report("files or structures", options.out)
     first = LMDBDataset(options.out)[0]
     labels = target_names(first) + [name for name in ARRAY_LABELS if name in first]
     print(f"{options.out}: {count:,} structures with {', '.join(labels)}")

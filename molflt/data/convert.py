@@ -31,8 +31,8 @@ def convert(
         out: The LMDB to write; it appears only when it is complete.
         rules: How labels of ASE's files are read.
         progress: Draw a bar; None: only on a terminal.
-        skip: Is told of each record that cannot be used, which is left out; None: the
-            first is an error.
+        skip: Is told of each record or file that cannot be used, which is left out;
+            None: the first is an error.
 
     Returns:
         Number of records.
@@ -52,6 +52,9 @@ def convert(
         Path(source).exists() and out.samefile(source) for source in sources
     ):
         raise UsageError(f"{out} is one of the files to convert; write to another.")
+    for file in sources:
+        if not Path(file).exists():  # a wrong word, which is never left out
+            raise InputError(f"No such file: {file}.")
     opened = [open_source(source, rules) for source in sources]
     if rules != DEFAULT_RULES and all(
         source.format != FILE_FORMAT for source in opened
@@ -100,9 +103,13 @@ def overlooked(source: str | Path, rules: LabelRules) -> list[str]:
     known |= {rules.key(spec.name) for spec in rules.specs} | {"energy"}
     if rules.have_relaxed:
         known.add("pos_relaxed")
+    try:
+        found = first_keys(source)
+    except InputError:  # it was left out
+        return []
     return [
         key
-        for key in first_keys(source)
+        for key in found
         if key not in known
         and re.search("energy|force|stress|virial|relaxed", key, re.IGNORECASE)
     ]
@@ -135,9 +142,12 @@ def _labelled(
 ) -> Iterator[Data]:
     """Yield all graphs of all sources that have a label."""
     for source in sources:
-        bare = 0
-        for record in source.records:
-            try:
+        bare, records = 0, iter(source.records)
+        while True:
+            try:  # a file may be unreadable from the start, or from somewhere on
+                record = next(records, None)
+                if record is None:
+                    break
                 yield record()
             except NoLabelError:
                 bare += 1

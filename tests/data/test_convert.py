@@ -160,7 +160,7 @@ def test_bad_rows_are_left_out_and_named_on_request(tmp_path, capsys, monkeypatc
     told = capsys.readouterr().err
     for sentence in ("line 3: 'C1CC'", "line 4: '[Na+]", "line 5: 'logp' is not one"):
         assert sentence in told
-    assert "3 structures could not be used" in told
+    assert "3 files or structures could not be used" in told
     found = LMDBDataset("a.lmdb")
     assert [(graph.sid, float(graph.logp)) for graph in found] == [("C", 1), ("O", 5)]
     Path("a.csv").write_text("smiles,logp\nQ,1\n")
@@ -169,3 +169,31 @@ def test_bad_rows_are_left_out_and_named_on_request(tmp_path, capsys, monkeypatc
     assert "line 2: 'Q' is not" in told
     assert "there is no record to write" in told
     assert len(LMDBDataset("a.lmdb")) == 2  # the older file
+
+
+def test_files_that_break_off_are_left_out_on_request(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_frames("a.extxyz", 1)
+    write_frames("d.extxyz", 1, start=1)
+    Path("b.extxyz").write_text("2\nx\nC 0 0")
+    Path("OUTCAR_c").write_text("begins, and ends\n")
+    words = [
+        "data",
+        "convert",
+        "a.extxyz",
+        "b.extxyz",
+        "OUTCAR_c",
+        "d.extxyz",
+        "o.lmdb",
+    ]
+    assert main(words) == 1
+    assert not Path("o.lmdb").exists()
+    capsys.readouterr()
+    assert main([*words, "--skip-bad"]) == 0
+    told = capsys.readouterr().err
+    assert "b.extxyz, frame 0" in told
+    assert "OUTCAR_c, frame 0" in told
+    assert [float(graph.energy) for graph in LMDBDataset("o.lmdb")] == [0.0, 1.0]
+    words = ["data", "convert", "a.extxyz", "no.extxyz", "n.lmdb", "--skip-bad"]
+    assert main(words) == 1
+    assert capsys.readouterr().err == "molflt: No such file: no.extxyz.\n"
