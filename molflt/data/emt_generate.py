@@ -23,7 +23,7 @@ import numpy as np
 from torch_geometric.data import Data
 
 from molflt.data.emt_relax import FMAX, Split, System, make_system
-from molflt.data.emt_systems import ADSORBATES, METALS, PAIRS
+from molflt.data.emt_systems import ADSORBATES, METALS, PAIRS, PURE
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.errors import UsageError
@@ -33,7 +33,6 @@ from molflt.targets import TargetSpec
 HELD_OUT_ADSORBATES = ("NO", "HCN", "NH2", "CH2O")
 HELD_OUT_PAIRS = (("Al", "Ag"), ("Cu", "Pt"), ("Ni", "Pd"))
 SPLITS = ("train", "val_id", "val_ood_ads", "val_ood_cat", "val_ood_both")
-PURE = 0.2  # share of one-metal slabs, where the split has any
 
 ADSORPTION_ENERGY = TargetSpec(
     "energy",
@@ -222,7 +221,7 @@ def _write_split(
 def _metadata(name: str, seed: int) -> dict[str, Any]:
     plan = split_plan(name)
     return {
-        "source": "molflt data emt: ASE EMT, FIRE to fmax 0.03 eV/Å",
+        "source": f"molflt data emt: ASE EMT, FIRE to fmax {FMAX:g} eV/Å",
         "licence": "MIT",
         "seed": seed,
         "split": name,
