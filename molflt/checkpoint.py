@@ -71,7 +71,7 @@ def model_record(model: FLTModel, *, checked: bool = False) -> dict[str, Any]:
 
 def model_from_record(
     record: dict[str, Any],
-    where: str = "",
+    where: str = "The record",
     encoder_class: type[FLTEncoder] = FLTEncoder,
 ) -> FLTModel:
     """Rebuild a model from `model_record`, in evaluation mode on the CPU.
@@ -88,16 +88,14 @@ def model_from_record(
     version = record.get("format")
     if isinstance(version, int) and version > FORMAT:
         raise InputError(
-            f"{where or 'The record'} was written by molflt {record.get('version')} in "
+            f"{where} was written by molflt {record.get('version')} in "
             f"checkpoint format {version}, this molflt ({__version__}) reads formats "
             f"up to {FORMAT}; install a newer molflt."
         )
     if version != FORMAT:
-        raise InputError(
-            f"{where or 'The record'} has the unknown checkpoint format {version!r}."
-        )
+        raise InputError(f"{where} has the unknown checkpoint format {version!r}.")
     known = str(record.get("encoder_class", ""))
-    refuse_other_class(known, encoder_class, where or "The record")
+    refuse_other_class(known, encoder_class, where)
     try:
         targets = [TargetSpec.from_plain(fields) for fields in record["targets"]]
         model = FLTModel(encoder_class(**effective(record["encoder"])), targets)
@@ -125,7 +123,7 @@ def model_from_record(
     ) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{where or 'The record'} is a damaged molflt checkpoint ({reason})."
+            f"{where} is a damaged molflt checkpoint ({reason})."
         ) from error
     return model.eval()
 

@@ -9,6 +9,7 @@ from molflt.encoder import FLTEncoder
 from molflt.graph_index import OF_ATOMS, OF_GRAPHS, graph_index
 from molflt.neighbors import NeighborPairs
 from molflt.nn.heads import Path
+from molflt.nn.plain import is_watched
 from molflt.order import ranks, spatial_order
 from molflt.parts import adsorbate_atoms, behind
 from molflt.subsurface import part_of
@@ -113,7 +114,7 @@ def _encoded(
     order = None if path == "dense" else spatial_order(data, encoder.cutoff)
     rank = None
     # Asked of large systems alone: all modules are looked at.
-    if order is not None and not _is_watched(encoder):
+    if order is not None and not any(map(is_watched, encoder.modules())):
         rank, data = ranks(order), part_of(data, order)
         if pairs is not None:
             pairs = pairs.renumbered(rank)
@@ -123,10 +124,6 @@ def _encoded(
         x = x.index_select(0, rank)
         vec = None if vec is None else vec.index_select(0, rank)
     return x, vec
-
-
-def _is_watched(encoder: FLTEncoder) -> bool:
-    return any(m._forward_hooks or m._forward_pre_hooks for m in encoder.modules())
 
 
 def with_adsorbates_alone(encoder: FLTEncoder, features: Features) -> Features:

@@ -14,7 +14,7 @@ TESTS = sorted(Path(__file__).resolve().parent.rglob("*.py"))
 # The bottom of the package, in layers: a file may import from the layers above its own.
 BASE = [
     "cell_grid closeness elements encoder_options errors frames pretrained targets "
-    "typing units version warn",
+    "typing unit_names units version warn",
     "device encoder_inputs files graph_index host moments provenance",
     "neighbors parts subsurface",
 ]

@@ -12,8 +12,8 @@ from molflt.data.emt_generate import SPLITS, TOTAL_ENERGY
 from molflt.data.lmdb import write_lmdb
 from molflt.data.ocp_dataset import ADSORPTION_ENERGY as OC20_ENERGY
 from molflt.data.qm9_targets import qm9_targets
-from molflt.training.metrics import unit_in_name
 from molflt.training.objective import MEAN_ERROR
+from molflt.unit_names import unit_in_name
 from tests.builders import labelled_slab, water_frames
 from tests.data.qm9_files import upstream
 from tests.running import CONFIGS

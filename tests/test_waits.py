@@ -5,6 +5,7 @@ import torch
 
 from molflt.data.batching import collate
 from molflt.data.molecule import atoms_to_graph
+from molflt.model import sites_of
 from molflt.training.objective import Objective
 from molflt.training.optimizers import adamw
 
@@ -80,3 +81,14 @@ def test_dipoles_ask_for_periodic_directions():
         gpu.waits.clear()
         model.normalised(batch)
         assert len(gpu.waits) == WAITS["near", "open"] + 1, gpu.waits
+
+
+def test_sizes_of_graphs_are_not_waited_for():
+    batch = collate([atoms_to_graph(atoms) for atoms in SYSTEMS["open"]()])
+    expected = batch.ptr.diff()[batch.batch].double()
+    with PretendGPU() as gpu:
+        sites = sites_of(batch.to(DEVICE))
+        gpu.waits.clear()
+        size = sites.size()
+        assert not gpu.waits
+        assert torch.equal(size.cpu(), expected)

@@ -1,6 +1,5 @@
 """``molflt compare``: several training runs side by side."""
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from molflt.commands.parser import Parser
 from molflt.commands.predict import refuse_overwriting
 from molflt.errors import InputError, UsageError
+from molflt.unit_names import unit_of_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -102,13 +102,7 @@ def axis_of(metric: str) -> tuple[str, str]:
     before, found, unit = name.rpartition("mae_")
     if not found:
         return ("EwT", "%") if name == "ewt_percent" else (name, "")
-    return f"{before.replace('_', ' ')}MAE", UNITS.get(unit, _unit(unit))
-
-
-def _unit(name: str) -> str:
-    """Undo `molflt.training.metrics.unit_in_name` as far as units are usual ones."""
-    above, *below = re.sub(r"_(?=\d)", "^", name).split("_per_")
-    return "/".join([above, *"".join(below).split("_")]) if below else above
+    return f"{before.replace('_', ' ')}MAE", UNITS.get(unit, unit_of_name(unit))
 
 
 def read_runs(paths: Sequence[Path]) -> list[Run]:

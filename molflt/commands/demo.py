@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from molflt.commands.parser import Parser, positive, positive_number
-from molflt.errors import InputError
+from molflt.files import writing
 
 CONFIG = Path(__file__).with_name("emt.yaml")
 NUM_TRAIN, NUM_VAL = 600, 40
@@ -25,10 +25,8 @@ def main(words: list[str]) -> int:
     add("--steps", type=positive, help="training steps, instead of what time allows")
     options = parser.parse_args(words)
     out: Path = options.out
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot make the folder {out}: {error.strerror}.") from error
     root = options.root or sample(out / "data")
 
     from molflt.commands.demo_run import run

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser
-from molflt.commands.predict import CHECKPOINT_HELP, refuse_overwriting
+from molflt.commands.predict import CHECKPOINT_HELP, TAGS, refuse_overwriting
 from molflt.errors import InputError, UsageError
 from molflt.files import atomic_path
 from molflt.frames import one_frame
@@ -41,7 +41,7 @@ def main(words: list[str]) -> int:
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU if any")
     add(
         "--tags",
-        choices=("oc20", "ase", "auto", "none"),
+        choices=TAGS,
         default="auto",
         help="what tags mean, as for molflt predict",
     )

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser
+from molflt.commands.predict import TAGS
 from molflt.targets import EXTENSIVE, TargetSpec
 
 if TYPE_CHECKING:
     from molflt.data.label_rules import LabelRules
 
-_TAGS = ("oc20", "ase", "auto", "none")
 _READOUTS: dict[str, TargetSpec] = {
     "sum": TargetSpec(""),
     "mean": TargetSpec("", extensive=False),
@@ -26,7 +26,7 @@ def add_label_options(parser: Parser) -> None:
     add = parser.add_argument
     add("--energy-key", help="name of the energy in ASE's files (default: energy)")
     add("--forces-key", help="name of the forces in ASE's files (default: forces)")
-    add("--tags", choices=_TAGS, default="auto", help="what tags of ASE's files mean")
+    add("--tags", choices=TAGS, default="auto", help="what tags of ASE's files mean")
     add("--stress", action="store_true", help="read the stress of ASE's files too")
     add("--stress-key", help="name of the stress, which is then read")
     add("--virial-key", help="name of the virial [eV]; the stress is -virial / volume")

@@ -1,6 +1,5 @@
 """What a run of ``molflt predict`` read, and how far labels are from predictions."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from molflt.commands.failures import Failures
-from molflt.commands.readings import Readings
+from molflt.commands.readings import Readings, say
 from molflt.data.crystals import is_crystal
 from molflt.domain import Domain
 from molflt.errors import InputError
@@ -101,7 +100,7 @@ class Summary:
         """Print the summary on stderr; failures that are not listed go beside `out`."""
         self._readings.report()
         if self._unstrained:
-            _say(
+            say(
                 f"{self._unstrained} structures have no stress: they are not periodic "
                 "in three directions"
             )
@@ -109,9 +108,5 @@ class Summary:
             if differences.count:
                 unit = self._units.get(name) or _DERIVATIVES[name]
                 words = differences.words(unit, threshold=unit == "eV")
-                _say(f"{name}: {words}{self._meanings.get(name, '')}")
+                say(f"{name}: {words}{self._meanings.get(name, '')}")
         self.failures.report("structures, files or targets", out)
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

@@ -31,18 +31,19 @@ class Readings:
     def report(self) -> None:
         """Print on stderr what was read, and warnings."""
         if sentence := self._domain.silence():
-            _say(f"warning: {sentence}")
+            say(f"warning: {sentence}")
         for (tags, bare, pbc), count in self._seen.items():
             tags += ", unlike all of the training set" if bare else ""
             unknown = self._domain.unknown_periodicity(pbc) is not None
             new = ", which the training set has not" if unknown else ""
-            _say(f"{count} structures: {tags}; pbc {flags(pbc)}{new}")
+            say(f"{count} structures: {tags}; pbc {flags(pbc)}{new}")
         if self._larger:
             most = self._domain.most_atoms
-            _say(f"{self._larger} of more than {most} atoms, the training set's most")
+            say(f"{self._larger} of more than {most} atoms, the training set's most")
         for remark, count in self._remarked.items():
-            _say(f"warning: {count} structures have {remark}")
+            say(f"warning: {count} structures have {remark}")
 
 
-def _say(sentence: str) -> None:
+def say(sentence: str) -> None:
+    """Print a sentence on stderr."""
     print(sentence, file=sys.stderr)

@@ -1,10 +1,9 @@
 """What a run of ``molflt relax`` read, and how its structures ended."""
 
-import sys
 from pathlib import Path
 
 from molflt.commands.failures import LISTED, Failures
-from molflt.commands.readings import Readings
+from molflt.commands.readings import Readings, say
 from molflt.relax import Job, Settings
 
 _STORED = {"FixAtoms", "FixCartesian"}
@@ -58,12 +57,12 @@ class Tally:
         cells = ""
         if settings.pressure is not None:
             cells = f", cells at {settings.pressure:g} GPa"
-        _say(
+        say(
             f"{self._relaxed} of {self._total} structures relaxed to "
             f"{settings.fmax:g} eV/Å{cells}, {mean:.0f} steps on average, in {out}"
         )
         if self._lost:
-            _say(
+            say(
                 f"warning: {', '.join(sorted(self._lost))} held in the relaxation, but "
                 f"{out} cannot store them."
             )
@@ -71,18 +70,14 @@ class Tally:
             first = sorted(self._close)[:LISTED]
             named = "; ".join(where for _, where in first)
             more = "; ..." if len(self._close) > LISTED else ""
-            _say(
+            say(
                 f"molflt: {len(self._close)} structures ended with atoms closer to "
                 "each other than bonds are, where forces are arbitrary "
                 f"(relax_close_atoms=T in {out}): {named}{more}"
             )
         if self._unfinished:
-            _say(
+            say(
                 f"molflt: {self._unfinished} structures have not converged in "
                 f"{settings.steps} steps; more --steps with --resume go on."
             )
         self.failures.report("structures or files", out)
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

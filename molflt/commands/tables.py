@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from molflt.unit_names import unit_of_name
+
 
 def metrics_table(metrics: Mapping[str, float]) -> Table:
     """Return a table with a row per split and target, a column per metric.
@@ -42,8 +44,4 @@ def _heading(metric: str) -> str:
     head, error, unit = re.split("_?(mae|ewt)_", metric, maxsplit=1)
     name = f"{head} {'MAE' if error == 'mae' else 'EwT'}".strip()
     # Escaped: rich takes words in brackets for styles.
-    return escape(f"{name} [{_unit(unit)}]")
-
-
-def _unit(unit: str) -> str:
-    return unit.replace("percent", "%").replace("_per_", "/").replace("_", "/")
+    return escape(f"{name} [{'%' if unit == 'percent' else unit_of_name(unit)}]")

@@ -25,10 +25,9 @@ from molflt.data.report import Range, Report
 from molflt.data.source import FILE_FORMAT, OWN_FORMAT, open_source
 from molflt.data.stress_hints import stress_hint
 from molflt.data.stress_values import stress_value_hint
-from molflt.data.unit_hints import energy_hint, force_hint, length_hint
+from molflt.data.unit_hints import SAMPLE, energy_hint, force_hint, length_hint
 from molflt.errors import InputError
 
-_SAMPLE = 300  # structures that suspicions about units are built on
 _SHOWN = 20  # defects that are kept with their text
 
 
@@ -156,9 +155,9 @@ class _Survey:
         if (first := self._hashes.setdefault(key, index)) != index:
             self._duplicates.append((first, index))
         known = without_missing(graph)
-        if len(self._sample) < _SAMPLE:
+        if len(self._sample) < SAMPLE:
             self._sample.append(known)
-        if "stress" in known and len(self._strained) < _SAMPLE:
+        if "stress" in known and len(self._strained) < SAMPLE:
             self._strained.append(known)
 
     def finished(self) -> Report:

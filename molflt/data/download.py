@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from molflt.errors import InputError
+from molflt.files import writing
 
 _CHUNK = 1 << 18
 _ATTEMPTS = 3
@@ -60,10 +61,8 @@ def download(
         if problem:
             raise InputError(f"{path} {problem}; remove it to fetch it again.")
         return path
-    try:
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"Cannot make {path.parent}: {error.strerror}.") from error
     reasons = []
     for url in mirrors:
         reason = _try_mirror(url, path, sha256, size, timeout)

@@ -23,16 +23,16 @@ import numpy as np
 from torch_geometric.data import Data
 
 from molflt.data.emt_relax import FMAX, Split, System, make_system
-from molflt.data.emt_systems import ADSORBATES, METALS, PAIRS
+from molflt.data.emt_systems import ADSORBATES, METALS, PAIRS, PURE
 from molflt.data.lmdb import write_lmdb
 from molflt.data.molecule import make_graph
-from molflt.errors import InputError, UsageError
+from molflt.errors import UsageError
+from molflt.files import writing
 from molflt.targets import TargetSpec
 
 HELD_OUT_ADSORBATES = ("NO", "HCN", "NH2", "CH2O")
 HELD_OUT_PAIRS = (("Al", "Ag"), ("Cu", "Pt"), ("Ni", "Pd"))
 SPLITS = ("train", "val_id", "val_ood_ads", "val_ood_cat", "val_ood_both")
-PURE = 0.2  # share of one-metal slabs, where the split has any
 
 ADSORPTION_ENERGY = TargetSpec(
     "energy",
@@ -111,22 +111,19 @@ def generate(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; name a new one.")
     counts: dict[str, dict[str, int]] = {}
-    try:
+    with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise InputError(f"Cannot write {out}: {error.strerror}.") from error
     try:
-        with _pool(workers) as pool:
-            for name in SPLITS:
-                size = num if name == "train" else num_val
-                counts[name] = _write_split(
-                    folder, name, size, seed, frames, pool, progress
-                )
-        folder.chmod(0o755)
-        folder.rename(out)
-    except OSError as error:
-        raise InputError(f"Cannot write {out}: {error.strerror or error}.") from error
+        with writing(out):
+            with _pool(workers) as pool:
+                for name in SPLITS:
+                    size = num if name == "train" else num_val
+                    counts[name] = _write_split(
+                        folder, name, size, seed, frames, pool, progress
+                    )
+            folder.chmod(0o755)
+            folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return counts
@@ -224,7 +221,7 @@ def _write_split(
 def _metadata(name: str, seed: int) -> dict[str, Any]:
     plan = split_plan(name)
     return {
-        "source": "molflt data emt: ASE EMT, FIRE to fmax 0.03 eV/Å",
+        "source": f"molflt data emt: ASE EMT, FIRE to fmax {FMAX:g} eV/Å",
         "licence": "MIT",
         "seed": seed,
         "split": name,

@@ -52,7 +52,7 @@ _AXES = {
 # parities of the cubic coordinates of fcc's four simple-cubic sublattices
 _SUBLATTICES = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0]])
 VACUUM = 18.0  # Å of cell height above the slab
-PURE = 0.2  # share of slabs of one metal
+PURE = 0.2  # share of slabs of one metal, where they are not to be new
 JITTER = 0.15  # Å, standard deviation of the place around its site, per direction
 TILT = 15.0  # degrees, standard deviation of the tilt
 RATTLE = 0.03  # Å, standard deviation of each coordinate of the adsorbate's atoms

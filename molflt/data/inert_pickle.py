@@ -43,6 +43,12 @@ class PickleRefusedError(InputError):
     """The pickle asks for something that is not on the list, or is damaged."""
 
 
+NONSENSE = (
+    *(ValueError, TypeError, LookupError, AttributeError, EOFError),
+    *(OverflowError, RecursionError, MemoryError),
+)
+"""What values of a wrong kind, size or depth do to code that expects others."""
+
 MAPPINGS = frozenset(
     {Name("collections", "OrderedDict"), Name("collections", "defaultdict")}
 )
@@ -82,10 +88,7 @@ def interpret(stream: BinaryIO, allowed: Collection[Name], where: str) -> Any:
             machine.step(opcode.name, argument)
     except PickleRefusedError:
         raise
-    except (
-        *(ValueError, LookupError, TypeError, AttributeError, EOFError),
-        *(OverflowError, RecursionError, MemoryError),
-    ) as error:
+    except NONSENSE as error:
         # Whatever a damaged pickle does to the readers of arguments and to the stack.
         reason = str(error)[:200]
         raise PickleRefusedError(f"{where}: damaged pickle ({reason}).") from error

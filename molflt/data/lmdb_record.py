@@ -15,7 +15,6 @@ from molflt.data.molecule import (
     ARRAY_LABELS,
     ATOM_LABELS,
     STRUCTURE_FIELDS,
-    assemble,
     check_target_name,
     is_missing,
     target_names,
@@ -164,4 +163,4 @@ def _from_arrays(arrays: dict[str, np.ndarray]) -> Data:
     tensors: dict[str, Any] = {
         name: torch.from_numpy(array.copy()) for name, array in fields.items()
     }
-    return assemble(tensors | {"sid": arrays["sid"].tobytes().decode()})
+    return Data(**tensors, sid=arrays["sid"].tobytes().decode())

@@ -28,7 +28,6 @@ energies are float64 because total energies of 1e4 eV leave float32 only 1 meV.
 import copy
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -267,8 +266,3 @@ def check_target_name(name: str, prefix: str = "") -> None:
 def _flat(value: ArrayLike) -> np.ndarray:
     array = np.asarray(value)
     return array.reshape(-1) if array.size == 1 else array
-
-
-def assemble(fields: dict[str, Any]) -> Data:
-    """Make a graph from fields that were checked when they were written."""
-    return Data(**fields)

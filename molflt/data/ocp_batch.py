@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from molflt.data.inert_pickle import interpret
+from molflt.data.inert_pickle import NONSENSE, interpret
 from molflt.data.ocp_record import (
     ALLOWED,
-    NONSENSE,
     StorageReaders,
     Value,
     as_dict,

@@ -10,11 +10,11 @@ import numpy as np
 from torch_geometric.data import Data
 
 from molflt.data.dataset import GraphDataset
-from molflt.data.inert_pickle import PickleRefusedError, interpret
+from molflt.data.inert_pickle import NONSENSE, PickleRefusedError, interpret
 from molflt.data.lmdb_file import LMDBReader
 from molflt.data.molecule import make_graph
 from molflt.data.ocp_batch import read_batch
-from molflt.data.ocp_record import ALLOWED, NONSENSE, read_record
+from molflt.data.ocp_record import ALLOWED, read_record
 from molflt.data.progress import track
 from molflt.errors import InputError
 from molflt.files import atomic_path

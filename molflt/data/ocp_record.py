@@ -18,6 +18,7 @@ import numpy as np
 
 from molflt.data.inert_pickle import (
     MAPPINGS,
+    NONSENSE,
     Call,
     Name,
     PickleRefusedError,
@@ -73,12 +74,6 @@ _DTYPE_CODE = re.compile(r"[iuf][1248]|b1")
 _MAGIC = 0x1950A86A20F9469CFC6C  # of torch.save before its zip format
 StorageReaders = dict[str, Callable[[int], bytes]]
 """By key: returns the first so many bytes of a storage beside the pickle."""
-
-NONSENSE = (
-    *(ValueError, TypeError, LookupError, AttributeError, EOFError),
-    *(OverflowError, RecursionError, MemoryError),
-)
-"""What values of a wrong kind, size or depth do to code that expects others."""
 
 Value = np.ndarray | float | int | str | bool | None
 

@@ -20,7 +20,8 @@ from molflt.data.qm9_table import QM9Table, read_table, source_of, write_table
 from molflt.data.qm9_targets import qm9_targets
 from molflt.data.repeats import repeat_rare
 from molflt.data.splits import Split, make_split
-from molflt.errors import InputError, UsageError
+from molflt.errors import UsageError
+from molflt.files import writing
 from molflt.targets import TargetSpec
 
 TABLE = Path("processed") / "qm9.safetensors"
@@ -188,10 +189,7 @@ def prepare_qm9(out: str | Path, from_file: str | Path | None = None) -> Path:
     digest = source.digest
     if read_table(packed, digest) is None:
         graphs, values = read_source(source)
-        try:
+        with writing(packed.parent):
             packed.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            message = f"Cannot make {packed.parent}: {error.strerror}."
-            raise InputError(message) from error
         write_table(packed, graphs, values, digest)
     return packed

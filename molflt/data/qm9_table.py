@@ -15,7 +15,6 @@ from safetensors.numpy import save_file
 from torch_geometric.data import Data
 
 from molflt.data.dataset import GraphDataset
-from molflt.data.molecule import assemble
 from molflt.data.qm9_targets import QM9_TARGETS
 from molflt.errors import InputError
 from molflt.files import atomic_path
@@ -70,17 +69,12 @@ class QM9Table(GraphDataset):
         }
         for name, column in self._columns:
             fields[name] = labels[column : column + 1]
-        return assemble(fields)
+        return Data(**fields)
 
     @property
     def num_atoms(self) -> np.ndarray:
         """Atoms of each molecule (m,)."""
         return self._num_atoms
-
-    @property
-    def values(self) -> torch.Tensor:
-        """All targets (m, 19) float64 in the order and units of `QM9_TARGETS`."""
-        return self._y
 
 
 def write_table(

@@ -10,6 +10,9 @@ from torch_geometric.data import Data
 
 from molflt.units import BOHR, HARTREE, KCAL_PER_MOL, KJ_PER_MOL
 
+SAMPLE = 300
+"""Structures of a set that suspicions about units are built on."""
+
 _ENERGY_UNITS = {
     "hartree": 1.0,
     "rydberg": 2.0,

@@ -162,7 +162,7 @@ class FLTLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         assert self.vector_pair is not None
         first, second = self.vector_pair(vector_norm(vec)).chunk(2, dim=2)
-        inner = (first * second).sum(dim=1)  # (n, v), invariant under rotation
+        inner = (first * second).sum(dim=1)  # (n, w), invariant under rotation
         seen = [self.update_norm(x), inner]
         if contractions is not None:
             seen.append(contractions)

@@ -19,7 +19,7 @@ class EquivariantHead(nn.Module):
 
     Args:
         width: Channels c of the scalar features.
-        vector_width: Channels v of the vector features; 0: there are none.
+        vector_width: Channels w of the vector features; 0: there are none.
         num_scalars: Outputs s per atom.
         num_vectors: Outputs d per atom; may be 0.
 

@@ -108,7 +108,7 @@ def kernel_sum(
     def filters() -> list[Tensor]:
         return [grid.spread(density, odd=False)]
 
-    return _in_chunks(grid, filters, q, k, v, density)[:, 0]
+    return _in_chunks(grid, filters, q, k, v)[:, 0]
 
 
 def gradient_sum(
@@ -124,7 +124,7 @@ def gradient_sum(
         slopes = 2 * math.pi * grid.vectors * density.unsqueeze(1)
         return [1j * grid.spread(slopes[:, axis], odd=True) for axis in range(3)]
 
-    return _in_chunks(grid, filters, q, k, v, density)
+    return _in_chunks(grid, filters, q, k, v)
 
 
 def _in_chunks(
@@ -133,11 +133,10 @@ def _in_chunks(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    density: Tensor,
 ) -> Float[Tensor, "n f d"]:
     """Return sum_e q_e (filter applied to k_e v_d) for each filter, few d at a time."""
 
-    def run(q: Tensor, k: Tensor, v: Tensor, _: Tensor) -> Tensor:
+    def run(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         modes = grid.to_modes(_packed(k, v))
         return torch.stack(
             [
@@ -153,10 +152,10 @@ def _in_chunks(
     for part in v.split(step, dim=1):
         if torch.is_grad_enabled() and numbers * part.shape[1] > 2 * KEPT:
             out = checkpoint(
-                run, q, k, part, density, use_reentrant=False, preserve_rng_state=False
+                run, q, k, part, use_reentrant=False, preserve_rng_state=False
             )
         else:
-            out = run(q, k, part, density)
+            out = run(q, k, part)
         parts.append(out)
     return torch.cat(parts, dim=2)
 

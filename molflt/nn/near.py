@@ -79,8 +79,8 @@ class NearAttention(nn.Module):
         self.widths = self.sizes.values
         self.kernel = NearKernel(num_heads, shells, cutoff, len(self.widths) - 1)
         self.project = HeadProjection(width, num_heads, query_width, self.widths)
-        moments = num_heads * matrix_head_width
-        self.contract = nn.Linear(moments, 2 * moments, bias=False) if moments else None
+        turned = num_heads * matrix_head_width
+        self.contract = nn.Linear(turned, 2 * turned, bias=False) if turned else None
 
     def forward(
         self,
@@ -114,12 +114,12 @@ class NearAttention(nn.Module):
         self,
         scalars: HeadScalars,
         vectors: HeadVectors | None = None,
-        moments: Float[Tensor, "n 5 k"] | None = None,
+        matrices: Float[Tensor, "n 5 k"] | None = None,
     ) -> Messages:
         """Return sums over neighbours as messages; of matrices their contractions."""
-        if self.contract is None or moments is None:
+        if self.contract is None or matrices is None:
             return Messages(scalars, vectors)
-        first, second = self.contract(moments).chunk(2, dim=2)
+        first, second = self.contract(matrices).chunk(2, dim=2)
         return Messages(scalars, vectors, (first * second).sum(dim=1))
 
     def sent(
@@ -248,6 +248,6 @@ class NearAttention(nn.Module):
     @staticmethod
     def _parts(parts: list[Tensor]) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return scalars, vectors and matrices; None for what there is not."""
-        scalars, vectors, moments = [*parts, None, None][:3]
+        scalars, vectors, matrices = [*parts, None, None][:3]
         assert scalars is not None
-        return scalars, vectors, moments
+        return scalars, vectors, matrices

@@ -18,7 +18,7 @@ def near_sums(
     Differentiable by numbers, vectors, displacements and table, any number of times.
 
     Args:
-        atoms: Numbers that atoms send, `NearAttention.packed`.
+        atoms: Numbers that atoms send, `NearAttention.sent`.
         vectors: Vector values V of all atoms, or None.
         edges: Edges with the table of all K_hl, `NearAttention.edges`.
         sizes: Sizes of the heads.

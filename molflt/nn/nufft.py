@@ -184,9 +184,9 @@ class _Plans:
     ) -> None:
         self.shape = tuple(2 * m + 1 for m in sizes)
         self.coordinates = [part.contiguous() for part in points.unbind(1)]
-        self.type = torch.complex64 if points.dtype == torch.float32 else None
-        self.type = self.type or torch.complex128
-        self.eps = max(eps, SINGLE_EPS) if self.type == torch.complex64 else eps
+        single = points.dtype == torch.float32
+        self.type = torch.complex64 if single else torch.complex128
+        self.eps = max(eps, SINGLE_EPS) if single else eps
         self.fine = _fine(self.eps)
         self.library, self.array, self.options = library, array, options
         self._plans: dict[tuple[Kind, int], Any] = {}

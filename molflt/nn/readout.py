@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from molflt.elements import NUM_SPECIES
 from molflt.errors import InputError
+from molflt.host import segment_count
 from molflt.nn.segment import segment_mean, segment_sum
 from molflt.typing import (
     GraphIndex,
@@ -53,9 +54,7 @@ class Sites:
 
     def size(self) -> Float[Tensor, " n"]:
         """Return the number of atoms of each atom's graph, float64."""
-        return torch.bincount(self.batch, minlength=self.num_graphs)[
-            self.batch
-        ].double()
+        return segment_count(self.batch, self.num_graphs)[self.batch].double()
 
     def from_centroid(self, dtype: torch.dtype) -> Positions:
         """Return r_i less the mean of its graph [Å]; centred in float64, then cast."""
@@ -123,7 +122,7 @@ class Readout(nn.Module):
 
         Args:
             x: Scalar features (n, c).
-            vec: Vector features (n, 3, c), or None.
+            vec: Vector features (n, 3, w), or None.
             sites: Species and places of the atoms.
 
         Raises:

@@ -1,6 +1,5 @@
 """The electric dipole moment of a molecule."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -8,6 +7,7 @@ from molflt.errors import UsageError
 from molflt.nn.equivariant_head import EquivariantHead
 from molflt.nn.readout import Readout, Sites
 from molflt.nn.segment import segment_sum
+from molflt.nn.spectrum import distance
 from molflt.typing import NodeScalars, NodeVectors
 
 
@@ -61,7 +61,7 @@ class DipoleReadout(Readout):
         Raises:
             InputError: A structure is periodic.
         """
-        return _length(self.vector(x, vec, sites))
+        return distance(self.vector(x, vec, sites))
 
     def terms(
         self, x: NodeScalars, vec: NodeVectors | None, sites: Sites
@@ -74,11 +74,3 @@ class DipoleReadout(Readout):
         raise UsageError(
             "A dipole moment is no sum over atoms, so atoms have no share."
         )
-
-
-def _length(vector: Float[Tensor, "g 3"]) -> Float[Tensor, " g"]:
-    """Return |v|, with every derivative finite (zero) at v = 0."""
-    square = vector.square().sum(dim=1)
-    zero = square == 0
-    root = torch.where(zero, torch.ones_like(square), square).sqrt()
-    return torch.where(zero, torch.zeros_like(root), root)

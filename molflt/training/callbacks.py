@@ -1,4 +1,4 @@
-"""Averaged weights, and an interruption that leaves a usable checkpoint."""
+"""What happens beside the steps: averaged weights, a good end, throughput."""
 
 import logging
 import signal

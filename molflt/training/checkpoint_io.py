@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from molflt.checkpoint import model_record, write
 from molflt.errors import InputError
+from molflt.files import writing
 from molflt.model import FLTModel
 
 
@@ -29,10 +30,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             InputError: The folder cannot be written or the disk is full.
         """
         path = Path(path)
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"Cannot write {path}: {error.strerror}.") from error
         write(checkpoint, path)
 
     def load_checkpoint(

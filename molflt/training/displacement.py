@@ -76,7 +76,7 @@ class DisplacementTerm(nn.Module):
 
         Args:
             x: Scalar features (n, c).
-            vec: Vector features (n, 3, c).
+            vec: Vector features (n, 3, w).
             batch: Structures with `pos_relaxed`.
             progress: t.
 

@@ -13,13 +13,11 @@ from molflt.data.dataset import GraphDataset
 from molflt.data.force_hints import work_hint
 from molflt.data.molecule import without_missing
 from molflt.data.statistics import Statistics
-from molflt.data.unit_hints import energy_hint, force_hint, length_hint
+from molflt.data.unit_hints import SAMPLE, energy_hint, force_hint, length_hint
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 
 log = logging.getLogger(__name__)
-
-_SAMPLE = 300  # structures that suspicions about units are built on
 
 _HINTS = {
     "forces": " (are they under another name, data.init_args.forces_key or molflt data "
@@ -102,7 +100,7 @@ def tell_units(dataset: GraphDataset, targets: Sequence[TargetSpec]) -> None:
     Looked at are the first structures, as ``molflt data check`` does: sums over atoms
     in eV, forces, and positions.
     """
-    count = min(len(dataset), _SAMPLE)
+    count = min(len(dataset), SAMPLE)
     sample = [without_missing(dataset[index]) for index in range(count)]
     energies = [spec.name for spec in targets if spec.extensive and spec.unit == "eV"]
     hints = [energy_hint(sample, name) for name in energies]

@@ -1,7 +1,6 @@
 """Errors in physical units, exact over batches and processes."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from molflt.nn.segment import segment_sum
 from molflt.targets import ENERGY_THRESHOLD, TargetSpec
+from molflt.unit_names import unit_in_name
 
 
 class Errors(NamedTuple):
@@ -198,13 +198,6 @@ def error_name(spec: TargetSpec, kind: str = "", per: str = "") -> str:
     unit = f"{spec.unit}/{per}" if per else spec.unit
     metric = f"{kind}_mae" if kind else "mae"
     return f"{spec.name}/{metric}_{unit_in_name(unit)}"
-
-
-def unit_in_name(unit: str) -> str:
-    """Return `unit` as it appears in metric names: ``cal/mol/K`` as cal_per_mol_K."""
-    numerator, *denominator = unit.split("/")
-    words = [numerator, *(["per", *denominator] if denominator else [])]
-    return re.sub(r"[^0-9A-Za-z]+", "_", "_".join(words)).strip("_")
 
 
 def _hash(sid: str) -> int:

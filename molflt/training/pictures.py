@@ -25,7 +25,7 @@ from molflt.errors import MolfltError
 from molflt.files import atomic_path
 from molflt.model import FLTModel
 from molflt.targets import TargetSpec
-from molflt.training.metrics import unit_in_name
+from molflt.training.metrics import error_name
 
 log = logging.getLogger(__name__)
 
@@ -161,13 +161,13 @@ def write_predictions(path: Path, rows: list[Prediction]) -> None:
 def _learning(folder: Path, spec: TargetSpec) -> Figure | None:
     """Draw the errors of a target, those of forces beside those of the value."""
     quantities = {
-        "MAE": (f"/{spec.name}/mae_{unit_in_name(spec.unit)}", spec.unit),
-        "force MAE": (f"/{spec.name}/force_mae_eV_per_A", "eV/Å"),
-        "stress MAE": (f"/{spec.name}/stress_mae_eV_per_A3", "eV/Å³"),
+        "MAE": (error_name(spec), spec.unit),
+        "force MAE": (error_name(spec, "force", "A"), f"{spec.unit}/Å"),
+        "stress MAE": (error_name(spec, "stress", "A3"), f"{spec.unit}/Å³"),
     }
     found = {
-        name: (read_metrics(folder, ending), unit)
-        for name, (ending, unit) in quantities.items()
+        name: (read_metrics(folder, f"/{error}"), unit)
+        for name, (error, unit) in quantities.items()
     }
     found = {name: pair for name, pair in found.items() if pair[0]}
     if not found:

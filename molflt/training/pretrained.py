@@ -96,8 +96,8 @@ class Pretrained(FLTEncoder):
         specs = [self._matching(spec) for spec in targets]
         # Readouts are made in the default precision, the weights have their own.
         model = FLTModel(self, specs).to(self.norm.weight.dtype)
-        before = {"name": Path(self.checkpoint).name} | origin.origin
-        model.origin = {"started_from": before}
+        name = Path(self.checkpoint).name
+        model.origin = {"started_from": {"name": name} | origin.origin}
         known = {old.name for old in origin.targets}
         for name in [spec.name for spec in specs if spec.name in known]:
             model.readout(name).load_state_dict(origin.readout(name).state_dict())

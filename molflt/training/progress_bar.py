@@ -9,6 +9,8 @@ from typing import Any, cast
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 
+from molflt.unit_names import unit_of_name
+
 log = logging.getLogger(__name__)
 
 
@@ -45,8 +47,8 @@ class MetricsBar(RichProgressBar):
             kind, is_error, unit = metric.partition("mae_")
             if is_error:
                 label = f"{split} {kind.strip('_')}".strip().replace("/", " ")
-                unit = unit.replace("_per_", "/")
-                short[label] = f"{float(cast(float, value)):.3g} {unit}"
+                number = float(cast(float, value))
+                short[label] = f"{number:.3g} {unit_of_name(unit)}"
         self._shown = short
         return short
 

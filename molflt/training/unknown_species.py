@@ -39,8 +39,7 @@ class UnknownSpecies:
             batch: ``z`` and ``batch`` of its atoms (n,).
             model: Whose statistics say which elements were trained on.
         """
-        known = Domain([model]).elements
-        if split in self._finished or known is None:
+        if split in self._finished or (known := Domain([model]).elements) is None:
             return
         self._sizes[split] += batch.num_graphs
         unknown = ~torch.isin(batch.z, torch.tensor(sorted(known)).to(batch.z))

@@ -20,7 +20,7 @@ from molflt.data.mmff import mmff_positions
 from molflt.errors import InputError
 from molflt.pretrained import FOLDER, NAMES, checkpoint_path
 from molflt.structures import predict_graphs
-from molflt.training.metrics import unit_in_name
+from molflt.unit_names import unit_in_name
 from molflt.units import HARTREE
 
 LARGEST = 10_000_000  # bytes, all together

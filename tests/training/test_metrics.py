@@ -9,7 +9,6 @@ from molflt.training.metrics import (
     Errors,
     Evaluation,
     atom_errors,
-    unit_in_name,
 )
 from tests.training.clusters import cluster
 
@@ -101,11 +100,3 @@ def test_no_data_is_nan_and_reset_forgets():
     metric.reset()
     metric.update(torch.zeros(0), [])
     assert metric.compute()["mae"].isnan()
-
-
-@pytest.mark.parametrize(
-    ("unit", "name"),
-    [("eV", "eV"), ("D", "D"), ("cal/mol/K", "cal_per_mol_K"), ("a0^3", "a0_3")],
-)
-def test_units_in_names(unit, name):
-    assert unit_in_name(unit) == name

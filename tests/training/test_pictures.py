@@ -11,6 +11,9 @@ from molflt.analysis import read_metrics
 from molflt.cli import main
 from molflt.errors import InputError
 from molflt.structures import predict_graphs
+from molflt.targets import TargetSpec
+from molflt.training import pictures
+from molflt.training.metrics import error_name
 from molflt.training.pictures import RunPictures
 from tests.running import CONFIG
 from tests.training.clusters import Clusters
@@ -105,6 +108,16 @@ def test_a_picture_that_fails_does_not_fail_the_run(folder, monkeypatch, capsys)
     assert main(["fit", "--config", "config.yaml"]) == 0
     assert "No pictures of this run: Cannot write" in capsys.readouterr().err
     assert Path("runs/clusters/version_0/checkpoints/last.ckpt").is_file()
+
+
+def test_forces_are_drawn_in_the_unit_of_their_energy(tmp_path):
+    spec = TargetSpec("energy", unit="kcal/mol")
+    names = [f"val/{error_name(spec, *kind)}" for kind in ((), ("force", "A"))]
+    head = ",".join(["step", *names])
+    (tmp_path / "metrics.csv").write_text(f"{head}\n3,0.5,0.25\n")
+    figure = pictures._learning(tmp_path, spec)
+    labels = [ax.get_ylabel() for ax in figure.axes]
+    assert [label.endswith("[kcal/mol/Å]") for label in labels] == [False, True]
 
 
 def test_without_a_log_nothing_is_written(folder):
