@@ -21,7 +21,7 @@ PERIODIC = pytest.mark.parametrize(
 
 
 def crowd(size, pbc, side):
-    """Atoms at random: as dense as matter where it is open, in a cell where it is not."""
+    """Atoms at random, as dense as matter in open directions, in cells in others."""
     length = (size / 0.08) ** (1 / 3)
     sides = torch.tensor([side if periodic else length for periodic in pbc])
     cell = torch.diag(sides)
