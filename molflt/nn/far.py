@@ -12,7 +12,12 @@ from molflt.nn.far_sums import sums_dtype, transformed
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import HeadProjection, Path, is_dense
 from molflt.nn.lattice import Lattice
-from molflt.nn.nufft import SMALL_GRID_EPS, has_finufft
+from molflt.nn.nufft import (
+    COARSEST_EPS,
+    FINEST_EPS,
+    SMALL_GRID_EPS,
+    has_finufft,
+)
 from molflt.nn.shells import RadialShells
 from molflt.nn.spectrum import RadialGaussianMixture
 from molflt.typing import HeadScalars, HeadVectors, NodeScalars
@@ -134,8 +139,9 @@ class FarAttention(nn.Module):
         if way == "nufft":
             lattice = self._lattice(geometry)
             with torch.autocast(x.device.type, enabled=False):
+                eps = self._eps(lattice)
                 return transformed(
-                    self.mixture, lattice, geometry, split, self._eps, self.vectors
+                    self.mixture, lattice, geometry, split, eps, self.vectors
                 )
         run = self._dense if way == "dense" else self._waves
         parts = [geometry.pad(part).permute(2, 0, 1, 3) for part in split]
@@ -157,6 +163,7 @@ class FarAttention(nn.Module):
     def sizes(self, geometry: Geometry) -> FarSizes:
         """Return what the cost depends on."""
         lattice = self._lattice(geometry)
+        eps = self._eps(lattice)
         channels = self.num_heads * self.query_width * self.head_width
         return FarSizes(
             slots=geometry.num_graphs * geometry.largest,
@@ -164,11 +171,11 @@ class FarAttention(nn.Module):
             largest=geometry.largest,
             graphs=geometry.num_graphs,
             waves=max(lattice.num_modes, default=0.0),
-            grid=lattice.grid_points(sums_dtype(geometry.dtype, self._eps), self._eps),
+            grid=lattice.grid_points(sums_dtype(geometry.dtype, eps), eps),
             kernels=self.num_heads * (1 + 3 * self.vectors),
             sums=channels * (1 + self.vectors),
             reads=channels * (1 + 3 * self.vectors),
-            eps=self._eps,
+            eps=eps,
             periodic=geometry.is_periodic,
         )
 
@@ -178,15 +185,20 @@ class FarAttention(nn.Module):
         slope = 2 * math.pi * self.mixture.shells.band * self.vectors
         return self.tolerance / max(1.0, slope)
 
-    @property
-    def _eps(self) -> float:
-        """The error of transforms that leaves f with half of the tolerance.
+    def _eps(self, lattice: Lattice) -> float:
+        """Return the error of transforms that keeps that of f below the tolerance.
 
-        On a fine grid of 1.25 frequencies, errors of single waves cancel in sums over
-        a smooth density: f misses by a fifth to a fiftieth of eps (measured).
+        Two transforms miss f by twice what they miss single waves by, times the sum
+        over G of g(G) / V. The tolerance counts atoms, that sum their images too
+        (`crowding`). On a fine grid of 1.25 frequencies waves in the middle of the grid
+        are missed by 0.25 eps or less, where an atom is at a point of the grid
+        (measured, below `COARSEST_EPS`), those near its edge by up to 4 eps; there are
+        few of these, and their errors cancel. On one of 2 it is 0.7 eps.
         """
-        eps = 2 * self.kernel_tolerance
-        return eps if eps > SMALL_GRID_EPS else self.kernel_tolerance / 2
+        crowding = lattice.crowding(self.mixture.shells.min_width)
+        wanted = self.kernel_tolerance / crowding
+        eps = 1.5 * wanted if 1.5 * wanted > SMALL_GRID_EPS else wanted / 2
+        return min(max(eps, FINEST_EPS), COARSEST_EPS)
 
     def _lattice(self, geometry: Geometry) -> Lattice:
         return geometry.lattice(self.mixture.shells, self.kernel_tolerance)

@@ -145,7 +145,10 @@ class Lattice:
         lengths = torch.linalg.vector_norm(self.box.detach(), dim=2)
         limits = torch.floor(band * lengths + 1e-9)
         ball = 2 / 3 * math.pi * band**3 * self.volume.detach()
-        flat, volumes, balls = fetched(limits, self.volume, ball)
+        heights = _heights(self.box.detach(), self.volume.detach())
+        flat, volumes, balls, self._heights = fetched(
+            limits, self.volume, ball, heights
+        )
         if 0.0 in volumes:
             raise InputError("The lattice vectors of a cell lie in one plane.")
         largest = [int(size) for size in flat]
@@ -170,6 +173,24 @@ class Lattice:
         twice = 2.0 - (grid == 0).all(1).double()  # 1 for G = 0
         weights = (twice * kept).gather(1, order) / self.volume[:, None]
         return grid[order], vectors, weights
+
+    def crowding(self, width: float) -> float:
+        r"""Return a bound of sum_G g(G) / V, for shells of at least this width.
+
+        That is sum_T phi(T) <= sum_T exp(-2 pi^2 s^2 |T|^2): how many of its images an
+        atom meets with full weight. With the heights h_k of the box, orthogonalised
+        row by row, the sum is at most the product over k of one-dimensional ones, of
+        which each is at most 1.09 max(1, 1 / (sqrt(2 pi) s h_k)). The product of these
+        maxima is returned, the largest of all graphs; 1 in open systems.
+
+        Args:
+            width: Least width s [cycles/Å].
+        """
+        dense = 1 / (math.sqrt(2 * math.pi) * width)
+        counts = (max(1.0, dense / height) for height in self._heights)
+        return max(
+            (math.prod(three) for three in zip(*[counts] * 3, strict=True)), default=1.0
+        )
 
     def grid_points(self, dtype: torch.dtype, eps: float) -> int:
         """Return the number of frequencies of the grids of all graphs."""
@@ -231,6 +252,13 @@ class Lattice:
             order,
             self._ranks,
         )
+
+
+def _heights(box: Cells, volume: Float[Tensor, " g"]) -> Float[Tensor, "g 3"]:
+    """Return lengths [Å] of the rows of boxes without their parts along rows before."""
+    length = torch.linalg.vector_norm(box[:, 0], dim=1)
+    area = torch.linalg.vector_norm(torch.linalg.cross(box[:, 0], box[:, 1]), dim=1)
+    return torch.stack([length, area / length, volume / area], dim=1)
 
 
 def _half_steps(sizes: Shape, device: torch.device) -> Int[Tensor, "m 3"]:

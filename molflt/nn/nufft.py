@@ -26,6 +26,10 @@ SINGLE_EPS = 1e-5  # sums in float32 on grids of 100^3 reach little further
 # memory and, at 1e6 points on 103^3 frequencies, took 0.4 of the time, but it cannot
 # reach every accuracy.
 SMALL_GRID, SMALL_GRID_EPS = 1.25, 1e-8
+# Kernels of finufft are 2 to 16 points wide. On a fine grid of 1.25, those of 5 points
+# and fewer come too near to what they are asked for, or miss it; 16 points reach 1e-14
+# on one of 2, and for less finufft warns that it cannot.
+COARSEST_EPS, FINEST_EPS = 3e-4, 1e-14
 
 SLOW_LENGTHS = {
     torch.float32: (18, 30, 60, 96, 192),
