@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch_geometric.data import Batch, Data
 
 from molflt.data.batching import SizeBucketSampler, collate
-from molflt.data.dataset import CachedDataset, GraphDataset, GraphSubset
+from molflt.data.dataset import CachedDataset, GraphDataset, GraphSubset, PlacedGraphs
 from molflt.data.own_graphs import Graphs, checked_splits
 from molflt.errors import UsageError
 from molflt.targets import TargetSpec
@@ -158,7 +158,7 @@ class GraphDataModule(pl.LightningDataModule, ABC):
         if isinstance(dataset, CachedDataset) and self.num_workers:
             dataset.load(f"reading {name}")
         return DataLoader(
-            dataset,
+            dataset if shuffle else PlacedGraphs(dataset),
             batch_size=batch_size,
             sampler=self._sampler(dataset, batch_size) if shuffle else None,
             num_workers=self.num_workers,

@@ -1,5 +1,6 @@
 """Sets of graphs: what a data module hands to its loaders."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -8,6 +9,9 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Data
 
 from molflt.data.progress import track
+
+PLACE = "place_in_split"
+"""Field of a graph that is evaluated: its number in its split, as text."""
 
 
 class GraphDataset(Dataset[Data], ABC):
@@ -90,6 +94,30 @@ class GraphUnion(GraphDataset):
         return self._num_atoms
 
 
+class PlacedGraphs(GraphDataset):
+    """Graphs that say where in their set they are (`PLACE`).
+
+    Processes that evaluate together tell by it which graphs several of them had: an id
+    may be that of several frames.
+    """
+
+    def __init__(self, dataset: GraphDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Data:
+        graph = copy.copy(self._dataset[index])
+        graph[PLACE] = str(index)  # text, as a number would have to come from the GPU
+        return graph
+
+    @property
+    def num_atoms(self) -> np.ndarray:
+        """Atoms of each graph (len,) int64."""
+        return self._dataset.num_atoms
+
+
 class CachedDataset(GraphDataset):
     """Keep every graph that was read once.
 
@@ -127,7 +155,7 @@ class CachedDataset(GraphDataset):
 def with_unique_ids(graphs: Iterable[Data]) -> Iterator[Data]:
     """Yield graphs; an id that is missing or came before gets its place appended.
 
-    Metrics count an id once, so two frames must never share one.
+    Predictions are told apart by it, so two frames must never share one.
     """
     seen: set[str] = set()
     for count, graph in enumerate(graphs):

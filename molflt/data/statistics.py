@@ -177,7 +177,8 @@ def fit_all_statistics(
         fit = fitted.fit(index)
         rmse = fit.rest / math.sqrt(count)
         ends = float(lowest[index]), float(highest[index])
-        negligible = rmse <= 1e-9 * max(1.0, *map(abs, ends))
+        # Of the labels, whatever their unit: joules of a molecule are all below 1e-17.
+        negligible = rmse <= 1e-9 * max(map(abs, ends))
         found.append(
             Statistics(
                 target=spec.name,

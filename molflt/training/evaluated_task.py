@@ -5,6 +5,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from molflt.data.datamodule import GraphDataModule
+from molflt.data.dataset import PLACE
 from molflt.errors import UsageError
 from molflt.model import FLTModel
 from molflt.training.fitting import data_of
@@ -61,7 +62,9 @@ class EvaluatedTask(LightningModule):
         assert self.model is not None
         self._unknown.add(split, batch, self.model)
         errors = self.objective(self.model, batch).errors
-        self._evaluation.add(split, errors, batch.sid)
+        # Loaders of one's own may lack places; ids may be those of several frames.
+        places = batch.get(PLACE, batch.sid)
+        self._evaluation.add(split, errors, places)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the errors of an earlier, perhaps interrupted, pass."""

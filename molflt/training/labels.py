@@ -55,6 +55,12 @@ class LabelledDataset(GraphDataset):
                     f"training structure needs for {' and '.join(options)}"
                     f"{_HINTS.get(label, '')}."
                 )
+            # Of a stress alone NaN says that there is none (`stress_is_known`).
+            if label != "stress" and not graph[label].isfinite().all():
+                raise InputError(
+                    f"Record {graph.sid or index} has {label} that are not finite; "
+                    "training needs those of every structure."
+                )
         return graph
 
     @property

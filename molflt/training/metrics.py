@@ -152,8 +152,8 @@ class Evaluation:
         Args:
             split: Name of its split.
             errors: Errors by ``{target}/{metric}``.
-            ids: The ids of its structures, unique within the split if it is evaluated
-                by several processes.
+            ids: Ids of its structures, or their places in the split: the ones of
+                several processes are the same structure.
         """
         own = []
         for sid in map(str, ids):

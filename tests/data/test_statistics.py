@@ -139,3 +139,18 @@ def test_statistics_survive_json():
     found = fit_statistics(molecules(20, noise=1.0), ENERGY)
     again = Statistics.from_plain(json.loads(json.dumps(found.plain())))
     assert again == found
+
+
+@pytest.mark.parametrize("factor", [1e-20, 1e20])
+def test_the_spread_is_that_of_the_labels_in_any_unit(factor):
+    """Energies in joules, say: nothing is called negligible for its unit."""
+    graphs = molecules(50, noise=0.3)
+    expected = fit_statistics(graphs, ENERGY)
+    for graph in graphs:
+        graph.energy = graph.energy * factor
+    found = fit_statistics(graphs, ENERGY)
+    assert found.std == pytest.approx(expected.std * factor)
+    assert found.std == found.rmse
+    for graph in graphs:
+        graph.energy = 0.0 * graph.energy
+    assert fit_statistics(graphs, ENERGY).std == 1.0
