@@ -162,7 +162,8 @@ def emt(read: Read) -> str | None:
         "Interaction: the energies of adsorbate and slab by themselves are taken off "
         "(FLT: in a sum over the adsorbate's atoms; PaiNN: the prediction of the whole "
         "less those of adsorbate and slab), and training also starts from points "
-        "on the way to the relaxed positions, less and less often (FLT no interpolation: FLT "
+        "on the way to the relaxed positions, less and less often (FLT no "
+        "interpolation: FLT "
         "interaction without this)."
         f"{still_open({*plan.adsorption({}), *plan.adsorption_seeds({})}, read)}"
     )
