@@ -120,7 +120,7 @@ def nve(result: dict[str, Any]) -> str:
 def scaling(result: dict[str, Any]) -> str:
     """Return the largest system of each model, its time and memory, and its end."""
     sizes = ["most atoms", "s", "ms an atom", "GiB"]
-    lines = header(["model", "", *sizes, "time grows as", "end"])
+    lines = header(["model", "computes", *sizes, "time grows as", "end"])
     for row in result["rows"]:
         end = {
             "done": "",
@@ -139,20 +139,21 @@ def scaling(result: dict[str, Any]) -> str:
         lines.append(line([row["model"], row["mode"], *cells]))
     machine = {"machine": result["measured_on"], "threads": result["threads"]}
     lines.append(
-        f"\nWater, neighbour lists included, models of width 64 and 3 layers with a "
-        f"cutoff of 5 Å, on {cores(machine, machine)}, at most "
-        f"{result['memory_gib']:.0f} GiB; the fastest evaluation counts, of long "
-        "ones there are one to three (`repeats` in results/scaling). FLT chooses its "
-        "path; growth from 10,000 atoms on."
+        f"\nOne evaluation of water at the number of atoms in the third column, "
+        f"neighbour lists included. Models of width 64 and 3 layers with a cutoff of "
+        f"5 Å, on {cores(machine, machine)}, at most {result['memory_gib']:.0f} GiB. "
+        "The fastest evaluation counts; of long ones there are one to three (`repeats` "
+        "in results/scaling). FLT chooses its path unless the row names one. Time "
+        "grows as: from 10,000 atoms on. End: why there is no larger system; empty: "
+        "the largest was reached."
     )
     return "\n".join(lines)
 
 
 def step_profile(result: dict[str, Any]) -> str:
     """Return where the time of a training step goes, and what compiling gains."""
-    lines = header(
-        ["training step on", "ms", "structures/s", "compiled", "time by phase"]
-    )
+    speeds = "structures/s", "structures/s, compiled"
+    lines = header(["training step on", "ms", *speeds, "time by phase"])
     rows = result["rows"]
     for name in ("QM9", "EMT"):
         row, compiled = rows[name], rows[f"{name}, updates compiled"]
@@ -161,8 +162,8 @@ def step_profile(result: dict[str, Any]) -> str:
             f"{phase} {100 * spent / total:.0f} %"
             for phase, spent in row["milliseconds"].items()
         )
-        speeds = [f"{r['structures_per_second']:.0f}" for r in (row, compiled)]
-        lines.append(line([name, f"{total:.0f}", *speeds, phases]))
+        cells = [f"{r['structures_per_second']:.0f}" for r in (row, compiled)]
+        lines.append(line([name, f"{total:.0f}", *cells, phases]))
     shares = ", ".join(
         f"{kind} {100 * share:.0f} %"
         for kind, share in sorted(
@@ -171,21 +172,22 @@ def step_profile(result: dict[str, Any]) -> str:
     )
     lines.append(
         f"\nOne thread ({result['machine']['processor']}). On QM9: {shares}. "
-        "Compiled: the updates of the layers by torch.compile, structures/s."
+        "Compiled: the updates of the layers by torch.compile."
     )
     return "\n".join(lines)
 
 
 def roofline(result: dict[str, Any]) -> str:
     """Return which share of the processor's speed a layer reaches."""
-    lines = header(["path of a layer", "size", "ms", "at best"])
+    least = "least time that the processor allows"
+    lines = header(["path of a layer", "size", "ms", least])
     for row in result["dense"]:
         size = f"{row['graphs']} graphs of {row['atoms']} atoms"
-        share = f"its matrix products take {100 * row['share']:.0f} % of it"
+        share = f"{100 * row['share']:.0f} % of that (its matrix products)"
         lines.append(line(["dense", size, f"{row['layer_ms']:.1f}", share]))
     for row in result["linear"]:
         size = f"{row['atoms']:,} atoms, {row['edges']:,} pairs"
-        share = f"the roofline allows {100 * row['share']:.0f} % of it"
+        share = f"{100 * row['share']:.0f} % of that (roofline)"
         lines.append(line(["linear", size, f"{row['layer_ms']:.1f}", share]))
     speed = result["machine_speed"]
     lines.append(

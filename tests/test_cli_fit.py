@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks.model_checkpoint import warning_cache
 
 import molflt.checkpoint
 from molflt.cli import main
+from molflt.commands.compare import find_run
 from molflt.training.task import FLTTask
 from tests.running import CONFIG, ROOT
 
@@ -65,6 +66,9 @@ def test_fit_test_and_predict_from_the_checkpoint_alone(folder, capsys):
     best = str(run / "checkpoints" / "best.ckpt")
     assert main(["test", "--config", "config.yaml", "--ckpt_path", best]) == 0
     assert "test_near" in capsys.readouterr().out
+    assert Path("runs/clusters/test/version_0/metrics.csv").is_file()
+    # What `molflt compare runs/clusters` takes is the training.
+    assert find_run(Path("runs/clusters")) == run
     assert main(["predict", best, "water.xyz"]) == 0
     printed = capsys.readouterr()
     assert "H2O" in printed.out

@@ -144,8 +144,8 @@ def find_run(path: Path) -> Path:
     }
     if not versions:
         raise InputError(
-            f"{path} has no metrics.csv; give a folder of molflt fit, of a run that "
-            "came to a validation."
+            f"{path} has no metrics.csv; give the folder of a run of molflt fit that "
+            "reached its first validation."
         )
     return versions[max(versions)]
 

@@ -233,4 +233,7 @@ def _print_findings(report: "Report") -> None:
     if more := report.num_defects - len(report.defects):
         print(f"molflt: and {more:,} more defects.", file=sys.stderr)
     if not report.num_defects:
-        print(f"{report.path}: {report.num_structures:,} structures, no defects.")
+        odd = len(report.warnings)
+        but = f", {odd} warning{'s' * (odd > 1)} above" if odd else ""
+        count = f"{report.num_structures:,} structures"
+        print(f"{report.path}: {count}, no defects{but}.")

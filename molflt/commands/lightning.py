@@ -135,6 +135,8 @@ class FLTCLI(LightningCLI):
                     f"--name {name!r} is no name of a folder in {folder}; --runs says "
                     "where results go."
                 )
+            # Versions of NAME are trainings: errors of a checkpoint are none of them.
+            name = name if self.subcommand == "fit" else f"{name}/{self.subcommand}"
             csv = CSVLogger(folder, name)
             board = TensorBoardLogger(folder, name, version=f"version_{csv.version}")
             options["logger"] = [csv, board]

@@ -78,7 +78,8 @@ def read_targets(
         if not labels:
             raise NoLabelError(str(_absent(atoms, missing, where)))
     elif missing and (needed or rules.targets or rules.energy_key):
-        raise _absent(atoms, missing, where)
+        hint = "; structures may lack targets with missing_labels (--missing-labels)"
+        raise _absent(atoms, missing, where, hint if rules.targets else "")
     return labels
 
 

@@ -127,7 +127,8 @@ def test_check_prints_what_there_is_and_what_is_wrong(tmp_path, capsys):
     printed = capsys.readouterr().out
     for words in (
         *("structures    3", "elements      Cu (2), Al (1)", "T T T (3)"),
-        *("label energy  -3.5 to -1.5", "1 structures are copies", "no defects"),
+        *("label energy  -3.5 to -1.5", "1 structures are copies"),
+        "3 structures, no defects, 1 warning above.",
     ):
         assert words in printed
     text = path.read_text()

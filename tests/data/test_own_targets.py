@@ -79,6 +79,12 @@ def test_what_is_no_number_is_told(path, name, words):
         AtomsFiles(path, targets=[TargetSpec(name, kind="property")]).setup()
 
 
+def test_a_target_that_some_lack_tells_the_option_for_it(path):
+    targets = [GAP, TargetSpec("homo", kind="property")]
+    with pytest.raises(InputError, match=r"note; .* with missing_labels \(--"):
+        AtomsFiles(path, targets=targets).setup()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
