@@ -74,9 +74,11 @@ def _plain(argument: Argument, dtype: torch.dtype | None) -> object:
     if argument is None:
         return ctypes.c_void_p(None)
     if isinstance(argument, Tensor):
-        assert argument.is_contiguous()
-        assert argument.device.type == "cpu"
-        assert not argument.is_floating_point() or argument.dtype == dtype
+        floating = argument.is_floating_point()
+        if floating and argument.dtype != dtype:  # C would read memory of others
+            raise TypeError(f"The loops are of {dtype}, not of {argument.dtype}.")
+        if argument.device.type != "cpu" or not argument.is_contiguous():
+            raise TypeError("The loops take contiguous tensors on the CPU.")
         return ctypes.c_void_p(argument.data_ptr())
     return ctypes.c_int64(argument) if isinstance(argument, int) else argument
 

@@ -76,3 +76,18 @@ def test_rows_are_covered_once_on_several_threads():
     assert bool((seen[10:990] == 1).all())
     assert not seen[:10].any()
     assert not seen[990:].any()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(3, dtype=torch.float64),
+        torch.zeros(6)[::2],
+        torch.zeros(3, device="meta"),
+    ],
+)
+def test_what_loops_cannot_read_never_comes_to_them(tensor, needs_compiler):
+    """Also where assertions are off: they would read the memory of others."""
+    run = build.load("filter", torch.float32, CHANNELS=3).function("filter_sums")
+    with pytest.raises(TypeError, match="The loops"):
+        run(tensor)
