@@ -46,12 +46,20 @@ def test_a_table_has_its_place_once(repository, readme, monkeypatch):
         tables.with_tables([page.read_text() for page in tables.PAGES] + [readme])
 
 
+def anchor(heading):
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
 def test_every_path_it_names_exists(repository, readme):
     layout = readme.split("## Layout")[1].split("## Cite")[0]
     for name in re.findall(r"^    (\S+)  ", layout, re.MULTILINE):
         assert (repository / name).exists(), name
-    for name in re.findall(r"\]\((?!https?:|#)([^)]+)\)", readme):
-        assert (repository / name).exists(), name
+    for name, place in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", readme):
+        page = repository / (name or "README.md")
+        assert page.exists(), name
+        if place:
+            headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+            assert place in map(anchor, headings), place
     for name in re.findall(
         r"(?:configs|benchmarks|notebooks)/\S+\.(?:yaml|py)", readme
     ):
