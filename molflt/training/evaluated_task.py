@@ -80,7 +80,8 @@ class EvaluatedTask(LightningModule):
             self.log(name, value, prog_bar=index == 0)
         if self._origin is not None:
             self._origin.validated(self.trainer, values)
-        self._unknown.tell()
+        if not self.trainer.sanity_checking:  # of a part of each set
+            self._unknown.tell()
 
     on_test_epoch_end = on_validation_epoch_end
 

@@ -20,22 +20,24 @@ class Rare(Clusters):
 
     def load_splits(self):
         train, val, test = super().load_splits()
-        strange = [with_element(300, 16), with_element(301, 17), cluster(302)]
+        strange = [cluster(302), with_element(300, 16), with_element(301, 17)]
         return train, val | {"val_far": GraphList(strange)}, test
 
 
 @pytest.fixture
 def told(make_task, make_trainer, caplog):
-    def tell(data):
+    def tell(data, **options):
         with caplog.at_level(logging.WARNING, "molflt"):
-            make_trainer(max_epochs=3).fit(make_task(), datamodule=data)
+            make_trainer(max_epochs=3, **options).fit(make_task(), datamodule=data)
         return [r.message for r in caplog.records if "no training" in r.message]
 
     return tell
 
 
-def test_elements_that_were_not_trained_on_are_told_once(told):
-    assert told(Rare(batch_size=2)) == [
+@pytest.mark.parametrize("steps", [0, 1])  # 1: the known one alone
+def test_elements_that_were_not_trained_on_are_told_once(steps, told):
+    data = Rare(batch_size=2, eval_batch_size=1)
+    assert told(data, num_sanity_val_steps=steps) == [
         "val_far: 2 of 3 structures have elements that no training structure has "
         "(S, Cl): their errors count, though predictions refuse them."
     ]
