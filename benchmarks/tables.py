@@ -223,12 +223,12 @@ OPEN = "Not complete yet; `python benchmarks/accuracy.py --list` shows what is o
 
 def made() -> dict[str, str]:
     """Return the text of every table by its name."""
-    texts = {}
-    for name, table in TABLES.items():
-        result = json.loads((HERE / "results" / f"{name}.json").read_text())
-        texts[name] = table(result)
-    measured = json.loads((HERE / "results" / "scaling.json").read_text())
-    texts["headline"] = headline(read, measured) or OPEN
+    results = {
+        name: json.loads((HERE / "results" / f"{name}.json").read_text())
+        for name in TABLES
+    }
+    texts = {name: table(results[name]) for name, table in TABLES.items()}
+    texts["headline"] = headline(read, results["scaling"]) or OPEN
     for name, of_runs in accuracy_tables.TABLES.items():
         texts[name] = of_runs(read) or OPEN
     return texts
@@ -242,14 +242,12 @@ def with_tables(pages: list[str]) -> list[str]:
     """
     for name, table in made().items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        block = f"{begin}\n{table}\n{end}"
-        found = [
-            re.subn(f"{begin}.*?{end}", lambda _: block, page, flags=re.DOTALL)  # noqa: B023
-            for page in pages
-        ]
-        if sum(count for _, count in found) != 1:
+        place = re.compile(f"{begin}.*?{end}", re.DOTALL)
+        if sum(len(place.findall(page)) for page in pages) != 1:
             raise SystemExit(f"One page needs the markers {begin} and {end} once.")
-        pages = [page for page, _ in found]
+        (old,) = (hit[0] for page in pages if (hit := place.search(page)))
+        new = f"{begin}\n{table}\n{end}"
+        pages = [page.replace(old, new) for page in pages]
     return pages
 
 

@@ -10,6 +10,7 @@ from torch_geometric.data import Batch, Data
 
 from molflt.admission import admit
 from molflt.data.molecule import system_graph
+from molflt.data.plain import id_of
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, UsageError
@@ -66,7 +67,7 @@ def predict_structures(
         system, _ = admit(atoms, domain, tags, where)
         for remark in domain.remarks(system):
             remarked.setdefault(remark, []).append(index)
-        graphs.append(system_graph(system, str(atoms.info.get("sid", ""))))
+        graphs.append(system_graph(system, id_of(atoms)))
     for remark, found in remarked.items():
         warn(f"{len(found)} structures, such as number {found[0]}, have {remark}.")
     return predict_graphs(model, graphs, batch_size)
