@@ -87,8 +87,8 @@ def read_structures(
 
     Args:
         path: A file ASE reads (all frames), ``.sdf`` and ``.mol`` (through RDKit),
-            ``.smi`` and ``.csv`` (one conformer a SMILES), ``.lmdb`` (molflt's or
-            OCP's) or ``.pt`` (a saved batch of OCP).
+            ``.smi``, ``.csv`` and ``.tsv`` (one conformer a SMILES), ``.lmdb``
+            (molflt's or OCP's) or ``.pt`` (a saved batch of OCP).
         names: Targets whose labels are looked for.
         domain: Species outside of it are refused.
         tags: How to read the tags of files ASE reads, see `molflt.data.tags`.

@@ -69,9 +69,9 @@ def add_inputs(parser: Parser) -> None:
         "inputs",
         metavar="INPUT",
         nargs="+",
-        help="any file ASE reads (all frames), .sdf, .mol, .smi, .csv, .lmdb of molflt "
-        "or OCP; those that end in .ckpt, and names of shipped ones, are further "
-        "checkpoints, of an ensemble: means and standard deviations are given",
+        help="any file ASE reads (all frames), .sdf, .mol, .smi, .csv, .tsv, .lmdb of "
+        "molflt or OCP; those that end in .ckpt, and names of shipped ones, are "
+        "further checkpoints, of an ensemble: means and standard deviations are given",
     )
     add("--frames", type=frames_of, default=ALL, metavar="I:J:K", help=FRAMES)
     add("--batch-atoms", type=positive, help="largest number of atoms at once")

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from ase import Atoms
@@ -23,7 +24,7 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
     ``info["sid"]``, or else the SMILES.
 
     Args:
-        path: Comma-separated values with a header.
+        path: Values with a header, separated by commas, semicolons or tabs.
 
     Raises:
         InputError: No such file, no text, no column of SMILES, or no rows.
@@ -35,7 +36,10 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
     try:
         # The mark that spreadsheets put at the beginning is no part of a name.
         with open_text(path, encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
+            header = file.readline()
+            rows = csv.reader(
+                chain([header], file), strict=True, delimiter=_separator(header)
+            )
             columns = [name.strip() for name in next(rows, [])]
             for name in columns:
                 if name and columns.count(name) > 1:
@@ -66,6 +70,15 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
         raise InputError(f"{path} is not a table of SMILES ({error}).") from error
     if count < 0:
         raise InputError(f"{path} has no molecules.")
+
+
+def _separator(header: str) -> str:
+    """Return what stands around the name ``smiles``; a comma: it is not there."""
+    for separator in ",;\t":
+        names = next(csv.reader([header], delimiter=separator), [])
+        if "smiles" in {name.strip().lower() for name in names}:
+            return separator
+    return ","
 
 
 def _molecule(cells: dict[str, str], column: str, ids: list[str], where: str) -> Atoms:

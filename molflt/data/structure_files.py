@@ -16,6 +16,7 @@ _READERS: dict[str, Callable[[Path], Iterator[tuple[str, Atoms | InputError]]]] 
     ".smi": iterate_smiles,
     ".smiles": iterate_smiles,
     ".csv": iterate_table,
+    ".tsv": iterate_table,
     ".sdf": iterate_sdf,
     ".mol": iterate_sdf,
 }
@@ -26,9 +27,9 @@ def iterate_structures(path: str | Path) -> Iterator[tuple[str, Atoms | InputErr
 
     Args:
         path: ``.sdf`` and ``.mol`` (properties of molecules become `info`), ``.smi``
-            or ``.smiles`` (a SMILES a line), ``.csv`` (a column ``smiles``; others
-            become `info`), or what ASE reads; perhaps compressed (``.gz``, ``.bz2``,
-            ``.xz``). SMILES become conformers.
+            or ``.smiles`` (a SMILES a line), ``.csv`` or ``.tsv`` (a column
+            ``smiles``; others become `info`), or what ASE reads; perhaps compressed
+            (``.gz``, ``.bz2``, ``.xz``). SMILES become conformers.
 
     Raises:
         InputError: No such file, or as a whole it cannot be read.

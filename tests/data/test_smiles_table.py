@@ -8,6 +8,7 @@ from molflt.data import AtomsFiles
 from molflt.data.electrons import refuse_charge_and_spin
 from molflt.data.smiles import smiles_to_atoms
 from molflt.data.smiles_table import iterate_table
+from molflt.data.structure_files import iterate_structures
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 
@@ -116,3 +117,13 @@ def test_lines_of_blanks_are_no_molecules(path):
     assert first.info["y"] == 1
     assert where.endswith("line 6")
     assert "'X' is not a valid SMILES" in str(bad)
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_tables_of_other_separators(path, separator):
+    path = path.with_suffix(".tsv")
+    path.write_text(separator.join(["smiles", '"a, b, c"', "y"]) + "\n")
+    with path.open("a") as file:
+        file.write(separator.join(["C", "-0.5", "2"]) + "\n")
+    ((_, atoms),) = iterate_structures(path)
+    assert (atoms.info["a, b, c"], atoms.info["y"]) == (-0.5, 2)
