@@ -47,7 +47,8 @@ def potential_of(targets: Sequence[TargetSpec], purpose: str) -> TargetSpec:
     Raises:
         UsageError: There is none in eV; the sentence says what there is instead.
     """
-    spec = energy_target(targets)
+    # Of an energy in a unit that is not ASE's, and not converted, the unit is said.
+    spec = energy_target(targets) or next(filter(has_forces, targets), None)
     if spec is None or not has_forces(spec):
         what = ", ".join(f"{t.name} ({t.kind})" for t in targets)
         why = (
@@ -58,8 +59,9 @@ def potential_of(targets: Sequence[TargetSpec], purpose: str) -> TargetSpec:
         )
         raise UsageError(f"{purpose} needs forces; this model has {why}: {what}.")
     if spec.unit != "eV":
+        way_out = "; FLTCalculator converts it, for ASE's own functions"
         raise UsageError(
             f"{purpose} needs a potential energy in eV, and {spec.name!r} is in "
-            f"{spec.unit}; FLTCalculator converts it, for ASE's own functions."
+            f"{spec.unit}{way_out if ase_unit(spec.unit)[1] == 'eV' else ''}."
         )
     return spec
