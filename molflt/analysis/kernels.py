@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import roots_legendre, spherical_jn
 from torch import Tensor
 
+from molflt.analysis.attention import one_model
 from molflt.analysis.octant import octant_means
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
@@ -155,7 +156,7 @@ class _Heads:
 
 
 def _head_groups(model: FLTModel) -> Iterator[_Heads]:
-    for index, layer in enumerate(model.encoder.layers):
+    for index, layer in enumerate(one_model(model).encoder.layers):
         assert isinstance(layer, FLTLayer)
         heads = layer.attention.heads
         if isinstance(heads, AdditiveAttention):
