@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import roots_legendre, spherical_jn
 from torch import Tensor
 
-from molflt.analysis.attention import one_model
+from molflt.analysis.attention import attentions, one_model
 from molflt.analysis.octant import octant_means
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
@@ -107,6 +107,20 @@ def head_densities(
         error = float(np.abs(finer - density).max(initial=0.0))
         out.append(HeadDensities(heads.layer, heads.group, points, finer, error))
     return out
+
+
+def are_means_over_directions(model: FLTModel) -> bool:
+    """Return whether f and g of some head depend on direction, and curves do not."""
+    additive = [
+        each.heads.rpe.spectrum
+        for each in attentions(model)
+        if isinstance(each.heads, AdditiveAttention)
+    ]
+    return any(
+        isinstance(spectrum, (GaussianMixture, KernelSpectrum))
+        and not isinstance(spectrum, RadialKernelSpectrum)
+        for spectrum in additive
+    )
 
 
 def radial_transform(
