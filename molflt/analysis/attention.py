@@ -214,7 +214,8 @@ def one_graph(model: FLTModel, graph: Data) -> Data:
     z = graph.z.cpu().numpy()
     tags = graph.tags.cpu().numpy() if "tags" in graph else np.full(len(z), -1)
     Domain([model]).refuse_unknown({"z": z, "tags": tags}, "The structure")
-    return graph.clone().to(next(model.parameters()).device)
+    with torch.inference_mode(False):  # tensors made in it have no derivatives
+        return graph.clone().to(next(model.parameters()).device)
 
 
 def picked(size: int, chosen: ArrayLike, name: str) -> NDArray[np.int64]:
