@@ -74,7 +74,9 @@ def attention_rows(
     Raises:
         InputError: The model knows nothing of its species, or its energy counts from an
             adsorbate and no atom has a tag.
-        UsageError: No graph, a batch of several structures, or an index out of range.
+        UsageError: No model, no graph, a batch of several structures, an index out of
+            range, or a periodic structure whose images an `additive` model has no sum
+            over.
     """
     graph = one_graph(model, graph)
     index = picked(len(graph.z), atoms, "atoms")
@@ -159,7 +161,9 @@ def chosen_layers(model: FLTModel, layers: Sequence[int] | None) -> list[int]:
 
 def attentions(model: FLTModel) -> list[FLTAttention]:
     """Return the attention of each layer."""
-    return [cast(FLTLayer, layer).attention for layer in model.encoder.layers]
+    return [
+        cast(FLTLayer, layer).attention for layer in one_model(model).encoder.layers
+    ]
 
 
 def head_names(heads: MaskedAttention | AdditiveAttention) -> tuple[str, ...]:
@@ -179,14 +183,25 @@ def head_names(heads: MaskedAttention | AdditiveAttention) -> tuple[str, ...]:
     )
 
 
+def one_model(model: FLTModel) -> FLTModel:
+    """Return the model; UsageError for a checkpoint's name, a calculator or a list."""
+    if not hasattr(model, "encoder"):
+        raise UsageError(
+            "The analysis takes one model, which molflt.load returns (of a FLTTask it "
+            f"is .model), not {type(model).__name__}."
+        )
+    return model
+
+
 def one_graph(model: FLTModel, graph: Data) -> Data:
     """Return the graph on the model's device.
 
     Raises:
         InputError: The model knows nothing of its species, or its energy counts from an
             adsorbate and no atom has a tag.
-        UsageError: No graph, or a batch of several structures.
+        UsageError: No model, no graph, or a batch of several structures.
     """
+    one_model(model)
     if not isinstance(graph, Data):
         raise UsageError(
             "The analysis takes a graph, which molflt.data.molecule.atoms_to_graph "
@@ -199,7 +214,8 @@ def one_graph(model: FLTModel, graph: Data) -> Data:
     z = graph.z.cpu().numpy()
     tags = graph.tags.cpu().numpy() if "tags" in graph else np.full(len(z), -1)
     Domain([model]).refuse_unknown({"z": z, "tags": tags}, "The structure")
-    return graph.clone().to(next(model.parameters()).device)
+    with torch.inference_mode(False):  # tensors made in it have no derivatives
+        return graph.clone().to(next(model.parameters()).device)
 
 
 def picked(size: int, chosen: ArrayLike, name: str) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from matplotlib.patches import Circle
 from numpy.typing import ArrayLike, NDArray
 
 from molflt.analysis.images import nearest
+from molflt.analysis.map_plots import label_of
 from molflt.analysis.style import DIVERGING, OKABE_ITO, SEQUENTIAL, styled
 
 View = Literal["top", "side"]
@@ -30,7 +31,7 @@ def attention(
     pbc: ArrayLike = False,
     view: View = "side",
     title: str = "",
-    label: str = "share of attention",
+    label: str | None = None,
     largest: float | None = None,
     root: bool = False,
 ) -> Axes:
@@ -49,7 +50,8 @@ def attention(
         pbc: Periodic directions.
         view: "top": along -z; "side": along y, z points up.
         title: Written above.
-        label: Of the colour bar.
+        label: Of the colour bar; None: "share of attention", or "attention weight"
+            where one is negative.
         largest: End of the colour scale; None: the largest |weight|.
         root: Colours follow the root of the weights: for many small beside few large.
 
@@ -99,7 +101,7 @@ def attention(
         ax.set_ylabel("y [Å]" if view == "top" else "z [Å]")
         # Inside the axes' own box, whose height follows from equal scales.
         bar = ax.figure.colorbar(circles, cax=ax.inset_axes((1.03, 0.1, 0.04, 0.8)))
-        bar.set_label(label)
+        bar.set_label(label_of(weights) if label is None else label)
         bar.outline.set_linewidth(0.5)
     return ax
 

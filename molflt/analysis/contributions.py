@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
-from molflt.analysis.attention import one_graph
+from molflt.analysis.attention import one_graph, one_model
 from molflt.errors import UsageError
 from molflt.gradients import has_forces
 from molflt.model import FLTModel
@@ -98,9 +98,9 @@ def one_target(model: FLTModel, target: str | None) -> TargetSpec:
     """Return target `target`; None: the only one.
 
     Raises:
-        UsageError: The model has no such target, or several and None is asked for.
+        UsageError: No model, no such target, or several and None is asked for.
     """
-    names = [spec.name for spec in model.targets]
+    names = [spec.name for spec in one_model(model).targets]
     if target is None and len(names) == 1:
         target = names[0]
     if target is None:

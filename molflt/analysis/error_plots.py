@@ -108,12 +108,12 @@ def rotation_error(
                 label=name,
             )
         ax.locator_params(axis="x", nbins=6, integer=True)
-        # Round steps: one digit is enough to write them.
+        # Round steps: two digits are enough to write them, 1.5e-07 among them.
         ax.locator_params(axis="y", nbins=5, steps=[1, 2, 5, 10])
         ax.ticklabel_format(axis="y", style="plain", useOffset=False)
         span = float(np.abs(errors).max(initial=0.0))
         if 0 < span < 1e-3:
-            ax.yaxis.set_major_formatter("{x:.0e}")
+            ax.yaxis.set_major_formatter("{x:.2g}")
         ax.set(title=title, xlabel="random rotation, number")
         ax.set_ylabel(f"error of the {quantity} [{unit}]")
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

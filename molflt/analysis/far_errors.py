@@ -30,7 +30,9 @@ class FarErrors:
         b_i      = sum_t |w_t| sum_j |w_ij| |v_j|
 
     The promise is what `far_tolerance` states (`molflt.nn.far.FarAttention`); errors of
-    single frequencies cancel, so they lie well below it.
+    single frequencies cancel, so they lie well below it. Of an atom alone y = 0: errors
+    are |y^| then, and the promise is infinite. In perfect crystals vectors cancel, and
+    the ratio of what rounding leaves of them is of order one.
 
     Attributes:
         layer: Index of the layer.

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import roots_legendre, spherical_jn
 from torch import Tensor
 
+from molflt.analysis.attention import attentions, one_model
 from molflt.analysis.octant import octant_means
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
@@ -108,6 +109,20 @@ def head_densities(
     return out
 
 
+def are_means_over_directions(model: FLTModel) -> bool:
+    """Return whether f and g of some head depend on direction, and curves do not."""
+    additive = [
+        each.heads.rpe.spectrum
+        for each in attentions(model)
+        if isinstance(each.heads, AdditiveAttention)
+    ]
+    return any(
+        isinstance(spectrum, (GaussianMixture, KernelSpectrum))
+        and not isinstance(spectrum, RadialKernelSpectrum)
+        for spectrum in additive
+    )
+
+
 def radial_transform(
     function: Curves,
     r_max: float,
@@ -155,7 +170,7 @@ class _Heads:
 
 
 def _head_groups(model: FLTModel) -> Iterator[_Heads]:
-    for index, layer in enumerate(model.encoder.layers):
+    for index, layer in enumerate(one_model(model).encoder.layers):
         assert isinstance(layer, FLTLayer)
         heads = layer.attention.heads
         if isinstance(heads, AdditiveAttention):

@@ -15,7 +15,7 @@ def attention_map(
     ax: Axes,
     weights: ArrayLike,
     title: str = "",
-    label: str = "share of attention",
+    label: str | None = None,
     names: Sequence[str] | None = None,
 ) -> Axes:
     """Draw a_ij of all atoms i (rows) and j (columns); weights are dimensionless.
@@ -26,7 +26,8 @@ def attention_map(
         ax: Where to draw.
         weights: a_ij of one head (m, n): of `AttentionRows.weights` or `shares`.
         title: Written above.
-        label: Of the colour bar.
+        label: Of the colour bar; None: "share of attention", or "attention weight"
+            where one is negative.
         names: Of the n atoms, as "C0"; on the axes where there are few.
 
     Raises:
@@ -39,7 +40,7 @@ def attention_map(
         _image(
             ax,
             values,
-            label,
+            label_of(values) if label is None else label,
             (-0.5, values.shape[1] - 0.5, values.shape[0] - 0.5, -0.5),
         )
         ax.set(title=title, xlabel="atom j that is read", ylabel="atom i that reads")
@@ -49,6 +50,11 @@ def attention_map(
             if values.shape[0] == len(names):
                 ax.set_yticks(range(len(names)), names)
     return ax
+
+
+def label_of(weights: np.ndarray) -> str:
+    """Return what weights are called if nobody says: shares are never negative."""
+    return "attention weight" if (weights < 0).any() else "share of attention"
 
 
 def kernel_slice(

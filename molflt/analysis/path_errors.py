@@ -25,6 +25,9 @@ class PathErrors:
         layer: Index of the layer.
         scalars: |linear - dense| / |dense| of its scalar messages, dimensionless.
         vectors: The same of its vector messages; None where there are none.
+
+    Messages that cancel, as vectors at the sites of a perfect crystal, are rounding on
+    either path: their ratio is of order one and says nothing.
     """
 
     layer: int
@@ -153,7 +156,7 @@ def _twin(
 
 
 def relative_distance(value: Tensor, expected: Tensor) -> float:
-    """Return |value - expected| / |expected|; 0 where both are 0.
+    """Return |value - expected| / |expected|; |value| where nothing is expected.
 
     Args:
         value: Numbers of any shape.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from molflt.analysis.attention import one_model
 from molflt.errors import UsageError
 from molflt.model import FLTModel
 
@@ -44,7 +45,13 @@ def species_map(
 
     Source: singular value decomposition of the centred rows (Pearson, 1901).
     """
-    table = model.encoder.embedding.species.weight.detach().double().cpu().numpy()
+    table = (
+        one_model(model)
+        .encoder.embedding.species.weight.detach()
+        .double()
+        .cpu()
+        .numpy()
+    )
     if z is None:
         seen = {
             int(element)

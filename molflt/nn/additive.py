@@ -106,7 +106,8 @@ class AdditiveAttention(nn.Module):
             if not isinstance(spectrum, RadialGaussianMixture):
                 raise UsageError(
                     f"{type(spectrum).__name__} has no band limit, so its sum over "
-                    "periodic images is not available; use a RadialGaussianMixture."
+                    "periodic images is not available; use a RadialGaussianMixture "
+                    "(spectrum: radial) or the form 'masked'."
                 )
             modes = geometry.modes(spectrum.shells, LATTICE_TOLERANCE)
             density = (spectrum.density(modes.vectors) * modes.weights).unsqueeze(2)

@@ -12,7 +12,11 @@ from torch_geometric.data import Data
 from molflt.analysis.bonds import bonds
 from molflt.analysis.contributions import Contributions, energy_contributions
 from molflt.analysis.images import reduced_cell
-from molflt.analysis.kernels import head_densities, head_kernels
+from molflt.analysis.kernels import (
+    are_means_over_directions,
+    head_densities,
+    head_kernels,
+)
 from molflt.analysis.plots import SHORTEST
 from molflt.data.molecule import graph_to_atoms
 from molflt.model import FLTModel
@@ -96,6 +100,7 @@ def report_content(
         "start": _start(graph, rows.atoms),
         "curves": curves,
         "notes": _notes(graph, rows, shares, error) + _left_out(model, graph),
+        "directions": are_means_over_directions(model),
     }
 
 

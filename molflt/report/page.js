@@ -177,7 +177,10 @@
       cells(line, [content.elements[z].symbol, String(mine.length), ...numbers.map(fixed)]);
     }
     const off = content.learned.map((v, i) => v - means[content.z[i]]);
-    const order = off.map((_, i) => i).sort((i, j) => Math.abs(off[j]) - Math.abs(off[i])).slice(0, 12);
+    // Without those that do not differ in any digit shown, as an element's only atom.
+    const order = off.map((_, i) => i).filter((i) => Number(off[i].toFixed(places)) !== 0)
+      .sort((i, j) => Math.abs(off[j]) - Math.abs(off[i])).slice(0, 12);
+    $("far-off").hidden = !order.length;
     for (const i of order) {
       const force = content.forces ? Math.hypot(...content.forces.slice(3 * i, 3 * i + 3)).toFixed(3) : null;
       const numbers = [content.learned[i], off[i]].map(fixed);

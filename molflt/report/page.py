@@ -13,6 +13,11 @@ from typing import Any
 
 SCRIPTS = ("data.js", "scene.js", "chart.js", "page.js")
 
+MEANS = (
+    " Heads of this model depend on direction, too: their curves are means over all "
+    "directions (molflt.analysis.head_slices shows planes of f)."
+)
+
 
 def render(
     content: Mapping[str, Any],
@@ -49,6 +54,7 @@ def render(
     }
     parts = {name: escape(text) for name, text in texts.items()}
     parts["notes"] = "\n".join(f"<li>{escape(note)}</li>" for note in content["notes"])
+    parts["directions"] = MEANS if content["directions"] else ""
     parts["remarks"] = "\n".join(
         f'<p class="remark">{escape(remark)}</p>' for remark in content["remarks"]
     )

@@ -8,6 +8,9 @@ from molflt.analysis import (
     attention_row_blocks,
     attention_rows,
     energy_contributions,
+    head_kernels,
+    rotation_errors,
+    species_map,
 )
 from molflt.errors import InputError, UsageError
 from molflt.nn.additive import AdditiveAttention
@@ -182,3 +185,19 @@ def test_structures_outside_of_the_training_set_are_refused():
     )
     with pytest.raises(InputError, match="has no tags"):
         energy_contributions(between, molecule_graph())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model: attention_rows(model, molecule_graph(), [0]),
+        lambda model: energy_contributions(model, molecule_graph()),
+        lambda model: rotation_errors(model, molecule_graph()),
+        head_kernels,
+        species_map,
+    ],
+)
+@pytest.mark.parametrize("model", ["emt-forces", [build_model(), build_model()]])
+def test_what_is_no_model_is_refused(ask, model):
+    with pytest.raises(UsageError, match="takes one model, which molflt.load returns"):
+        ask(model)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 
-from molflt.analysis import message_attribution
+from molflt.analysis import energy_contributions, message_attribution
+from molflt.data.molecule import atoms_to_graph
 from molflt.errors import UsageError
 from molflt.targets import TargetSpec
 
@@ -91,6 +93,19 @@ def test_the_last_layer_acts_through_the_receiver_alone():
     own_first, own_last = message_attribution(model, graph, [5, 2], of="atom")
     np.testing.assert_allclose(last.effects, own_last.effects, rtol=1e-7, atol=1e-10)
     assert not np.allclose(first.effects, own_first.effects, rtol=1e-2)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_inference_mode_of_solids(inside):
+    """Where atoms are not padded, layers keep atomic numbers for the backward pass."""
+    model, graph = build_model(), atoms_to_graph(bulk("Cu", cubic=True).repeat(3))
+    expected = message_attribution(model, graph, [0])[0].effects
+    with torch.inference_mode():
+        if inside:
+            graph = atoms_to_graph(bulk("Cu", cubic=True).repeat(3))
+        found = message_attribution(model, graph, [0])[0].effects
+        assert energy_contributions(model, graph).forces.shape == (108, 3)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_frozen_models_and_inference_mode():

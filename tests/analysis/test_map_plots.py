@@ -17,6 +17,8 @@ def test_maps_have_a_scale_for_either_sign():
     assert (low, high > 0) == (0.0, True)
     low, high = axes[1].images[0].get_clim()
     assert low == -high
+    bars = [ax.child_axes[0].get_ylabel() for ax in axes]
+    assert bars == ["share of attention", "attention weight"]
     assert "H" not in [label.get_text() for label in axes[0].get_xticklabels()]
     with pytest.raises(ValueError, match=r"shape \(m, n\)"):
         map_plots.attention_map(axes[0], [1.0])

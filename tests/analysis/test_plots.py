@@ -87,7 +87,7 @@ AXES = {
 }
 BARS = {
     "attention": "share of attention",
-    "attention map": "share of attention",
+    "attention map": "attention weight",  # of both signs
     "slice": "f(Δ) / max |f|",
 }
 every = pytest.mark.parametrize("name", AXES)
@@ -265,6 +265,8 @@ def test_attention_has_a_scale_for_either_sign():
         )
         limits.append(ax.collections[0].get_clim())
     assert limits == [(0.0, 0.5), (0.0, 0.5), (-0.4, 0.4)]
+    bars = [ax.child_axes[0].get_ylabel() for ax in axes]
+    assert bars == ["share of attention", "share of attention", "attention weight"]
     colours = axes[2].collections[0].cmap(np.array([0.0, 1.0]))
     assert colours[0, 0] > colours[0, 2]  # orange and violet
     assert colours[1, 0] < colours[1, 2]

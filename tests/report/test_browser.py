@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from ase.build import fcc111
+from ase.build import fcc111, molecule
 
 from molflt.data.molecule import atoms_to_graph
 from molflt.report import render, report_content
@@ -164,6 +164,22 @@ def test_numbers_are_those_of_the_model(page):
         ".reduce((a, b) => a + b))"
     )
     np.testing.assert_allclose(sums, 1.0, atol=0.03)  # rounded to 8 bits
+
+
+def test_only_atoms_that_differ_from_their_element_are_listed(page, browser, tmp_path):
+    """C and O, alone of their element, were listed with differences of zero."""
+    found = page.locator("#outliers tbody tr td:first-child").all_inner_texts()
+    assert found
+    assert set(found) <= {"Cu0", "Cu1", "Cu2", "Cu3"}
+    path = tmp_path / "co.html"
+    content = report_content(build_model(), atoms_to_graph(molecule("CO")))
+    path.write_text(render(content, [], ""), encoding="utf-8")
+    other = browser.new_page()
+    other.goto(path.as_uri())
+    other.wait_for_selector("html[data-ready='2']")
+    assert not other.locator("#far-off").is_visible()
+    assert other.locator("#elements").is_visible()
+    other.close()
 
 
 @pytest.mark.parametrize("lean", [0.0, 9.0])

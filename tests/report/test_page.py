@@ -55,6 +55,13 @@ def test_curves_are_scaled_and_of_every_layer(content):
             assert np.abs(row).max() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("spectrum", ["radial", "matern", "free", "box"])
+def test_curves_that_are_means_over_directions_are_called_so(spectrum):
+    model = build_model(form="additive", spectrum=spectrum)
+    page = render(report_content(model, molecule_graph()), [], "")
+    assert ("means over all directions" in page) == (spectrum in ("free", "box"))
+
+
 def test_what_is_left_out_is_said(monkeypatch):
     monkeypatch.setattr("molflt.report.rows.TOP", 3)
     monkeypatch.setattr("molflt.report.rows.EFFECT_LIMIT", 5)
