@@ -27,7 +27,7 @@ class FarErrors:
 
         error    = |y^ - y| / |y|,   y the messages to all atoms, heads not yet mixed
         promised = tolerance |b| / |y|,
-        b_i      = sum_t |w_t| sum_j |w_ij| |v_j|
+        b_i      = sum_t |w_t| sum_j |w_ij| |v_j|, j = i included
 
     The promise is what `far_tolerance` states (`molflt.nn.far.FarAttention`); errors of
     single frequencies cancel, so they lie well below it. Of an atom alone y = 0: errors

@@ -66,9 +66,9 @@ class FarAttention(nn.Module):
 
         |y_i - y^_i| <= tolerance sum_t |w_t| sum_j |w_ij| |v_j|
 
-    for scalars and vectors y (`RadialShells.support`; grad p is up to 2 pi band times
-    as large as p, and its tolerance as much smaller). Signed sums cancel, so no error
-    relative to y itself can be promised.
+    for scalars and vectors y, j = i among the j (`RadialShells.support`; grad p is up
+    to 2 pi band times as large as p, and its tolerance as much smaller). Signed sums
+    cancel, so no error relative to y itself can be promised.
 
     Args:
         width: Channels of the scalar features.

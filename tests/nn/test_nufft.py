@@ -7,7 +7,13 @@ import torch
 
 from molflt.errors import InputError
 from molflt.nn import nufft
-from molflt.nn.nufft import SLOW_LENGTHS, Nufft, fine_length, quick_sizes
+from molflt.nn.nufft import (
+    SINGLE_EPS,
+    SLOW_LENGTHS,
+    Nufft,
+    fine_length,
+    quick_sizes,
+)
 
 SIZES = (2, 3, 1)
 SHAPE = (5, 7, 3)
@@ -34,6 +40,15 @@ def test_transforms_are_their_sums(engine):
     back = torch.einsum("cklm,klmn->cn", modes, torch.exp(1j * phase))
     torch.testing.assert_close(transform.to_modes(c), forth, rtol=0, atol=1e-11)
     torch.testing.assert_close(transform.to_points(modes), back, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("eps", [SINGLE_EPS, 1.5e-5, 3e-5, 3e-4])
+def test_single_precision_keeps_its_error_and_says_nothing(eps, capfd):
+    x, c = points(200), random_complex(2, 200)
+    exact = Nufft(x, (30, 6, 6), 1e-13).to_modes(c)
+    single = Nufft(x.float(), (30, 6, 6), eps).to_modes(c.to(torch.complex64))
+    assert (single - exact).abs().max() <= eps * c.abs().sum(1).max()
+    assert capfd.readouterr().err == ""
 
 
 def forth(engine):
