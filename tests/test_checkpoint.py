@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(model, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr("molflt.checkpoint.save", full)
     with pytest.raises(InputError, match="No space left"):
         save_model(model, path)
     assert path.read_bytes() == before
