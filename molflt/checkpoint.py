@@ -32,10 +32,15 @@ def refuse_unsaveable(model: FLTModel) -> None:
     """Refuse a model that a checkpoint would not bring back as it is.
 
     Raises:
-        UsageError: A readout is not the one that its target names, an option of the
-            encoder's class is not in its `config` or no plain value, or a part was
-            replaced.
+        UsageError: It is no `FLTModel`, a readout is not the one that its target names,
+            an option of the encoder's class is not in its `config` or no plain value,
+            or a part was replaced.
     """
+    if not isinstance(model, FLTModel):
+        raise UsageError(
+            f"A checkpoint is made of an FLTModel, not of {type(model).__name__}; of a "
+            "wrapper give what it wraps, which torch's have as .module."
+        )
     refuse_foreign_readouts(model)
     refuse_lost_options(model.encoder)
     refuse_unwritable(model.encoder.config)
