@@ -19,6 +19,7 @@ from molflt.own_classes import (
     refuse_lost_options,
     refuse_other_class,
 )
+from molflt.plain_values import refuse_unreadable, refuse_unwritable, save
 from molflt.pretrained import NAMES, checkpoint_path
 from molflt.replaced_parts import refuse_replaced_parts
 from molflt.targets import TargetSpec
@@ -31,11 +32,18 @@ def refuse_unsaveable(model: FLTModel) -> None:
     """Refuse a model that a checkpoint would not bring back as it is.
 
     Raises:
-        UsageError: A readout is not the one that its target names, an option of the
-            encoder's class is not in its `config`, or a part was replaced.
+        UsageError: It is no `FLTModel`, a readout is not the one that its target names,
+            an option of the encoder's class is not in its `config` or no plain value,
+            or a part was replaced.
     """
+    if not isinstance(model, FLTModel):
+        raise UsageError(
+            f"A checkpoint is made of an FLTModel, not of {type(model).__name__}; of a "
+            "wrapper give what it wraps, which torch's have as .module."
+        )
     refuse_foreign_readouts(model)
     refuse_lost_options(model.encoder)
+    refuse_unwritable(model.encoder.config)
     refuse_replaced_parts(model)
 
 
@@ -139,6 +147,7 @@ def save_model(
         origin: How it was trained, as plain values; None: the model's `origin`.
 
     Raises:
+        UsageError: The model has parts or values that `load` would not bring back.
         InputError: The file cannot be written.
     """
     record = model_record(model)
@@ -150,18 +159,25 @@ def save_model(
 def write(content: dict[str, Any], path: str | Path) -> None:
     """Write tensors and plain values to a file, whole or not at all.
 
+    Numbers of NumPy become Python's.
+
     Raises:
+        UsageError: The content has other values, which reading would refuse.
         InputError: The file cannot be written or the disk is full.
     """
     # An open file: from a path torch makes a name inside the file, which it may refuse.
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        try:
-            torch.save(content, file)
-        except RuntimeError as error:
-            # What torch says when the end cannot be written, after the true reason.
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None
-            raise InputError(f"Cannot write {path}: {_first_line(error)}.") from error
+    with atomic_path(path) as temporary:
+        with open(temporary, "wb") as file:
+            try:
+                save(content, file)
+            except RuntimeError as error:
+                # What torch says when the end cannot be written, after the true reason.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise InputError(
+                    f"Cannot write {path}: {_first_line(error)}."
+                ) from error
+        refuse_unreadable(temporary)
 
 
 def load(

@@ -97,7 +97,7 @@ def _sampled(
         batch = encoder.seen(collate(graphs))
         pairs = encoder.geometry(batch).pairs
         assert pairs is not None
-        densities = features.density(features.rows(batch.z), pairs)
+        densities = features.density(features.rows(batch.z.long()), pairs)
         yield batch.z, features.sums(*densities).double()
         seen += len(batch.z)
         if seen >= MAX_ATOMS:

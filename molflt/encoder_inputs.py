@@ -10,6 +10,9 @@ from molflt.errors import InputError
 TAGS = (-1, 2)
 """Least and largest tag."""
 
+INDICES = (torch.int64, torch.int32)
+"""Types that torch sums by."""
+
 
 def check_inputs(data: Data) -> None:
     """Refuse a graph or batch of graphs that an encoder cannot look at.
@@ -20,8 +23,8 @@ def check_inputs(data: Data) -> None:
         data: The graph or batch.
 
     Raises:
-        InputError: Atoms or positions are missing, fields have other shapes, or there
-            is no such element or tag.
+        InputError: Atoms or positions are missing, fields have other shapes or types,
+            or there is no such element or tag.
     """
     z, pos = data.get("z"), data.get("pos")
     if z is None or pos is None:
@@ -39,6 +42,18 @@ def check_inputs(data: Data) -> None:
             raise InputError(
                 f"{name} must have shape {shape}, as z has {len(z)} atoms, received "
                 f"{tuple(given.shape)}."
+            )
+    if not pos.is_floating_point():
+        raise InputError(
+            f"pos must be floating-point numbers [Å], received {pos.dtype}."
+        )
+    if z.is_floating_point() or z.dtype == torch.bool:
+        raise InputError(f"z must be whole numbers, received {z.dtype}.")
+    for name in ("batch", "tags"):
+        given = data.get(name)
+        if given is not None and given.dtype not in INDICES:
+            raise InputError(
+                f"{name} must be of type torch.int64, received {given.dtype}."
             )
     _check_range(z, 1, MAX_Z, "z", "atomic numbers")
     if (tags := data.get("tags")) is not None:

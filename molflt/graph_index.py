@@ -20,7 +20,7 @@ MODEL_FIELDS = (*OF_ATOMS, *OF_GRAPHS)
 def graph_index(data: Data) -> tuple[GraphIndex, int]:
     """Return the graph of each atom and the number of graphs."""
     if data.batch is None:
-        return torch.zeros_like(data.z), 1
+        return torch.zeros_like(data.z, dtype=torch.int64), 1  # z may be uint8
     if isinstance(data, Batch):
         return data.batch, data.num_graphs
     known = data.get("num_graphs")

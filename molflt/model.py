@@ -289,6 +289,5 @@ class FLTModel(nn.Module):
 
 def sites_of(data: Data) -> Sites:
     """Return species, places and tags of a graph or batch of graphs, for readouts."""
-    return Sites(
-        data.z, data.pos, *graph_index(data), data.get("pbc"), data.get("tags")
-    )
+    z = data.z.long()  # torch takes uint8 for a mask
+    return Sites(z, data.pos, *graph_index(data), data.get("pbc"), data.get("tags"))

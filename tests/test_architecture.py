@@ -15,7 +15,7 @@ TESTS = sorted(Path(__file__).resolve().parent.rglob("*.py"))
 BASE = [
     "cell_grid closeness elements encoder_options errors frames pretrained targets "
     "typing unit_names units version warn",
-    "device encoder_inputs files graph_index host moments provenance",
+    "device encoder_inputs files graph_index host moments plain_values provenance",
     "neighbors parts subsurface",
 ]
 # What every other part may import besides itself and BASE, from the bottom to the top:

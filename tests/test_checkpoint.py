@@ -9,7 +9,7 @@ from ase.build import molecule
 
 import molflt
 from molflt.checkpoint import load, model_from_record, model_record, save_model
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec
 
@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(model, tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr("molflt.checkpoint.save", full)
     with pytest.raises(InputError, match="No space left"):
         save_model(model, path)
     assert path.read_bytes() == before
@@ -207,3 +207,12 @@ def test_predictions_come_in_input_order(model):
 
 def test_no_structures_give_no_predictions(model):
     assert model.predict([])["energy"].shape == (0,)
+
+
+def test_wrappers_of_a_model_are_told_from_it(model, tmp_path):
+    wrapped = torch.optim.swa_utils.AveragedModel(model)
+    with pytest.raises(UsageError, match="not of AveragedModel; .* as .module"):
+        save_model(wrapped, tmp_path / "a.ckpt")
+    save_model(wrapped.module, tmp_path / "a.ckpt")
+    again = load(tmp_path / "a.ckpt").state_dict()
+    assert all(torch.equal(again[k], v) for k, v in model.state_dict().items())

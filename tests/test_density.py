@@ -71,6 +71,18 @@ def test_a_fit_does_not_depend_on_the_weights_and_repeats():
     )
 
 
+def test_atomic_numbers_may_be_small_integers():
+    whole, small = encoder(), encoder()
+    fit_density(whole, graphs(copies=1))
+    compact = graphs(copies=1)
+    for graph in compact:
+        graph.z = graph.z.to(torch.uint8)
+    fit_density(small, compact)
+    found = small.embedding.density.state_dict()
+    for name, value in whole.embedding.density.state_dict().items():
+        assert torch.equal(found[name], value)
+
+
 def test_elements_without_atoms_keep_what_they_have():
     model = encoder("HCOClF")
     before = model.embedding.density.projection.clone()

@@ -110,6 +110,19 @@ BAD = {
     "tags of atom 0 is -2": Data(
         z=WATER.z, pos=WATER.pos, tags=torch.tensor([-2, 1, 2])
     ),
+    "z must be whole numbers, received torch.float32": Data(
+        z=WATER.z.float(), pos=WATER.pos
+    ),
+    "z must be whole numbers, received torch.bool": Data(
+        z=WATER.z.bool(), pos=WATER.pos
+    ),
+    "pos must be floating-point": Data(z=WATER.z, pos=WATER.pos.long()),
+    "tags must be of type torch.int64, received torch.uint8": Data(
+        z=WATER.z, pos=WATER.pos, tags=torch.ones(3, dtype=torch.uint8)
+    ),
+    "batch must be of type torch.int64, received torch.float32": Data(
+        z=WATER.z, pos=WATER.pos, batch=torch.zeros(3)
+    ),
 }
 
 

@@ -274,3 +274,17 @@ def test_rows_of_atoms_and_padded_slots_are_one_function(options, monkeypatch):
 
     for ragged, padded in zip(run(0.0), run(100.0), strict=True):
         torch.testing.assert_close(ragged, padded, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32])
+@pytest.mark.parametrize("batched", [False, True])
+def test_atomic_numbers_may_be_of_any_whole_type(dtype, batched):
+    model, graph = energy_model({}), molecules()[1]
+    small = graph.clone()
+    small.z = graph.z.to(dtype)
+    if batched:
+        graph, small = (Batch.from_data_list([g, g]) for g in (graph, small))
+    for name, expected in model(graph).items():
+        assert torch.equal(model(small)[name], expected)
+    expected = model.energy_and_forces(graph).forces
+    assert torch.equal(model.energy_and_forces(small).forces, expected)

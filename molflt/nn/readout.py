@@ -148,7 +148,10 @@ class Readout(nn.Module):
         for name, value in kept.items():
             moved = self._buffers[name]
             if value is not None and moved is not None:
-                self._buffers[name] = value.to(moved.device)
+                # Of a module made on "meta" there are no values to be kept: `to_empty`.
+                self._buffers[name] = (
+                    moved.to(value.dtype) if value.is_meta else value.to(moved.device)
+                )
         return self
 
 

@@ -12,6 +12,7 @@ from molflt.checkpoint import refuse_unsaveable
 from molflt.errors import UsageError
 from molflt.model import FLTEncoder
 from molflt.own_classes import class_to_load
+from molflt.plain_values import plain
 from molflt.targets import TargetSpec
 from molflt.training import resuming, same_run
 from molflt.training.augmentation import PositionAugmentation
@@ -263,6 +264,7 @@ class FLTTask(EvaluatedTask):
         place = self._place.reached(self.trainer)
         checkpoint |= {"molflt": record, "position": place}
         checkpoint |= same_run.record(self, self._method)
+        checkpoint |= plain(checkpoint)  # a learning rate may be one of NumPy's
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Tell the data module where training goes on, the model whose weights it gets.

@@ -262,6 +262,18 @@ def test_offsets_stay_in_float64_when_weights_do_not():
     assert {b.dtype for b in readout.buffers()} == {torch.float64}
 
 
+def test_a_readout_made_without_numbers_takes_those_of_another():
+    expected = AtomReadout(WIDTH, True)
+    expected.set_statistics({"element_reference": {8: -2e3}, "mean": 1.0, "std": 2.0})
+    with torch.device("meta"):
+        empty = AtomReadout(WIDTH, True)
+    empty.to_empty(device="cpu").load_state_dict(expected.state_dict())
+    found = empty.state_dict()
+    for name, value in expected.state_dict().items():
+        assert found[name].dtype == value.dtype
+        assert torch.equal(found[name], value)
+
+
 @with_and_without
 def test_head_without_vector_outputs_has_no_idle_parameters(vectors):
     head = EquivariantHead(WIDTH, WIDTH * vectors, 2, 0)

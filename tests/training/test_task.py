@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -71,6 +72,19 @@ def test_logged_error_is_the_error_of_the_averaged_model(
     constants = (".reference", ".mean", ".std")
     assert [name for name in record if name.endswith(constants)]
     assert not [name for name in moved if name.endswith(constants)]
+
+
+def test_a_learning_rate_of_numpy_leaves_readable_checkpoints(
+    make_task, make_trainer, tmp_path
+):
+    task = make_task(lr=np.logspace(-4, -2, 3)[1])
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(task, datamodule=Clusters())
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    content = torch.load(tmp_path / "end.ckpt", weights_only=True)
+    (optimizer,) = content["optimizer_states"]
+    assert type(optimizer["param_groups"][0]["initial_lr"]) is float
+    assert load(tmp_path / "end.ckpt").num_parameters == task.model.num_parameters
 
 
 def test_two_targets_in_their_units(make_task, make_trainer):
