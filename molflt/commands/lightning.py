@@ -182,8 +182,8 @@ class FLTCLI(LightningCLI):
         trained = "train/loss" in self.trainer.callback_metrics
         if ckpt_path is not None and not trained:
             raise UsageError(
-                f"{ckpt_path} is at the end of its training; raise trainer.max_epochs "
-                "or max_steps to go on."
+                f"{ckpt_path} is at the end of its training; raise trainer.max_epochs, "
+                "max_steps or max_time (of the whole run) to go on."
             )
         last = Path(self.last.dirpath or "") / "last.ckpt"
         if not self._show_metrics("last epoch") and last.is_file():
