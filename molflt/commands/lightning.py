@@ -122,23 +122,28 @@ class FLTCLI(LightningCLI):
             raise (cause or UsageError(words)) from error
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
-        """Return the trainer, with CSV and TensorBoard logs in one folder."""
+        """Return the trainer, with CSV and TensorBoard logs in one folder.
+
+        Slurm's requeueing saves a state in the trainer's root, and Lightning loads it
+        in whatever runs there next: each name has its own root, and evaluations, too.
+        """
         config = self._get(self.config_init, "trainer")
         if config["enable_progress_bar"] is not False:
             given = config["callbacks"] or []
             given = given if isinstance(given, list) else [given]
             config["callbacks"] = [*given, MetricsBar()]
+        folder, name = (self._get(self.config, key) for key in ("runs", "name"))
+        # Versions of NAME are trainings: errors of a checkpoint are none of them.
+        evaluates = self.subcommand in ("validate", "test")
+        where = f"{name}/{self.subcommand}" if evaluates else name
+        if evaluates or config["default_root_dir"] is None:
+            config["default_root_dir"] = str(Path(folder, where))
         if config["logger"] is None and not config["fast_dev_run"]:
-            folder, name = (self._get(self.config, key) for key in ("runs", "name"))
             if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-                raise UsageError(
-                    f"--name {name!r} is no name of a folder in {folder}; --runs says "
-                    "where results go."
-                )
-            # Versions of NAME are trainings: errors of a checkpoint are none of them.
-            name = name if self.subcommand == "fit" else f"{name}/{self.subcommand}"
-            csv = CSVLogger(folder, name)
-            board = TensorBoardLogger(folder, name, version=f"version_{csv.version}")
+                what = f"--name {name!r} is no name of a folder in {folder}"
+                raise UsageError(f"{what}; --runs says where results go.")
+            csv = CSVLogger(folder, where)
+            board = TensorBoardLogger(folder, where, version=f"version_{csv.version}")
             options["logger"] = [csv, board]
         elif not config["logger"]:
             self.save_config_callback = None  # there is no folder to save it to
@@ -171,12 +176,14 @@ class FLTCLI(LightningCLI):
         if self.trainer.world_size == 1:
             datamodule.setup("fit")
         train(self, ckpt_path=ckpt_path, **options)
+        for state in Path(self.trainer.default_root_dir).glob("hpc_ckpt_*.ckpt"):
+            state.unlink(missing_ok=True)  # Slurm's next run of this name is a new one
         # Not by what is in `model`: other processes may have trained theirs.
         trained = "train/loss" in self.trainer.callback_metrics
         if ckpt_path is not None and not trained:
             raise UsageError(
-                f"{ckpt_path} is at the end of its training; raise trainer.max_epochs "
-                "or max_steps to go on."
+                f"{ckpt_path} is at the end of its training; raise trainer.max_epochs, "
+                "max_steps or max_time (of the whole run) to go on."
             )
         last = Path(self.last.dirpath or "") / "last.ckpt"
         if not self._show_metrics("last epoch") and last.is_file():

@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 class EMA(WeightAveraging):
     """Exponential moving average of the weights, `RisingAverage`.
 
-    Validation, test and the model record of a checkpoint use the average.
+    Validation in a training and the model record of a checkpoint use the average, and a
+    training that has ended leaves it with the model. What a trainer evaluates then,
+    `test(ckpt_path="best")` for one, has the weights that it was given.
 
     Args:
         decay: The limit d; 0 turns averaging off.
@@ -35,8 +37,13 @@ class EMA(WeightAveraging):
         self._swapped = False
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start the average at the weights, in the precision they will have."""
+        """Start the average at the weights, in the precision they will have.
+
+        Outside of a training there is none, not that of an earlier training either.
+        """
+        self._average_model, self._swapped = None, False
         if stage == "fit":
+            self._latest_update_step = trainer.global_step  # of this trainer
             pl_module.configure_model()  # there must be weights to start at
             average = RisingAverage(pl_module, self.decay)
             # The trainer converts its own weights, but only after this hook.
@@ -53,6 +60,26 @@ class EMA(WeightAveraging):
         assert average is not None
         count = average.n_averaged.cpu()
         average.to(pl_module.device).n_averaged = count
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save average and trained weights as what they are, within a validation too.
+
+        Slurm's signal before it takes a machine away comes at any time.
+        """
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._swapped:
+            names = "state_dict", "current_model_state"
+            average, trained = (checkpoint[name] for name in reversed(names))
+            checkpoint |= dict(zip(names, (average, trained), strict=True))
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take up average and trained weights; for an evaluation it has the average."""
+        if self._average_model is not None:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def _swap_models(self, pl_module: LightningModule) -> None:
         super()._swap_models(pl_module)
@@ -113,7 +140,8 @@ class StopBetweenBatches(Callback):
             self._announced = True
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take over Ctrl-C."""
+        """Take over Ctrl-C; what an earlier run was asked for is of no account."""
+        self._requested = self._announced = self._after_validation = False
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._on_signal)
 
@@ -137,7 +165,9 @@ class StopBetweenBatches(Callback):
         due = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         every = trainer.val_check_batch
         if every is not None and every != float("inf"):
-            due = due or (batch_idx + 1) % every == 0
+            across_epochs = trainer.check_val_every_n_epoch is None
+            last = trainer.fit_loop.total_batch_idx if across_epochs else batch_idx
+            due = due or (last + 1) % every == 0
         if due:
             self._after_validation = True
             self._announce()

@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
 from molflt.cli import main
 from tests.running import CONFIG
@@ -57,3 +58,40 @@ def test_several_of_the_best_are_several_files(config, capsys):
     best = sorted(errors, key=errors.get)[:3]
     found = {path.stem for path in Path("runs").rglob("best*.ckpt")}
     assert found == {f"best-step={step}" for step in best}
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_a_run_that_goes_on_keeps_the_best_so_far(config, capsys, kept):
+    """Whether it came before or after the interruption."""
+    words = [*config, *DIVERGING, f"--checkpoint.save_top_k={kept}"]
+    words.append("--checkpoint.monitor=val_near/energy/mae_eV")
+    going_on = []
+    for part, epochs in enumerate((2, 4, 5, 6)):
+        rest = [f"--name=parts{part}", f"--trainer.max_epochs={epochs}", *going_on]
+        assert main([*words, *rest]) == 0, capsys.readouterr().err
+        folder = Path(f"runs/parts{part}/version_0/checkpoints")
+        going_on = [f"--ckpt_path={folder / 'last.ckpt'}"]
+        whole = [f"--name=whole{part}", f"--trainer.max_epochs={epochs}"]
+        assert main([*words, *whole]) == 0, capsys.readouterr().err
+        expected = sorted(Path(f"runs/whole{part}").rglob("best*.ckpt"))
+        assert [path.name for path in expected] == sorted(
+            path.name for path in folder.glob("best*.ckpt")
+        )
+        for path in expected:
+            state, found = (
+                torch.load(file, weights_only=True)
+                for file in (path, folder / path.name)
+            )
+            assert found["global_step"] == state["global_step"]
+
+
+def test_a_best_that_is_another_state_by_now_is_not_taken_along(config, capsys):
+    words = [*config, *DIVERGING, "--checkpoint.monitor=val_near/energy/mae_eV"]
+    assert main([*words, "--trainer.max_epochs=1"]) == 0, capsys.readouterr().err
+    (best,) = Path("runs").rglob("best.ckpt")
+    last = best.with_name("last.ckpt")
+    best.write_bytes(last.read_bytes()[:-100])  # what cannot be read is no best, too
+    more = ["--name=more", "--trainer.max_epochs=2", f"--ckpt_path={last}"]
+    assert main([*words, *more]) == 0, capsys.readouterr().err
+    (found,) = Path("runs/more").rglob("best.ckpt")
+    assert torch.load(found, weights_only=True)["position"]["epoch"] == 2

@@ -7,7 +7,9 @@ import torch
 from pytorch_lightning.plugins.precision import DoublePrecision, Precision
 from torch import nn
 
+import molflt
 from molflt.training.callbacks import EMA, StopBetweenBatches
+from tests.training.clusters import Clusters
 
 
 class Holder(pl.LightningModule):
@@ -81,6 +83,40 @@ def test_the_average_is_where_the_weights_are():
     assert average.n_averaged.device.type == "cpu"
 
 
+def test_a_state_saved_within_a_validation_has_each_in_its_place():
+    module, clock, callback = Holder(), Clock(), EMA(0.9)
+    callback.setup(clock, module, "fit")
+    module.weight.data += 1.0  # the average stays at 0
+    callback.on_validation_epoch_start(clock, module)
+    checkpoint = {"state_dict": module.state_dict()}
+    callback.on_save_checkpoint(clock, module, checkpoint)
+    assert (checkpoint["state_dict"]["weight"] == 0).all()
+    assert (checkpoint["current_model_state"]["weight"] == 1).all()
+
+
+def test_another_training_begins_another_average():
+    module, clock, callback = Holder(), Clock(), EMA(0.9)
+    for value in (1.0, 2.0):
+        callback.setup(clock, module, "fit")
+        module.weight.data.fill_(value)
+        step = SimpleNamespace(global_step=1)
+        callback.on_train_batch_end(step, module, None, None, 0)
+        assert (callback._average_model.module.weight == value).all()
+
+
+def test_what_is_evaluated_after_a_training_has_the_weights_of_its_checkpoint(
+    make_task, make_trainer, tmp_path
+):
+    task, trainer, data = make_task(), make_trainer(), Clusters()
+    trainer.fit(task, data)
+    path = tmp_path / "a" / "last.ckpt"
+    saved = molflt.load(path).state_dict()
+    for evaluate in (trainer.test, trainer.validate):
+        evaluate(task, data, ckpt_path=path, verbose=False)
+        found = task.model.state_dict()
+        assert all(torch.equal(value, saved[name]) for name, value in found.items())
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_decay_is_checked(decay):
     with pytest.raises(ValueError, match="must be in"):
@@ -93,7 +129,9 @@ def test_first_signal_waits_for_the_batch_and_the_second_does_not():
     callback.on_fit_start(None, None)
     progress = SimpleNamespace(is_last_batch=False)
     loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
-    trainer = SimpleNamespace(fit_loop=loop, val_check_batch=5, world_size=1)
+    trainer = SimpleNamespace(
+        fit_loop=loop, val_check_batch=5, check_val_every_n_epoch=1, world_size=1
+    )
     callback.on_train_batch_end(trainer, None, None, None, 0)
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -123,7 +161,8 @@ def test_processes_stop_at_the_same_batch_if_one_is_asked():
     progress = SimpleNamespace(is_last_batch=False)
     loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
     trainer = SimpleNamespace(
-        fit_loop=loop, val_check_batch=5, world_size=2, strategy=Strategy()
+        **{"fit_loop": loop, "val_check_batch": 5, "check_val_every_n_epoch": 1},
+        **{"world_size": 2, "strategy": Strategy()},
     )
     callback = StopBetweenBatches(every=3)
     callback._requested = True  # by Ctrl-C; this process does not stop on its own

@@ -33,6 +33,11 @@ LIMITS = {
     "both": ["--trainer.max_epochs=3", "--trainer.max_steps=100"],
     # Epochs that end without a validation.
     "interval": ["--trainer.max_steps=17", "--trainer.val_check_interval=2"],
+    # Validations counted across epochs.
+    "across": [
+        *("--trainer.max_steps=17", "--trainer.val_check_interval=7"),
+        "--trainer.check_val_every_n_epoch=null",
+    ],
     "accumulate": ["--trainer.max_epochs=4", *ACCUMULATE],
     "alternate": ["--trainer.max_steps=17", "--trainer.check_val_every_n_epoch=2"],
 }
@@ -51,6 +56,7 @@ STOPS = [
     ("both", "on_train_epoch_end", 2),
     ("both", "max_steps", 10),
     ("interval", "on_train_batch_end", 5),
+    ("across", "on_train_batch_end", 6),  # validation is due after the seventh
     ("alternate", "max_steps", 5),
     ("accumulate", "on_train_batch_end", 5),  # the last, with a step of its own
     ("accumulate", "on_train_batch_end", 6),
