@@ -5,7 +5,7 @@ from inspect import Parameter, signature
 from molflt.encoder import FLTEncoder
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTModel
-from molflt.readouts import READOUTS
+from molflt.readouts import readout_class
 
 
 def foreign_encoder(encoder: type[FLTEncoder]) -> str:
@@ -53,7 +53,7 @@ def refuse_foreign_readouts(model: FLTModel) -> None:
         UsageError: Such a model cannot be rebuilt from a checkpoint.
     """
     for spec in model.targets:
-        found, expected = type(model.readout(spec.name)), READOUTS[spec.readout]
+        found, expected = type(model.readout(spec.name)), readout_class(spec)
         if found is not expected:
             raise UsageError(
                 f"A checkpoint cannot hold the readout {found.__qualname__} of "

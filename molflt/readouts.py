@@ -6,6 +6,7 @@ from torch import nn
 
 from molflt.errors import UsageError
 from molflt.nn.readout import AtomReadout, Readout
+from molflt.nn.readout_adsorbate import AdsorbateReadout
 from molflt.nn.readout_attention import AttentionReadout
 from molflt.nn.readout_dipole import DipoleReadout
 from molflt.nn.readout_extent import ExtentReadout
@@ -21,7 +22,12 @@ READOUTS: dict[ReadoutName, type[Readout]] = {
     "extent": ExtentReadout,
     "polarisability": PolarisabilityReadout,
 }
-"""Their classes by name."""
+"""Their classes by name, but for targets between adsorbate and slab."""
+
+
+def readout_class(spec: TargetSpec) -> type[Readout]:
+    """Return the class of a target's readout."""
+    return AdsorbateReadout if spec.interaction else READOUTS[spec.readout]
 
 
 def readouts_of(
@@ -63,6 +69,8 @@ def readout_of(spec: TargetSpec, width: int, vector_width: int) -> Readout:
         vector_width: Vector channels, 0: none.
     """
     match spec.readout:
+        case "atoms" if spec.interaction:
+            return AdsorbateReadout(width)
         case "atoms":
             return AtomReadout(width, spec.extensive)
         case "tags":

@@ -1,5 +1,7 @@
 """Energies that count from adsorbate and slab apart: what cancels, and that it does."""
 
+from dataclasses import replace
+
 import ase.io
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from molflt.read_structures import read_structures
 from molflt.skin import SkinList
 from molflt.targets import TargetSpec
 from molflt.testing import rotation_error
+from molflt.training.pretrained import Pretrained
 from molflt.training.targets import chosen_targets
 from tests.builders import adsorbed
 
@@ -207,3 +210,40 @@ def test_labels_without_adsorbates_are_refused():
     graph.energy = 1.0
     with pytest.raises(InputError, match="No structure has an atom with tag 2"):
         fit_statistics(GraphList([graph]), SPEC)
+
+
+def test_references_are_those_of_the_adsorbate_alone(model):
+    """Copper is in the slab and, in the last, in the adsorbate."""
+    graphs = [adsorbed(), adsorbed("H2O", 2.5), adsorbed("O")]
+    graphs[-1].z[graphs[-1].tags == 2] = 29
+    before = energies(model, *graphs)
+    references = {1: -2.0, 8: 5.0, 29: 100.0}
+    model.set_statistics("energy", STATISTICS | {"element_reference": references})
+    moved = energies(model, *graphs) - before
+    assert moved.tolist() == pytest.approx([3.0, 1.0, 100.0], abs=1e-9)
+    shares = model.contributions(collate(graphs))["energy"]
+    assert shares.sum().item() == pytest.approx(energies(model, *graphs).sum().item())
+
+
+def test_a_shift_moves_the_zero_of_the_adsorbate(model, tmp_path, caplog):
+    """Labels that count from other gases than the checkpoint's, on the same slabs."""
+    graphs = [adsorbed(name) for name in ("OH", "H2O", "O", "H")]
+    for graph in graphs:
+        graph.energy = torch.tensor([1.0])
+    model.set_statistics("energy", fit_statistics(GraphList(graphs), SPEC).plain())
+    path = tmp_path / "old.ckpt"
+    checkpoint.save_model(model, path)
+    shift = {1: 0.7, 8: -4.2}
+    for graph, energy in zip(graphs, energies(model, *graphs), strict=True):
+        moved = sum(shift[z] for z in graph.z[graph.tags == 2].tolist())
+        graph.energy = energy.detach()[None] + moved
+    in_data = replace(SPEC, interaction=False)  # data do not say what a sum goes over
+    start = Pretrained(path).adapted([in_data], GraphList(graphs)).eval()
+    labels = torch.cat([graph.energy for graph in graphs])
+    torch.testing.assert_close(energies(start, *graphs), labels, rtol=0, atol=1e-9)
+    assert "do not determine" not in caplog.text
+    checkpoint.save_model(start, path)
+    again = energies(checkpoint.load(path), *graphs)
+    torch.testing.assert_close(again, labels, rtol=0, atol=1e-9)
+    Pretrained(path).adapted([in_data], GraphList(graphs[:1]))
+    assert "references of H, O one by one" in caplog.text

@@ -138,6 +138,7 @@ def _convert(options: Namespace) -> int:
     from molflt.data.convert import convert, overlooked
     from molflt.data.lmdb import LMDBDataset
     from molflt.data.molecule import ARRAY_LABELS, target_names
+    from molflt.data.relaxed_hints import relaxed_hint
 
     rules, failures = rules_of(options), Failures()
     skip = failures.add if options.skip_bad else None
@@ -156,6 +157,8 @@ def _convert(options: Namespace) -> int:
                 "--forces-key, --stress, --kind and --target choose.",
                 file=sys.stderr,
             )
+        if hint := relaxed_hint(source, rules):
+            print(hint, file=sys.stderr)
     return 0
 
 

@@ -12,6 +12,7 @@ import ase.io
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype
 
+from molflt.data.compressed import open_bytes, suffix_of
 from molflt.data.xyz import iterate_xyz
 from molflt.errors import InputError
 
@@ -93,7 +94,7 @@ def _open_frames(path: Path) -> Iterator[Callable[[], Atoms]]:
     if path.suffix != ".db" and not _is_sqlite(path):
         # ASE takes "postgres..." for an address and "name@2" for frame 2 of "name".
         name = str(path.absolute())
-        if filetype(name) in ("xyz", "extxyz"):
+        if filetype(name) in ("xyz", "extxyz") or _is_xyz(path):
             return iterate_xyz(path)
         frames = ase.io.iread(name, index=":", do_not_split_by_at_sign=True)
         return (_constant(atoms) for atoms in frames)
@@ -105,6 +106,17 @@ def _open_frames(path: Path) -> Iterator[Callable[[], Atoms]]:
 
 def _constant(atoms: Atoms) -> Callable[[], Atoms]:
     return lambda: atoms
+
+
+def _is_xyz(path: Path) -> bool:
+    """Return whether name and first line are those of an XYZ file.
+
+    ASE takes `POSCAR_1.extxyz` for a POSCAR, and its own writer makes it one.
+    """
+    if suffix_of(path) not in (".xyz", ".extxyz"):
+        return False
+    with open_bytes(path) as file:
+        return file.readline(80).strip().isdigit()
 
 
 def _is_sqlite(path: Path) -> bool:

@@ -3,6 +3,7 @@
 | readout | formula of the learned part, in units of std |
 |---|---|
 | `AtomReadout` | sum_i e_i, or (1/n) sum_i e_i |
+| `AdsorbateReadout` (readout_adsorbate) | sum_i e_i |
 | `TagReadout` (readout_tags) | the same of w[tag_i] e_i |
 | `AttentionReadout` (readout_attention) | sum_i softmax_i(g_i) e_i |
 | `DipoleReadout` (readout_dipole) | length of sum_i q_i (r_i - c) + d_i |

@@ -19,6 +19,8 @@ from molflt.data.progress import track
 from molflt.data.statistics import Statistics, fit_all_statistics, fit_statistics
 from molflt.errors import UsageError
 from molflt.model import FLTEncoder, FLTModel
+from molflt.parts import adsorbate_atoms
+from molflt.subsurface import part_of
 from molflt.targets import TargetSpec
 from molflt.training.labels import tell_missing
 from molflt.training.targets import refuse_other_meaning
@@ -40,9 +42,10 @@ class Pretrained(FLTEncoder):
     and `references` says what becomes of the offset and of std, the normaliser:
 
     ========= ========================================================================
-    shift     reference[z] (of averaged targets: mean) is changed by the least-squares
-              fit of label less prediction, of least norm, in float64; std is kept, so
-              that the model starts as what it was, counted from the labels' zero
+    shift     reference[z] (of averaged targets: mean; of energies between adsorbate and
+              slab: of the adsorbate's atoms) is changed by the least-squares fit of
+              label less prediction, of least norm, in float64; std is kept, so that
+              the model starts as what it was, counted from the labels' zero
     fit       offset and std are fitted to the labels alone, as in a training from
               scratch: the normaliser is replaced
     keep      both are kept: the labels count from the same zero
@@ -199,7 +202,11 @@ class Pretrained(FLTEncoder):
         mean, shifted = float(readout.mean), False
         if self.references == "shift" and spec.readout != "dipole":
             simple = replace(spec, readout="atoms")  # no moments of an extent
-            rest = fit_statistics(_Rest(dataset, model, spec.name), simple)
+            if spec.interaction:  # as of molecules, which adsorbates are
+                simple = replace(simple, interaction=False, kind="potential")
+            rest = fit_statistics(_Rest(dataset, model, spec), simple)
+            if spec.interaction and rest.undetermined:
+                log.warning(rest.undetermined)
             mean += rest.mean
             for z, value in rest.element_reference.items():
                 reference[z] += value
@@ -211,18 +218,27 @@ class Pretrained(FLTEncoder):
 
 
 class _Rest(GraphDataset):
-    """The same structures; the label is what a model leaves of it."""
+    """The same structures; the label is what a model leaves of it.
 
-    def __init__(self, dataset: GraphDataset, model: FLTModel, name: str) -> None:
-        self._dataset, self._name = dataset, name
-        self._predicted = _predictions(dataset, model, name)
+    Of an energy between adsorbate and slab, the adsorbates: its references are theirs.
+    """
+
+    def __init__(
+        self, dataset: GraphDataset, model: FLTModel, spec: TargetSpec
+    ) -> None:
+        self._dataset, self._spec = dataset, spec
+        self._predicted = _predictions(dataset, model, spec.name)
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Data:
+        name = self._spec.name
         graph = copy.copy(self._dataset[index])
-        graph[self._name] = graph[self._name].double() - self._predicted[index]
+        rest = graph[name].double() - self._predicted[index]
+        if self._spec.interaction:
+            graph = part_of(graph, adsorbate_atoms(graph))
+        graph[name] = rest
         return graph
 
     @property

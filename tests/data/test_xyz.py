@@ -130,3 +130,20 @@ def test_blank_lines_between_frames_are_no_end(tmp_path):
     assert len([next(frames) for _ in range(3)]) == 3
     with pytest.raises(InputError, match="frame 3: .*number of atoms, not 'Lattice'"):
         next(frames)
+
+
+@pytest.mark.parametrize("name", ["POSCAR_1.extxyz", "CONTCAR.xyz", "OUTCAR.extxyz.gz"])
+def test_a_file_of_a_vasp_name_is_what_its_end_says(name, tmp_path):
+    """The name alone would make it VASP's, in ASE."""
+    path = tmp_path / name
+    with (gzip.open if name.endswith(".gz") else open)(path, "wt") as file:
+        ase.io.write(file, molecule("H2O"), format="extxyz")
+    ((_, found),) = iterate_atoms(path)
+    assert found == molecule("H2O")
+
+
+def test_ases_poscar_of_another_ending_is_still_a_poscar(tmp_path):
+    path = tmp_path / "POSCAR_1.extxyz"
+    ase.io.write(path, bulk("Cu"))  # no XYZ file: ASE goes by the name
+    ((_, found),) = iterate_atoms(path)
+    assert found.cell == pytest.approx(bulk("Cu").cell.array)
