@@ -170,6 +170,8 @@ def describe(ensemble: "Ensemble") -> None:
             print(words, file=sys.stderr)
     if (size := len(ensemble.models)) > 1:
         print(f"ensemble of {size}: means, standard deviations", file=sys.stderr)
+    if sentence := ensemble.twins():
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def refuse_overwriting(out: Path | None, inputs: Sequence[str | Path]) -> None:

@@ -261,6 +261,7 @@ class FLTTask(EvaluatedTask):
         if self._origin is not None:
             record["origin"] = self._origin.now(self.trainer)
         place = self._place.reached(self.trainer)
+        place["run_seed"] = self._data.run_seed
         checkpoint |= {"molflt": record, "position": place}
         checkpoint |= same_run.record(self, self._method)
 
