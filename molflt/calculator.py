@@ -215,8 +215,14 @@ class FLTCalculator(Calculator):
 
         Raises:
             InputError: The structure cannot be used (species, positions, tags, charge).
+            UsageError: There is none, here or from an earlier call.
         """
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise UsageError(
+                "The calculator has no structure yet; ask atoms (atoms.calc = "
+                "calculator), or name them: get_property(name, atoms)."
+            )
         wanted = {name.removesuffix("_std") for name in properties or ["energy"]}
         graph = self._graph_of(self.atoms, set(system_changes))
         potential = self.spec is not None and self.spec.kind == "potential"
