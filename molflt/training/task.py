@@ -261,8 +261,8 @@ class FLTTask(EvaluatedTask):
         if self._origin is not None:
             record["origin"] = self._origin.now(self.trainer)
         place = self._place.reached(self.trainer)
-        place["run_seed"] = self._data.run_seed
         checkpoint |= {"molflt": record, "position": place}
+        checkpoint["run_seed"] = self._data.run_seed
         checkpoint |= same_run.record(self, self._method)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
