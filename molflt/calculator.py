@@ -87,10 +87,11 @@ class FLTCalculator(Calculator):
             device, precision or rule.
 
     Warns:
-        UserWarning: The checkpoint does not say what it was trained on; a structure
-            has boundary conditions that the training set has not, no tags where all of
-            the training set had, or atoms closer to each other than bonds are. Not
-            again as long as one structure after the other has that.
+        UserWarning: The checkpoint does not say what it was trained on; two models have
+            the same weights; a structure has boundary conditions that the training set
+            has not, no tags where all of the training set had, or atoms closer to each
+            other than bonds are. Not again as long as one structure after the other
+            has that.
     """
 
     # Instances replace it by what their checkpoint has.
@@ -126,8 +127,8 @@ class FLTCalculator(Calculator):
         self._system: dict[str, np.ndarray] = {}
         self._asked: set[str] = set()
         self._remarks: list[str] = []
-        if silence := self.domain.silence():
-            warn(silence)
+        for sentence in filter(None, (self.domain.silence(), self.ensemble.twins())):
+            warn(sentence)
 
     @property
     def model(self) -> FLTModel:
@@ -214,8 +215,14 @@ class FLTCalculator(Calculator):
 
         Raises:
             InputError: The structure cannot be used (species, positions, tags, charge).
+            UsageError: There is none, here or from an earlier call.
         """
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise UsageError(
+                "The calculator has no structure yet; ask atoms (atoms.calc = "
+                "calculator), or name them: get_property(name, atoms)."
+            )
         wanted = {name.removesuffix("_std") for name in properties or ["energy"]}
         graph = self._graph_of(self.atoms, set(system_changes))
         potential = self.spec is not None and self.spec.kind == "potential"

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,7 @@ class Ensemble:
                     f"{_called(source, model)} differs from "
                     f"{_called(sources[0], first)}."
                 )
+        self._names = [_name(source) for source in sources]
         self._skins = [SkinList(model.encoder.cutoff) for model in self.models]
 
     @property
@@ -113,6 +115,21 @@ class Ensemble:
     def device(self) -> torch.device:
         """Where the models are."""
         return next(self.models[0].parameters()).device
+
+    def twins(self) -> str | None:
+        """Return a sentence if two models are the same one, which deviations hide."""
+        states = [model.state_dict() for model in self.models]
+        for one, two in combinations(range(len(states)), 2):
+            first, second = states[one], states[two]
+            if first.keys() == second.keys() and all(
+                torch.equal(value, second[name]) for name, value in first.items()
+            ):
+                return (
+                    f"{self._names[one]} and {self._names[two]} have the same weights, "
+                    "so that standard deviations are too small; train them with "
+                    "different --seed_everything."
+                )
+        return None
 
     def evaluate(
         self, data: Data, request: Request, *, keep_pairs: bool = False
@@ -250,8 +267,12 @@ def _meaning(model: FLTModel) -> list[tuple[str, ...]]:
     return [(t.name, t.unit, t.kind, t.reference) for t in model.targets]
 
 
+def _name(source: Source) -> str:
+    return "a model" if isinstance(source, FLTModel) else str(source)
+
+
 def _called(source: Source, model: FLTModel) -> str:
-    name = "a model" if isinstance(source, FLTModel) else str(source)
+    name = _name(source)
     words = (" ".join(filter(None, target)) for target in _meaning(model))
     return f"{name} ({'; '.join(words)})"
 

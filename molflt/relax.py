@@ -200,7 +200,8 @@ class Relaxer:
         try:
             # As the optimiser sees them: without those on atoms that are held.
             forces = running.moved.get_forces()
-            energy = job.atoms.get_potential_energy()
+            # The model's, which the output has, too: springs are no part of it.
+            energy = job.atoms.get_potential_energy(apply_constraint=False)
         except Exception as error:
             return as_input_error(error, job.structure.where)
         if running.trajectory is not None:

@@ -80,6 +80,24 @@ def test_fit_test_and_predict_from_the_checkpoint_alone(folder, capsys):
     assert "without the state of its training" in capsys.readouterr().err
 
 
+def test_a_resumed_run_keeps_the_order_of_the_seed_it_had(folder):
+    endless = CONFIG.replace("lr: 0.003", "lr: 0.003\n  schedule: constant")
+    Path("endless.yaml").write_text(endless.replace("max_epochs: 4", "max_epochs: 99"))
+    words = ["fit", "--config", "endless.yaml"]
+    last = "runs/{}/version_0/checkpoints/last.ckpt".format
+    for name, steps in (("part", 3), ("whole", 7)):
+        options = [f"--name={name}", f"--trainer.max_steps={steps}"]
+        assert main([*words, *options, "--seed_everything=2"]) == 0
+    options = ["--name=resumed", "--trainer.max_steps=7"]
+    assert main([*words, *options, "--ckpt_path", last("part")]) == 0
+    whole, resumed = (
+        torch.load(last(name), weights_only=True)["molflt"]["state"]
+        for name in ("whole", "resumed")
+    )
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )

@@ -102,6 +102,23 @@ def test_a_database_of_crystals_goes_on_from_the_shipped_force_field(
     assert np.isfinite(atoms.get_stress()).all()
 
 
+@pytest.mark.filterwarnings("ignore:Validating on")
+def test_fine_tunings_with_other_seeds_are_an_ensemble(tmp_path, monkeypatch):
+    """They draw no weights: the order of the structures has to differ."""
+    monkeypatch.chdir(tmp_path)
+    ase.io.write("my.extxyz", crystals(10))
+    words = ["fit", "--config", str(CONFIGS / "finetune.yaml")]
+    words += ["--data.init_args.train=my.extxyz", "--trainer.accelerator=cpu"]
+    words += ["--trainer.max_epochs=1"]
+    for seed in (1, 2):
+        assert main([*words, f"--seed_everything={seed}", f"--name={seed}"]) == 0
+    paths = [f"runs/{seed}/version_0/checkpoints/last.ckpt" for seed in (1, 2)]
+    (atoms,) = crystals(1)
+    atoms.calc = molflt.FLTCalculator(paths)
+    atoms.get_potential_energy()
+    assert atoms.calc.get_property("energy_std") > 1e-6
+
+
 def test_references_of_one_molecule_carry_its_mean(folder):
     """Counts never vary: the fit has no unique solution, but its sum has one."""
     data = RMD17(folder)

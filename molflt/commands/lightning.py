@@ -120,6 +120,8 @@ class FLTCLI(LightningCLI):
                 cause = cause.__cause__ or cause.__context__
             words = telling_part(str(error)) or str(error)
             raise (cause or UsageError(words)) from error
+        # A number by now; None and False: nothing is seeded.
+        self.datamodule.run_seed = int(self._get(self.config, "seed_everything") or 0)
 
     def instantiate_trainer(self, **options: Any) -> Trainer:
         """Return the trainer, with CSV and TensorBoard logs in one folder.

@@ -73,7 +73,7 @@ def add_inputs(parser: Parser) -> None:
         "molflt or OCP; those that end in .ckpt, and names of shipped ones, are "
         "further checkpoints, of an ensemble: means and standard deviations are given",
     )
-    add("--frames", type=frames_of, default=ALL, metavar="I:J:K", help=FRAMES)
+    add("--frames", type=frames_of, default=":", metavar="I:J:K", help=FRAMES)
     add("--batch-atoms", type=positive, help="largest number of atoms at once")
     add("--device", default="auto", help="cpu, cuda, cuda:1, ...; auto: a GPU if any")
     add(
@@ -170,6 +170,8 @@ def describe(ensemble: "Ensemble") -> None:
             print(words, file=sys.stderr)
     if (size := len(ensemble.models)) > 1:
         print(f"ensemble of {size}: means, standard deviations", file=sys.stderr)
+    if sentence := ensemble.twins():
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def refuse_overwriting(out: Path | None, inputs: Sequence[str | Path]) -> None:

@@ -25,7 +25,7 @@ class SizeBucketSampler(DistributedSampler[int]):
     the work. Each epoch all structures are shuffled, sorted by size within chunks of
     `chunk` batches, cut into batches, and the batches are shuffled; an incomplete batch
     comes last, so that a plain `BatchSampler` cuts at the same places. The order
-    depends on `seed` and the epoch alone (Lightning calls `set_epoch`).
+    depends on the seeds and the epoch alone (Lightning calls `set_epoch`).
 
     Several processes that train together deal out every batch of batch_size x processes
     structures, so that all have about the same work: they take the same steps as one
@@ -36,7 +36,7 @@ class SizeBucketSampler(DistributedSampler[int]):
     Args:
         num_atoms: Size of each structure (len,).
         batch_size: Structures of a batch of one process.
-        seed: Seed; epoch e uses (seed, e).
+        seed: Seed; epoch e uses (seed, e, run_seed).
         chunk: Batches among which sizes are sorted; more: less padding, less random.
         epoch: Epoch of the first pass, until `set_epoch`.
         skip: Structures left out at the beginning of the first pass, by all processes
@@ -44,6 +44,7 @@ class SizeBucketSampler(DistributedSampler[int]):
             count them out.
         rank: Number of this process.
         num_ranks: Number of processes.
+        run_seed: A second seed; 0: as (seed, e), which NumPy fills up with zeros.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class SizeBucketSampler(DistributedSampler[int]):
         skip: int = 0,
         rank: int = 0,
         num_ranks: int = 1,
+        run_seed: int = 0,
     ) -> None:
         self._num_atoms = np.asarray(num_atoms)
         super().__init__(self._num_atoms, num_ranks, rank, seed=seed)  # type: ignore[arg-type]
         self._step = batch_size * num_ranks
         self._chunk = chunk
         self._skip = skip
+        self._run_seed = run_seed
         self.set_epoch(epoch)
 
     def __len__(self) -> int:
@@ -70,7 +73,7 @@ class SizeBucketSampler(DistributedSampler[int]):
         return steps * self._step // self.num_replicas + max(own, int(rest > 0))
 
     def __iter__(self) -> Iterator[int]:
-        rng = np.random.default_rng([self.seed, self.epoch])
+        rng = np.random.default_rng([self.seed, self.epoch, self._run_seed])
         order = rng.permutation(len(self._num_atoms))
         full = len(order) - len(order) % self._step
         rest = order[full:]

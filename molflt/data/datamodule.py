@@ -30,6 +30,11 @@ class GraphDataModule(pl.LightningDataModule, ABC):
         max_train: Use this many training structures, drawn at random; None: all.
         in_memory: Keep graphs in memory after the first reading.
 
+    Attributes:
+        run_seed: ``seed_everything`` of ``molflt fit``, 0 otherwise. It changes the
+            order of training structures, not which these are: fine-tunings draw no
+            weights, and would all be the same one without it.
+
     Raises:
         UsageError: A number that must be positive is not.
     """
@@ -57,6 +62,7 @@ class GraphDataModule(pl.LightningDataModule, ABC):
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.run_seed = 0
         self.max_train = max_train
         self.in_memory = in_memory
         self.train: GraphDataset
@@ -179,4 +185,5 @@ class GraphDataModule(pl.LightningDataModule, ABC):
             skip=num_seen,
             rank=trainer.global_rank if trainer is not None else 0,
             num_ranks=trainer.world_size if trainer is not None else 1,
+            run_seed=self.run_seed,
         )

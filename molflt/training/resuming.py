@@ -116,6 +116,7 @@ def take_up(
     place.go_to(position, checkpoint["global_step"])
     seen = position["batch"] * data.batch_size * trainer.world_size
     data.resume_at(position["epoch"], seen)
+    data.run_seed = checkpoint.get("run_seed", 0)  # whatever seed this run was given
     dropped = _drop_accumulated(checkpoint)
     limited = trainer.max_steps != -1
     _place_in_epoch(checkpoint, max_steps=limited, inside=dropped)

@@ -263,6 +263,7 @@ class FLTTask(EvaluatedTask):
             record["origin"] = self._origin.now(self.trainer)
         place = self._place.reached(self.trainer)
         checkpoint |= {"molflt": record, "position": place}
+        checkpoint["run_seed"] = self._data.run_seed
         checkpoint |= same_run.record(self, self._method)
         checkpoint |= plain(checkpoint)  # a learning rate may be one of NumPy's
 

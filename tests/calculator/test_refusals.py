@@ -138,6 +138,16 @@ def test_what_is_no_list_of_structures_is_said():
         model.predict([water(), "water.xyz"])
 
 
+def test_a_calculator_without_a_structure_says_so():
+    calculator = molflt.FLTCalculator(model_of_kinds("potential"))
+    with pytest.raises(UsageError, match="no structure yet"):
+        calculator.get_property("energy")
+    calculator.get_property("energy", water())
+    calculator.reset()
+    with pytest.raises(UsageError, match="no structure yet"):
+        calculator.get_property("energy")
+
+
 def test_an_option_that_does_not_exist_is_refused():
     model = model_of_kinds("potential")
     with pytest.raises(TypeError, match="dytpe"):

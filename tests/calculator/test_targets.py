@@ -167,3 +167,12 @@ def test_ensembles_of_different_targets_are_refused():
         molflt.FLTCalculator([model_of_kinds("potential"), model_of_kinds("relaxed")])
     with pytest.raises(UsageError, match="no model"):
         molflt.FLTCalculator([])
+
+
+def test_an_ensemble_says_that_two_of_its_models_are_one(tmp_path):
+    one, two = (model_of_kinds("potential", seed=seed) for seed in range(2))
+    for path in ("a.ckpt", "b.ckpt"):
+        molflt.save_model(one, tmp_path / path)
+    paths = [tmp_path / "a.ckpt", two, tmp_path / "b.ckpt"]
+    with pytest.warns(UserWarning, match=r"a\.ckpt and .*b\.ckpt have the same"):
+        molflt.FLTCalculator(paths)

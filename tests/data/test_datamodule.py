@@ -51,8 +51,9 @@ def test_every_structure_comes_once_and_validation_in_order():
 
 
 def test_order_follows_seed_and_epoch():
-    def order(seed, epoch):
+    def order(seed, epoch, run_seed=0):
         data = Numbers(batch_size=8, seed=seed)
+        data.run_seed = run_seed
         data.setup()
         loader = data.train_dataloader()
         loader.sampler.set_epoch(epoch)
@@ -61,6 +62,8 @@ def test_order_follows_seed_and_epoch():
     assert order(0, 0) == order(0, 0)
     assert order(0, 0) != order(0, 1)
     assert order(0, 0) != order(1, 0)
+    assert order(0, 0, 1) == order(0, 0, 1)
+    assert order(0, 0) != order(0, 0, 1) != order(0, 0, 2)
 
 
 def test_max_train_is_a_fixed_random_subset():

@@ -62,6 +62,15 @@ def deep_model(seed, *targets):
     return model_of(*targets)
 
 
+def test_models_that_are_the_same_are_named(folder, capsys):
+    for name, seed in (("a", 0), ("b", 1), ("c", 1)):
+        molflt.save_model(deep_model(seed), f"{name}.ckpt")
+    assert main(["predict", "a.ckpt", "b.ckpt", "slab.traj"]) == 0
+    assert "same weights" not in capsys.readouterr().err
+    assert main(["predict", "a.ckpt", "b.ckpt", "c.ckpt", "slab.traj"]) == 0
+    assert "warning: b.ckpt and c.ckpt have the same weights" in capsys.readouterr().err
+
+
 def test_an_ensemble_has_means_and_deviations_in_columns(folder, capsys):
     for seed in range(3):
         molflt.save_model(deep_model(seed), f"{seed}.ckpt")

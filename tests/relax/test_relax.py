@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
-from ase.constraints import FixBondLength
+from ase.constraints import FixBondLength, Hookean
 from ase.io.trajectory import Trajectory
 
 import molflt
@@ -101,6 +101,16 @@ def test_constraints_that_the_output_cannot_hold_are_told(folder, capsys):
     assert after.get_distance(0, 1) == pytest.approx(before.get_distance(0, 1))
     told = capsys.readouterr().err
     assert "warning: FixBondLengths held in the relaxation, but out.extxyz" in told
+
+
+def test_energies_of_springs_are_not_the_models(folder):
+    before = molecule("H2O")
+    before.set_constraint(Hookean(1, 2, k=10.0, rt=1.0))
+    ase.io.write("in.traj", before)
+    main(["relax", "pes.ckpt", "in.traj", "-o", "out.extxyz", "--steps=1"])
+    after = ase.io.read("out.extxyz")
+    first = molflt.load("pes.ckpt").predict([before])["energy"][0]
+    assert after.info["relax_initial_energy"] == pytest.approx(first, abs=1e-6)
 
 
 def test_bad_structures_do_not_stop_the_others(folder, capsys):
