@@ -152,6 +152,18 @@ def test_a_run_that_stopped_at_the_end_of_an_epoch_goes_on_without_warnings(
     assert main([*words, "--ckpt_path", last]) == 0
 
 
+def test_a_run_that_is_interrupted_before_its_first_step_leaves_no_folder(
+    folder, monkeypatch, capsys
+):
+    def interrupted(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("molflt.training.task.starting_model", interrupted)
+    assert main(["fit", "--config", "config.yaml"]) == 130
+    assert "molflt: Interrupted.\n" in capsys.readouterr().err
+    assert not list(Path("runs").rglob("version_*"))
+
+
 @pytest.mark.slow
 def test_two_processes_count_every_structure_once(folder, molflt_process):
     """Splits of 6 and 7 on two processes: Lightning repeats a record of the second."""

@@ -2,8 +2,6 @@
 
 import logging
 import re
-import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from molflt.checkpoint import load
 from molflt.commands.config_errors import telling_part
 from molflt.commands.config_parser import ConfigParser
+from molflt.commands.messages import quiet
 from molflt.commands.tables import metrics_table, show
 from molflt.commands.termination import Terminated
 from molflt.data.datamodule import GraphDataModule
@@ -32,9 +31,6 @@ from molflt.training.targets import refuse_other_meaning
 from molflt.training.task import FLTTask
 
 log = logging.getLogger(__name__)
-
-MESSAGES = logging.StreamHandler()
-MESSAGES.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
 
 
 class FLTCLI(LightningCLI):
@@ -240,7 +236,7 @@ def train(cli: FLTCLI, **options: Any) -> None:
 
     Raises:
         KeyboardInterrupt: After Ctrl-C or SIGTERM, saying where the last state is.
-        MolfltError: The run is refused; if before its first step, it leaves no folder.
+        MolfltError: The run is refused. Before its first step either leaves no folder.
     """
     if isinstance(cli.trainer.accelerator, CPUAccelerator):
         keep_freed_memory()
@@ -251,6 +247,7 @@ def train(cli: FLTCLI, **options: Any) -> None:
         hint = f" Go on with --ckpt_path {last}." if last.is_file() else ""
         signalled = isinstance(error, SIGTERMException)
         kind = Terminated if signalled else KeyboardInterrupt
+        _remove_unused(cli.trainer)
         raise kind(f"Interrupted.{hint}") from error
     except MolfltError:
         _remove_unused(cli.trainer)
@@ -259,44 +256,18 @@ def train(cli: FLTCLI, **options: Any) -> None:
 
 def _remove_unused(trainer: Trainer) -> None:
     """Remove the folder of a run if there is nothing in it but how it was to begin."""
-    if trainer.log_dir is None or not trainer.is_global_zero or trainer.global_step:
+    if trainer.global_step or not trainer.is_global_zero:
         return
     for logger in trainer.loggers:
         logger.finalize("failed")
-    folder = Path(trainer.log_dir)
+    # Not `trainer.log_dir`, which asks other processes, that may have ended.
+    place = next((logger.log_dir for logger in trainer.loggers), None)
+    if place is None:
+        return
+    folder = Path(place)
     found = list(folder.glob("*"))
     known = re.compile(r"config\.yaml|hparams\.yaml|events\.out\.tfevents\..*")
     if found and all(known.fullmatch(path.name) for path in found):
         for path in found:
             path.unlink()
         folder.rmdir()
-
-
-def quiet() -> None:
-    """Show molflt's messages; silence what Lightning says about itself.
-
-    Its warnings about results stay.
-    """
-    ours = logging.getLogger("molflt")
-    ours.setLevel(logging.INFO)
-    MESSAGES.stream = sys.stderr  # of now: it may have been redirected
-    ours.addHandler(MESSAGES)
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in (
-        "LightningCLI's args parameter",
-        "The '.*dataloader' does not have many workers",
-        "The number of training batches",
-        "The dirpath has changed from",
-        "Checkpoint directory .* exists and is not empty",
-        "Experiment logs directory .* exists",
-        # The data module goes on where the run stopped, see GraphDataModule.resume_at.
-        "You're resuming from a checkpoint that ended before the epoch ended",
-        ".*treespec, LeafSpec",
-        "It is recommended to use `self.log",
-        # A run can end before its first validation; if one has been, it is an error.
-        ".*could not find the monitored key",
-        # Repeated records count once, see AbsoluteErrors.
-        "Using `DistributedSampler` with the dataloaders",
-    ):
-        warnings.filterwarnings("ignore", message)

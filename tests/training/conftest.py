@@ -2,7 +2,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from molflt.commands.lightning import quiet
+from molflt.commands.messages import quiet
 from molflt.model import FLTEncoder
 from molflt.training.callbacks import EMA
 from molflt.training.checkpoint_io import AtomicCheckpointIO
