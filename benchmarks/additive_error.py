@@ -26,10 +26,10 @@ from torch_geometric.data import Data
 from molflt.analysis.style import COLOURS, DOUBLE, panels, save, styled
 from molflt.encoder import FLTEncoder
 from molflt.nn.additive import AdditiveAttention
-from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.geometry import Geometry
-from molflt.nn.shells import RadialShells
-from molflt.nn.spectrum import RadialGaussianMixture
+from molflt.nn.spectra.fourier_rpe import FourierRPE
+from molflt.nn.spectra.shells import RadialShells
+from molflt.nn.spectra.spectrum import RadialGaussianMixture
 
 ATOMS = (30, 300)
 FREQUENCIES = (8, 32, 128, 512)

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from record import write_result
 
-from molflt.data.emt import find_root
-from molflt.data.emt_potential import PairEMT
-from molflt.data.lmdb import LMDBDataset
+from molflt.data.emt.datamodule import find_root
+from molflt.data.emt.potential import PairEMT
+from molflt.data.lmdb.store import LMDBDataset
 from molflt.data.molecule import graph_to_atoms
 from molflt.domain import Domain
 from molflt.evaluation import Ensemble
 from molflt.read_structures import read_structures
-from molflt.relax import Job, Relaxer, Settings
+from molflt.relax.relaxation import Job, Relaxer, Settings
 
 LARGE = 0.1  # eV
 

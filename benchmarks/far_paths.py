@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from record import write_result
 
-from molflt.nn.far import FarAttention
-from molflt.nn.far_cost import FarCosts, Way
+from molflt.nn.far.attention import FarAttention
+from molflt.nn.far.cost import FarCosts, Way
 from molflt.nn.geometry import Geometry
-from molflt.nn.shells import RadialShells
+from molflt.nn.spectra.shells import RadialShells
 
 DENSITY = 0.1  # atoms per Å^3: water
 NEVER = math.inf

@@ -4,8 +4,8 @@
 
 One thread, cubes, 50 points, so that the fast Fourier transform takes nearly all of the
 time; FFTW's plans are not measured ones, which would differ from run to run. Writes
-results/fft_lengths.json, with the lengths that `molflt.nn.nufft.SLOW_LENGTHS` avoids:
-those that take 1.8 times as long as a longer one.
+results/fft_lengths.json, with the lengths that `molflt.nn.far.nufft.SLOW_LENGTHS`
+avoids: those that take 1.8 times as long as a longer one.
 """
 
 import time
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from record import write_result
 
-from molflt.nn.nufft import SLOW_LENGTHS, SMALL_GRID, fine_length
+from molflt.nn.far.nufft import SLOW_LENGTHS, SMALL_GRID, fine_length
 
 LONGEST = 200
 POINTS = 50

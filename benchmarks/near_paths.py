@@ -1,4 +1,4 @@
-"""Times of near heads on each path: what `molflt.nn.paths.Costs` is made from.
+"""Times of near heads on each path: what `molflt.nn.near.paths.Costs` is made from.
 
     python benchmarks/near_paths.py        a minute; writes results/near_paths.json
 
@@ -19,9 +19,9 @@ from systems import water
 from torch_geometric.data import Batch, Data
 
 from molflt.encoder import FLTEncoder
-from molflt.neighbors import NeighborPairs
+from molflt.graph.neighbors import NeighborPairs
 from molflt.nn.geometry import Geometry
-from molflt.nn.paths import COSTS
+from molflt.nn.near.paths import COSTS
 
 SIZES = ((32, 18), (8, 96), (4, 192), (2, 384), (1, 768), (1, 1536))
 """Graphs of a batch, and atoms of each."""

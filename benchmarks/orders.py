@@ -4,8 +4,8 @@
 
 Water, as a file might have it: molecule after molecule, molecules shuffled (a liquid
 after long dynamics), sorted by element, all atoms shuffled. Near heads of width 64, 3
-layers: energy, and energy with forces, with and without `molflt.order`. NPZ: a box of
-water, as of `scaling.py`; without one, molecules on a lattice.
+layers: energy, and energy with forces, with and without `molflt.graph.order`. NPZ: a
+box of water, as of `scaling.py`; without one, molecules on a lattice.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from scaling_models import flt
 from systems import water
 from torch_geometric.data import Data
 
-from molflt import order
+from molflt.graph import order
+from molflt.graph.subsurface import part_of
 from molflt.model import FLTModel
-from molflt.subsurface import part_of
 
 ATOMS = 33_000
 REPEATS = 3

@@ -1,7 +1,7 @@
 """The networks of the peers, each of its own package, output module included.
 
-All are handed their neighbours by `molflt.neighbors.neighbor_pairs`, which finds them
-for a whole batch of molecules at once.
+All are handed their neighbours by `molflt.graph.neighbors.neighbor_pairs`, which finds
+them for a whole batch of molecules at once.
 """
 
 import warnings
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from molflt.graph_index import graph_index
-from molflt.host import layout_of, segment_count
-from molflt.moments import squared_radii
-from molflt.neighbors import neighbor_pairs
+from molflt.graph.host import layout_of, segment_count
+from molflt.graph.index import graph_index
+from molflt.graph.moments import squared_radii
+from molflt.graph.neighbors import neighbor_pairs
 from molflt.targets import TargetSpec
 
 Options = dict[str, Any]

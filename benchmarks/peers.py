@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from molflt.data.statistics import Statistics
+from molflt.graph.moments import squared_radii
+from molflt.graph.parts import ADSORBATE, behind
+from molflt.graph.subsurface import part_of, seen_atoms
 from molflt.model import sites_of
-from molflt.moments import squared_radii
-from molflt.nn.readout import Readout, Sites, fill_by_species
-from molflt.parts import ADSORBATE, behind
-from molflt.subsurface import part_of, seen_atoms
+from molflt.nn.readout.base import Readout, Sites, fill_by_species
 from molflt.targets import TargetSpec
 
 PACKAGES = ("torch-geometric", "schnetpack", "torchmd-net")

@@ -7,7 +7,7 @@ SMILES alone gives the model a conformer of RDKit's, relaxed with MMFF94, as `mo
 predict` does with .smi files. So each molecule is evaluated three times:
 
 - `dft`: at the geometry of QM9;
-- `mmff`: at the minimum of MMFF94 next to it, within `qm9_mmff.FARTHEST`;
+- `mmff`: at the minimum of MMFF94 next to it, within `qm9.mmff.FARTHEST`;
 - `smiles`: at a conformer that is made anew from its bonds, often another one.
 
 The molecules are the first of the test set of the split that the model was trained on,
@@ -35,10 +35,10 @@ from torch_geometric.data import Data
 from molflt import FLTModel, load
 from molflt.data import QM9
 from molflt.data.dataset import GraphDataset
-from molflt.data.mmff import bonded
+from molflt.data.formats.mmff import bonded
+from molflt.data.formats.smiles import smiles_to_atoms
 from molflt.data.molecule import graph_to_atoms
-from molflt.data.qm9_mmff import near_minimum
-from molflt.data.smiles import smiles_to_atoms
+from molflt.data.qm9.mmff import near_minimum
 from molflt.errors import InputError
 
 GEOMETRIES = ("dft", "mmff", "smiles")

@@ -34,8 +34,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from molflt.encoder import FLTEncoder
 from molflt.nn.block import FLTLayer
 from molflt.nn.geometry import Geometry
-from molflt.nn.near_rows import NearRows
-from molflt.nn.paths import COSTS
+from molflt.nn.near.paths import COSTS
+from molflt.nn.near.rows import NearRows
 from molflt.nn.streaming import _send_all
 
 DENSE = ((32, 18), (32, 29), (16, 48), (4, 128))

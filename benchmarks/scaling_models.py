@@ -18,9 +18,9 @@ from molflt.encoder import FLTEncoder
 from molflt.model import FLTModel
 from molflt.nn.favor import PositiveFeatures
 from molflt.nn.heads import Path
-from molflt.nn.paths import COSTS
-from molflt.nn.shells import RadialShells
-from molflt.nn.spectrum import RadialGaussianMixture, distance
+from molflt.nn.near.paths import COSTS
+from molflt.nn.spectra.shells import RadialShells
+from molflt.nn.spectra.spectrum import RadialGaussianMixture, distance
 from molflt.targets import TargetSpec
 
 WIDTH, LAYERS, CUTOFF, HEADS = 64, 3, 5.0, 8

@@ -23,8 +23,8 @@ from ase.build import add_adsorbate, fcc111, molecule
 from ase.constraints import FixAtoms
 
 import molflt
-from molflt.data.emt_relax import relax
-from molflt.data.emt_systems import LATTICE
+from molflt.data.emt.relax import relax
+from molflt.data.emt.systems import LATTICE
 from molflt.errors import MolfltError
 
 SITES = ("ontop", "bridge", "fcc", "hcp")

@@ -3,9 +3,9 @@
 import numpy as np
 from ase import Atoms
 
-from molflt.data.electrons import refuse_charge_and_spin
+from molflt.data.formats.occupancy import refuse_disorder
+from molflt.data.labels.electrons import refuse_charge_and_spin
 from molflt.data.molecule import atoms_arrays
-from molflt.data.occupancy import refuse_disorder
 from molflt.data.tags import TagRule, map_tags
 from molflt.domain import Domain
 

@@ -18,18 +18,18 @@ from torch_geometric.data import Data
 from molflt.admission import admit
 from molflt.ase_results import in_ase_units
 from molflt.ase_units import ase_unit
-from molflt.data.electrons import stated
+from molflt.data.labels.electrons import stated
 from molflt.data.molecule import atoms_arrays, system_graph
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.energy_target import energy_target
 from molflt.errors import InputError, UsageError
 from molflt.evaluation import Ensemble, Request
-from molflt.graph_index import has_volume
+from molflt.graph.index import has_volume
+from molflt.graph.skin import MIN_ATOMS
 from molflt.model import FLTModel
-from molflt.nn.readout import AtomReadout
-from molflt.nn.readout_dipole import DipoleReadout
-from molflt.skin import MIN_ATOMS
+from molflt.nn.readout.base import AtomReadout
+from molflt.nn.readout.dipole import DipoleReadout
 from molflt.warn import warn
 
 _DERIVATIVES = ("forces", "stress")

@@ -12,7 +12,7 @@ from molflt.data.batching import collate
 from molflt.data.dataset import GraphDataset
 from molflt.encoder import FLTEncoder
 from molflt.errors import UsageError
-from molflt.nn.density_features import DensityFeatures
+from molflt.nn.density.features import DensityFeatures
 
 MAX_ATOMS = 20_000
 """Atoms that a fit looks at; enough for 300 components of five elements."""

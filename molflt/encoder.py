@@ -11,21 +11,21 @@ from torch_geometric.data import Data
 from molflt.encoder_inputs import check_inputs
 from molflt.encoder_options import check_options
 from molflt.errors import InputError
-from molflt.graph_index import graph_index
-from molflt.neighbors import NeighborPairs
+from molflt.graph.index import graph_index
+from molflt.graph.neighbors import NeighborPairs
+from molflt.graph.subsurface import part_of, seen_atoms
 from molflt.nn.additive import Estimator
 from molflt.nn.attention import NEAR_MIN_WIDTH, FLTAttention, Form
 from molflt.nn.block import FLTLayer
 from molflt.nn.cutoff import PolynomialCutoff
-from molflt.nn.density_features import DensityFeatures
+from molflt.nn.density.features import DensityFeatures
 from molflt.nn.embedding import AtomEmbedding
-from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
-from molflt.nn.paths import near_path, num_rows
-from molflt.nn.shells import RadialShells
-from molflt.nn.spectra import SpectrumName
-from molflt.subsurface import part_of, seen_atoms
+from molflt.nn.near.paths import near_path, num_rows
+from molflt.nn.spectra.by_name import SpectrumName
+from molflt.nn.spectra.frequencies import Sampling
+from molflt.nn.spectra.shells import RadialShells
 from molflt.typing import (
     AtomIndex,
     Cells,

@@ -16,11 +16,11 @@ from molflt.device import choose_device
 from molflt.errors import UsageError
 from molflt.features import Features, graph_of
 from molflt.gradients import deformable
-from molflt.graph_index import graph_index
+from molflt.graph.index import graph_index
+from molflt.graph.skin import SkinList
 from molflt.model import FLTModel, sites_of
 from molflt.nn.gradients import Deformation
-from molflt.nn.readout_dipole import DipoleReadout
-from molflt.skin import SkinList
+from molflt.nn.readout.dipole import DipoleReadout
 from molflt.targets import TargetSpec
 
 Source = FLTModel | str | Path

@@ -6,13 +6,13 @@ from typing import NamedTuple
 from torch_geometric.data import Data
 
 from molflt.encoder import FLTEncoder
-from molflt.graph_index import OF_ATOMS, OF_GRAPHS, graph_index
-from molflt.neighbors import NeighborPairs
+from molflt.graph.index import OF_ATOMS, OF_GRAPHS, graph_index
+from molflt.graph.neighbors import NeighborPairs
+from molflt.graph.order import ranks, spatial_order
+from molflt.graph.parts import adsorbate_atoms, behind
+from molflt.graph.subsurface import part_of
 from molflt.nn.heads import Path
 from molflt.nn.plain import is_watched
-from molflt.order import ranks, spatial_order
-from molflt.parts import adsorbate_atoms, behind
-from molflt.subsurface import part_of
 from molflt.typing import AtomIndex, NodeScalars, NodeVectors
 
 

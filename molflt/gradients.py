@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from molflt.errors import InputError, UsageError
-from molflt.graph_index import graph_index, has_volume
+from molflt.graph.index import graph_index, has_volume
 from molflt.nn.gradients import Deformation, EnergyForces
 from molflt.nn.heads import Path
 from molflt.targets import TargetSpec

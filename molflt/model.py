@@ -12,12 +12,12 @@ from molflt.encoder import FLTEncoder
 from molflt.errors import UsageError
 from molflt.features import Features, features_of
 from molflt.gradients import energy_and_forces
-from molflt.graph_index import graph_index
-from molflt.neighbors import NeighborPairs
+from molflt.graph.index import graph_index
+from molflt.graph.neighbors import NeighborPairs
 from molflt.nn.gradients import EnergyForces
 from molflt.nn.heads import Path
-from molflt.nn.readout import Readout, Sites
-from molflt.nn.readout_dipole import DipoleReadout
+from molflt.nn.readout.base import Readout, Sites
+from molflt.nn.readout.dipole import DipoleReadout
 from molflt.readouts import readouts_of
 from molflt.targets import TargetSpec
 

@@ -25,15 +25,15 @@ from torch_geometric.data import Data
 from molflt.encoder import FLTEncoder
 from molflt.errors import UsageError
 from molflt.gradients import deformable, potential_target
-from molflt.graph_index import MODEL_FIELDS, OF_ATOMS
+from molflt.graph.index import MODEL_FIELDS, OF_ATOMS
+from molflt.graph.order import spatial_order
+from molflt.graph.partition import WrappedSystem
+from molflt.graph.subsurface import part_of
 from molflt.model import FLTModel
 from molflt.nn.exchange import Ranks
 from molflt.nn.gradients import EnergyForces
-from molflt.nn.readout import AtomReadout, Sites
+from molflt.nn.readout.base import AtomReadout, Sites
 from molflt.nn.share import Share
-from molflt.order import spatial_order
-from molflt.partition import Layout
-from molflt.subsurface import part_of
 
 
 def energy(
@@ -109,12 +109,12 @@ def share_of(encoder: FLTEncoder, data: Data, group: Any) -> tuple[Share, Tensor
         group: The processes.
     """
     cell, pbc = data.get("cell"), data.get("pbc")
-    layout = Layout(data.pos, cell, pbc, encoder.cutoff)
+    system = WrappedSystem(data.pos, cell, pbc, encoder.cutoff)
     rank, size = dist.get_rank(group), dist.get_world_size(group)
-    owner = layout.bisected(size)
+    owner = system.bisected(size)
     dist.broadcast(owner, dist.get_global_rank(group, 0), group)
     mine = owner == rank
-    pairs = layout.pairs_of(mine)
+    pairs = system.pairs_of(mine)
     own = mine.nonzero().squeeze(1)
     others = torch.cat([pairs.first, pairs.second]).unique()
     others = others[~mine[others]]

@@ -9,14 +9,14 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from torch_geometric.data import Data
 
 from molflt.data.crystals import is_crystal
-from molflt.data.frame_labels import label_keys, read_stress
+from molflt.data.labels.frame_labels import label_keys, read_stress
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.energy_target import potential_of
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble, Evaluation, Request
 from molflt.frames import ALL
-from molflt.graph_index import MODEL_FIELDS
+from molflt.graph.index import MODEL_FIELDS
 from molflt.model import FLTModel
 from molflt.read_structures import Structure, as_input_error, read_structures
 from molflt.structures import MAX_PADDED_PAIRS

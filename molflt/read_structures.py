@@ -11,16 +11,16 @@ from ase import Atoms
 from torch_geometric.data import Data
 
 from molflt.admission import admit
-from molflt.data.frame_labels import read_labels
+from molflt.data.formats.plain import database_pairs, id_of
+from molflt.data.formats.structure_files import iterate_structures
+from molflt.data.labels.frame_labels import read_labels
 from molflt.data.molecule import (
     graph_arrays,
     graph_to_atoms,
     known_targets,
     system_graph,
 )
-from molflt.data.plain import database_pairs, id_of
 from molflt.data.source import open_source
-from molflt.data.structure_files import iterate_structures
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, MolfltError

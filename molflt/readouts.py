@@ -1,17 +1,18 @@
 """Which readout a target asks for."""
 
 from collections.abc import Sequence
+from inspect import signature
 
 from torch import nn
 
 from molflt.errors import UsageError
-from molflt.nn.readout import AtomReadout, Readout
-from molflt.nn.readout_adsorbate import AdsorbateReadout
-from molflt.nn.readout_attention import AttentionReadout
-from molflt.nn.readout_dipole import DipoleReadout
-from molflt.nn.readout_extent import ExtentReadout
-from molflt.nn.readout_polarisability import PolarisabilityReadout
-from molflt.nn.readout_tags import TagReadout
+from molflt.nn.readout.adsorbate import AdsorbateReadout
+from molflt.nn.readout.attention import AttentionReadout
+from molflt.nn.readout.base import AtomReadout, Readout
+from molflt.nn.readout.dipole import DipoleReadout
+from molflt.nn.readout.extent import ExtentReadout
+from molflt.nn.readout.polarisability import PolarisabilityReadout
+from molflt.nn.readout.tags import TagReadout
 from molflt.targets import ReadoutName, TargetSpec
 
 READOUTS: dict[ReadoutName, type[Readout]] = {
@@ -68,18 +69,12 @@ def readout_of(spec: TargetSpec, width: int, vector_width: int) -> Readout:
         width: Scalar channels of the features.
         vector_width: Vector channels, 0: none.
     """
-    match spec.readout:
-        case "atoms" if spec.interaction:
-            return AdsorbateReadout(width)
-        case "atoms":
-            return AtomReadout(width, spec.extensive)
-        case "tags":
-            return TagReadout(width, spec.extensive)
-        case "attention":
-            return AttentionReadout(width)
-        case "dipole":
-            return DipoleReadout(width, vector_width)
-        case "extent":
-            return ExtentReadout(width, vector_width)
-        case "polarisability":
-            return PolarisabilityReadout(width, vector_width)
+    made = readout_class(spec)
+    known = {
+        "width": width,
+        "vector_width": vector_width,
+        "extensive": spec.extensive,
+    }
+    return made(
+        **{name: known[name] for name in signature(made).parameters.keys() & known}
+    )

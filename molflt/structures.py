@@ -9,12 +9,12 @@ from ase import Atoms
 from torch_geometric.data import Batch, Data
 
 from molflt.admission import admit
+from molflt.data.formats.plain import id_of
 from molflt.data.molecule import system_graph
-from molflt.data.plain import id_of
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.errors import InputError, UsageError
-from molflt.graph_index import MODEL_FIELDS
+from molflt.graph.index import MODEL_FIELDS
 from molflt.warn import warn
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ class TargetSpec:
             learned weight per tag; ``"attention"``: a mean with learned weights;
             ``"dipole"``: length of the dipole vector; ``"extent"``: electronic spatial
             extent <R^2>; ``"polarisability"``: isotropic. Formulas:
-            `molflt.nn.readout` and its neighbours.
+            `molflt.nn.readout.base` and its neighbours.
         interaction: The sum over the atoms of the adsorbate (tag 2) of their terms in
             the system less those in the adsorbate by itself: for energies that count
             from adsorbate and slab, as E(slab+ads) - E(slab) - E(ads).

@@ -13,7 +13,7 @@ from scipy.stats import ortho_group
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from molflt.graph_index import OF_ATOMS
+from molflt.graph.index import OF_ATOMS
 
 Energy = Callable[[Data], Tensor]
 

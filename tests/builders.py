@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 from torch_geometric.data import Data
 
-from molflt.data.emt_generate import ADSORPTION_ENERGY
+from molflt.data.emt.generate import ADSORPTION_ENERGY
 from molflt.data.molecule import atoms_to_graph, make_graph
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec

@@ -13,10 +13,9 @@ TESTS = sorted(Path(__file__).resolve().parent.rglob("*.py"))
 
 # The bottom of the package, in layers: a file may import from the layers above its own.
 BASE = [
-    "cell_grid closeness elements encoder_options errors frames pretrained targets "
+    "closeness elements encoder_options errors frames pretrained targets "
     "typing unit_names units version warn",
-    "device encoder_inputs files graph_index host moments plain_values provenance",
-    "neighbors parts subsurface",
+    "device encoder_inputs files graph plain_values provenance",
 ]
 # What every other part may import besides itself and BASE, from the bottom to the top:
 # a part may name none but those above it.
@@ -27,16 +26,13 @@ PARTS = {
     "data": "",
     "domain": "",
     "nn": "",
-    "partition": "",
-    "order": "partition",
-    "skin": "",
     "admission": "data domain",
     "structures": "data domain admission",
     "read_structures": "data domain admission",
     "encoder": "nn",
     "density": "data nn encoder",
     "gradients": "nn encoder",
-    "features": "nn order encoder",
+    "features": "nn encoder",
     "readouts": "nn",
     "model": "data nn structures encoder gradients features readouts",
     "energy_target": "ase_units gradients",
@@ -44,21 +40,16 @@ PARTS = {
     "replaced_parts": "model own_classes",
     "checkpoint": "nn encoder model own_classes replaced_parts",
     "testing": "nn model",
-    "parallel": "nn order partition encoder gradients model",
-    "evaluation": "nn skin gradients features model checkpoint",
+    "parallel": "nn encoder gradients model",
+    "evaluation": "nn gradients features model checkpoint",
     "analysis": "data domain nn gradients features model checkpoint testing",
     "training": "data domain nn density gradients model own_classes checkpoint "
     "analysis",
     "report": "data structures model checkpoint analysis",
-    "calculator": "ase_results ase_units data domain admission nn skin model "
+    "calculator": "ase_results ase_units data domain admission nn model "
     "energy_target evaluation",
     "predict": "data domain structures read_structures model energy_target evaluation",
-    "crystal_cell": "domain",
-    "given_results": "",
-    "trajectory": "",
-    "job": "read_structures",
-    "relax": "crystal_cell given_results trajectory job read_structures evaluation "
-    "predict",
+    "relax": "domain read_structures evaluation predict",
     "commands": "data domain structures read_structures model energy_target checkpoint "
     "evaluation analysis training report predict relax",
     "cli": "commands",

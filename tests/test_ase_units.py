@@ -4,7 +4,7 @@ import pytest
 from ase import units
 
 from molflt.ase_units import ase_unit
-from molflt.data.qm9_targets import QM9_TARGETS
+from molflt.data.qm9.targets import QM9_TARGETS
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from ase.build import molecule
 
 import molflt
 from molflt.cli import COMMANDS, main
-from molflt.data.emt_generate import ADSORPTION_ENERGY
-from molflt.data.lmdb import write_lmdb
+from molflt.data.emt.generate import ADSORPTION_ENERGY
+from molflt.data.lmdb.store import write_lmdb
 from molflt.data.molecule import atoms_to_graph
 from tests.builders import model_of
 from tests.running import CONFIG, python

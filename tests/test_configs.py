@@ -7,11 +7,11 @@ import yaml
 
 from molflt.cli import main
 from molflt.commands.lightning import FLTCLI
-from molflt.data.emt_generate import ADSORPTION_ENERGY as EMT_ENERGY
-from molflt.data.emt_generate import SPLITS, TOTAL_ENERGY
-from molflt.data.lmdb import write_lmdb
-from molflt.data.ocp_dataset import ADSORPTION_ENERGY as OC20_ENERGY
-from molflt.data.qm9_targets import qm9_targets
+from molflt.data.emt.generate import ADSORPTION_ENERGY as EMT_ENERGY
+from molflt.data.emt.generate import SPLITS, TOTAL_ENERGY
+from molflt.data.lmdb.store import write_lmdb
+from molflt.data.oc20.dataset import ADSORPTION_ENERGY as OC20_ENERGY
+from molflt.data.qm9.targets import qm9_targets
 from molflt.training.objective import MEAN_ERROR
 from molflt.unit_names import unit_in_name
 from tests.builders import labelled_slab, water_frames

@@ -10,8 +10,8 @@ from molflt.cli import main
 from molflt.commands import demo as command
 from molflt.commands import demo_run as demo
 from molflt.commands.demo_plan import StepTimer, make_plan
-from molflt.data.emt_generate import ADSORPTION_ENERGY, SPLITS
-from molflt.data.lmdb import write_lmdb
+from molflt.data.emt.generate import ADSORPTION_ENERGY, SPLITS
+from molflt.data.lmdb.store import write_lmdb
 from molflt.data.molecule import make_graph
 from tests.builders import labelled_slab
 
@@ -123,7 +123,7 @@ def test_steps_and_seed_give_one_model(root, tiny, tmp_path):
 
 
 def test_without_the_sample_a_smaller_one_is_made_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("molflt.data.emt.SAMPLE", tmp_path / "absent")
+    monkeypatch.setattr("molflt.data.emt.datamodule.SAMPLE", tmp_path / "absent")
     made = []
 
     def generate(out, num, **options):
@@ -131,7 +131,7 @@ def test_without_the_sample_a_smaller_one_is_made_once(tmp_path, monkeypatch, ca
         out.mkdir()
         (out / "train.lmdb").touch()
 
-    monkeypatch.setattr("molflt.data.emt_generate.generate", generate)
+    monkeypatch.setattr("molflt.data.emt.generate.generate", generate)
     for _ in range(2):
         assert command.sample(tmp_path / "made") == tmp_path / "made"
     assert made == [(command.NUM_TRAIN, command.NUM_VAL)]

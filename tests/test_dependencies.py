@@ -20,7 +20,7 @@ from tests.running import ROOT
 PACKAGE = ROOT / "molflt"
 CHECKPOINTS, CALLBACKS = "training/checkpoint_io.py", "training/callbacks.py"
 COMMANDS, CONFIGS = "commands/lightning.py", "commands/config_parser.py"
-PARSER, READOUT = "commands/parser.py", "nn/readout.py"
+PARSER, READOUT = "commands/parser.py", "nn/readout/base.py"
 HOOKS = "nn/plain.py"
 # Who has it, its name, what molflt calls it or is called with, where.
 METHODS = [

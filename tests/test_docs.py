@@ -17,8 +17,8 @@ from ase.optimize import BFGS
 import molflt
 from molflt.checkpoint import save_model
 from molflt.cli import main
-from molflt.data.label_rules import LabelRules
-from molflt.data.labelled_frames import iterate_graphs
+from molflt.data.labels.labelled_frames import iterate_graphs
+from molflt.data.labels.rules import LabelRules
 from molflt.data.molecule import atoms_to_graph
 from molflt.encoder import FLTEncoder
 from molflt.model import FLTModel

@@ -11,7 +11,7 @@ from ase.build import bulk, fcc111, molecule
 
 import molflt
 from molflt.calculator import FLTCalculator
-from molflt.data.emt_generate import SPLITS, generate
+from molflt.data.emt.generate import SPLITS, generate
 from molflt.pretrained import NAMES
 from tests.builders import model_of_kinds
 from tests.data.qm9_files import upstream

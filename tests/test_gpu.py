@@ -104,7 +104,7 @@ def test_forces_and_training_on_them(name, path, system, gpu):
 
 
 def test_streamed_layers(monkeypatch, gpu):
-    from molflt.nn.paths import COSTS
+    from molflt.nn.near.paths import COSTS
 
     model = make_model("near")
     batch = collate([atoms_to_graph(atoms) for atoms in molecules()])

@@ -17,9 +17,9 @@ from molflt.data.statistics import fit_statistics
 from molflt.domain import Domain
 from molflt.errors import InputError, UsageError
 from molflt.evaluation import Request, evaluate
+from molflt.graph.skin import SkinList
 from molflt.model import FLTEncoder, FLTModel
 from molflt.read_structures import read_structures
-from molflt.skin import SkinList
 from molflt.targets import TargetSpec
 from molflt.testing import rotation_error
 from molflt.training.pretrained import Pretrained

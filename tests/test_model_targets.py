@@ -13,7 +13,7 @@ from molflt import testing as laws
 from molflt.analysis import atom_contributions
 from molflt.checkpoint import model_from_record, model_record
 from molflt.cli import main
-from molflt.data.lmdb import LMDBDataset, write_lmdb
+from molflt.data.lmdb.store import LMDBDataset, write_lmdb
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTModel
 from molflt.targets import TargetSpec

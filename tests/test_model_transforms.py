@@ -8,8 +8,8 @@ from ase.build import molecule
 
 from molflt import testing as laws
 from molflt.data.molecule import atoms_to_graph
-from molflt.nn.far import FarAttention
-from molflt.nn.far_cost import FarCosts
+from molflt.nn.far.attention import FarAttention
+from molflt.nn.far.cost import FarCosts
 
 from .builders import at, energy_model, energy_of, molecules, narrow_slab, salt
 

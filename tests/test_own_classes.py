@@ -6,7 +6,7 @@ import torch
 import molflt
 from molflt.checkpoint import model_record
 from molflt.errors import InputError, UsageError
-from molflt.nn.readout import AtomReadout
+from molflt.nn.readout.base import AtomReadout
 from molflt.training.task import FLTTask
 from tests.builders import energy_of, model_of, molecules
 

@@ -14,11 +14,13 @@ import torch.multiprocessing as mp
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from molflt import order, parallel
+from molflt import parallel
 from molflt.data.molecule import atoms_to_graph
 from molflt.errors import MolfltError, UsageError
-from molflt.nn import far_sums, paths
-from molflt.nn.far_cost import FarCosts
+from molflt.graph import order
+from molflt.nn.far import sums as far_sums
+from molflt.nn.far.cost import FarCosts
+from molflt.nn.near import paths
 from molflt.targets import TargetSpec
 from tests.builders import model_of_kinds
 

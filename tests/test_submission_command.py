@@ -4,9 +4,9 @@ import pytest
 import molflt
 from molflt.cli import main
 from molflt.commands.submission import submit
-from molflt.data.lmdb import write_lmdb
-from molflt.data.ocp_dataset import ADSORPTION_ENERGY
-from molflt.data.submission import SPLITS
+from molflt.data.lmdb.store import write_lmdb
+from molflt.data.oc20.dataset import ADSORPTION_ENERGY
+from molflt.data.oc20.submission import SPLITS
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 from tests.builders import labelled_slab, model_of

@@ -1,6 +1,6 @@
 import pytest
 
-from molflt.data.qm9_targets import QM9_TARGETS
+from molflt.data.qm9.targets import QM9_TARGETS
 from molflt.unit_names import unit_in_name, unit_of_name
 
 

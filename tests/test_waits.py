@@ -53,7 +53,7 @@ def test_waits_of_a_step(name, system, force_weight):
 
 def test_streamed_layers_wait_once_for_all_blocks(monkeypatch):
     from molflt.nn import streaming
-    from molflt.nn.paths import COSTS
+    from molflt.nn.near.paths import COSTS
 
     monkeypatch.setattr(COSTS, "stream_edges", 0)
     model = make_model("near", torch.float32, "periodic")

@@ -9,11 +9,11 @@ import math
 from torch import Tensor, cat, einsum
 
 from molflt.nn.additive import AdditiveAttention
-from molflt.nn.far import FarAttention
+from molflt.nn.far.attention import FarAttention
+from molflt.nn.far.lattice import LATTICE_TOLERANCE
 from molflt.nn.geometry import Geometry
-from molflt.nn.lattice import LATTICE_TOLERANCE
-from molflt.nn.near import NearAttention
-from molflt.nn.spectrum import RadialGaussianMixture, distance
+from molflt.nn.near.attention import NearAttention
+from molflt.nn.spectra.spectrum import RadialGaussianMixture, distance
 
 
 def near_rows(

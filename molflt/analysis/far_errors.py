@@ -14,7 +14,7 @@ from molflt.analysis.attention import one_graph, received_by
 from molflt.analysis.path_errors import relative_distance
 from molflt.errors import UsageError
 from molflt.model import FLTModel
-from molflt.nn.far import FarAttention
+from molflt.nn.far.attention import FarAttention
 from molflt.nn.geometry import Geometry
 from molflt.nn.masked import MaskedAttention
 
@@ -29,7 +29,7 @@ class FarErrors:
         promised = tolerance |b| / |y|,
         b_i      = sum_t |w_t| sum_j |w_ij| |v_j|, j = i included
 
-    The promise is what `far_tolerance` states (`molflt.nn.far.FarAttention`); errors of
+    The promise is what `far_tolerance` states (`molflt.nn.far.attention`); errors of
     single frequencies cancel, so they lie well below it. Of an atom alone y = 0: errors
     are |y^| then, and the promise is infinite. In perfect crystals vectors cancel, and
     the ratio of what rounding leaves of them is of order one.

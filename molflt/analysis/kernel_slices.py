@@ -13,7 +13,7 @@ from molflt.analysis.kernels import Group, head_kernels
 from molflt.errors import UsageError
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
-from molflt.nn.spectrum import distance
+from molflt.nn.spectra.spectrum import distance
 
 Plane = Literal["xy", "xz", "yz"]
 

@@ -16,9 +16,9 @@ from molflt.analysis.octant import octant_means
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.block import FLTLayer
-from molflt.nn.kernel_spectrum import KernelSpectrum, RadialKernelSpectrum
-from molflt.nn.near_kernel import NearKernel
-from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
+from molflt.nn.near.kernel import NearKernel
+from molflt.nn.spectra.kernel_spectrum import KernelSpectrum, RadialKernelSpectrum
+from molflt.nn.spectra.spectrum import GaussianMixture, RadialGaussianMixture
 
 Group = Literal["near", "far"]
 Curves = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (p,) -> (h, p)

@@ -13,8 +13,8 @@ from molflt.analysis.attention import attentions, one_graph, received_by
 from molflt.errors import UsageError
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
-from molflt.nn.fourier_rpe import FourierRPE
-from molflt.nn.frequencies import Sampling
+from molflt.nn.spectra.fourier_rpe import FourierRPE
+from molflt.nn.spectra.frequencies import Sampling
 
 
 @dataclass(frozen=True)

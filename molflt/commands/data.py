@@ -12,7 +12,7 @@ from molflt.commands.parser import Parser, positive
 from molflt.errors import InputError
 
 if TYPE_CHECKING:
-    from molflt.data.report import Report
+    from molflt.data.check.report import Report
 
 
 def main(words: list[str]) -> int:
@@ -54,7 +54,7 @@ def _add_emt(parser: Parser) -> None:
 
 
 def _emt(options: Namespace) -> int:
-    from molflt.data.emt_generate import generate
+    from molflt.data.emt.generate import generate
 
     counts = generate(
         options.out,
@@ -85,7 +85,7 @@ def _add_qm9(parser: Parser) -> None:
 
 
 def _qm9(options: Namespace) -> int:
-    from molflt.data.qm9 import prepare_qm9
+    from molflt.data.qm9.datamodule import prepare_qm9
 
     print(prepare_qm9(options.out, options.from_file))
     return 0
@@ -105,7 +105,7 @@ def _add_oc20(parser: Parser) -> None:
 
 
 def _oc20(options: Namespace) -> int:
-    from molflt.data.oc20_fetch import prepare_oc20
+    from molflt.data.oc20.fetch import prepare_oc20
 
     for path in prepare_oc20(options.out, options.from_file):
         print(path)
@@ -135,10 +135,10 @@ def _add_convert(parser: Parser) -> None:
 
 
 def _convert(options: Namespace) -> int:
+    from molflt.data.check.relaxed_hints import relaxed_hint
     from molflt.data.convert import convert, overlooked
-    from molflt.data.lmdb import LMDBDataset
+    from molflt.data.lmdb.store import LMDBDataset
     from molflt.data.molecule import ARRAY_LABELS, target_names
-    from molflt.data.relaxed_hints import relaxed_hint
 
     rules, failures = rules_of(options), Failures()
     skip = failures.add if options.skip_bad else None
@@ -205,7 +205,7 @@ def _tag(options: Namespace) -> int:
 
 
 def _examine(options: Namespace) -> int:
-    from molflt.data.check import examine
+    from molflt.data.check.structures import examine
     from molflt.data.source import data_files
 
     rules = rules_of(options)

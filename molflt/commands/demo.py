@@ -41,12 +41,12 @@ def sample(instead: Path) -> Path:
     Args:
         instead: Where a sample is generated, or was by an earlier demo.
     """
-    from molflt.data.emt import SAMPLE
+    from molflt.data.emt.datamodule import SAMPLE
 
     if (SAMPLE / "train.lmdb").is_file():
         return SAMPLE
     if not (instead / "train.lmdb").is_file():
-        from molflt.data.emt_generate import generate
+        from molflt.data.emt.generate import generate
 
         systems = NUM_TRAIN + 4 * NUM_VAL
         print(

@@ -9,7 +9,7 @@ from molflt.commands.predict import TAGS
 from molflt.targets import EXTENSIVE, TargetSpec
 
 if TYPE_CHECKING:
-    from molflt.data.label_rules import LabelRules
+    from molflt.data.labels.rules import LabelRules
 
 _READOUTS: dict[str, TargetSpec] = {
     "sum": TargetSpec(""),
@@ -49,7 +49,7 @@ def rules_of(options: Namespace) -> "LabelRules":
     Raises:
         UsageError: They contradict each other.
     """
-    from molflt.data.label_rules import LabelRules
+    from molflt.data.labels.rules import LabelRules
 
     # Of an energy alone, or of that among the targets.
     energy = {"kind": "potential"} | {

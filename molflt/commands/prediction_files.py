@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.db import connect
 from ase.db.core import convert_str_to_int_float_bool_or_str
 
-from molflt.data.plain import database_pairs, plain
+from molflt.data.formats.plain import database_pairs, plain
 from molflt.errors import InputError
 from molflt.evaluation import Ensemble
 from molflt.files import atomic_path

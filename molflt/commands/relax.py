@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from molflt.commands.relax_tally import Tally
     from molflt.data.tags import TagRule
     from molflt.domain import Domain
-    from molflt.relax import Job, Relaxer, Settings
+    from molflt.relax.relaxation import Job, Relaxer, Settings
 
 
 def main(words: list[str]) -> int:
@@ -63,7 +63,7 @@ def main(words: list[str]) -> int:
         raise UsageError(f"-o must end in .extxyz, not {options.out}.")
     if options.pressure is not None and not options.cell:
         raise UsageError("--pressure is on a cell that is relaxed; it needs --cell.")
-    from molflt.relax import Settings
+    from molflt.relax.relaxation import Settings
 
     checkpoints, inputs = split_inputs(options.checkpoint, options.inputs)
     settings = Settings(
@@ -130,7 +130,7 @@ def _relax(
     from molflt.energy_target import potential_of
     from molflt.evaluation import Ensemble
     from molflt.pretrained import checkpoint_path
-    from molflt.relax import JobError, Relaxer
+    from molflt.relax.relaxation import JobError, Relaxer
 
     ensemble = Ensemble(checkpoints, choose_device(device))
     energy = potential_of(ensemble.targets, "A relaxation").name
@@ -186,7 +186,7 @@ def _jobs(
 ) -> "Iterator[Job | InputError]":
     """Read the structures; those that are done already are only counted."""
     from molflt.read_structures import read_structures
-    from molflt.relax import Job
+    from molflt.relax.relaxation import Job
 
     items = (
         item

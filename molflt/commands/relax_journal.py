@@ -11,7 +11,7 @@ from typing import IO
 from molflt.commands.relax_records import Record, Terms, has_records, put_back
 from molflt.errors import MolfltError, UsageError
 from molflt.files import atomic_path, lock, writing
-from molflt.relax import Job
+from molflt.relax.relaxation import Job
 
 SAVE_EVERY = 60.0
 """Seconds after which the structures in work are written down again."""

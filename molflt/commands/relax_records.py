@@ -9,10 +9,10 @@ from pathlib import Path
 import ase.io
 from ase import Atoms
 
-from molflt.data.plain import plain
-from molflt.data.xyz import atoms_of, frame_texts
+from molflt.data.formats.plain import plain
+from molflt.data.formats.xyz import atoms_of, frame_texts
 from molflt.errors import InputError, UsageError
-from molflt.relax import Job
+from molflt.relax.relaxation import Job
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from molflt.commands.failures import LISTED, Failures
 from molflt.commands.readings import Readings, say
-from molflt.relax import Job, Settings
+from molflt.relax.relaxation import Job, Settings
 
 _STORED = {"FixAtoms", "FixCartesian"}
 """Constraints that extended XYZ has a column for."""

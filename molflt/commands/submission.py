@@ -63,8 +63,8 @@ def submit(
         UsageError: `out` does not end in ``.npz``, or there is no such device.
     """
     from molflt.checkpoint import load
-    from molflt.data.oc20 import open_test_splits
-    from molflt.data.submission import COUNTS, SPLITS, write_submission
+    from molflt.data.oc20.datamodule import open_test_splits
+    from molflt.data.oc20.submission import COUNTS, SPLITS, write_submission
     from molflt.device import choose_device
 
     counts = COUNTS if counts is None else counts

@@ -14,15 +14,15 @@ from molflt.data.dataset import (
     GraphSubset,
     with_unique_ids,
 )
-from molflt.data.label_rules import LabelRules
-from molflt.data.labelled_frames import (
+from molflt.data.labels.labelled_frames import (
     GROUP,
     OF_ALL_OR_NONE,
     first_keys,
     in_words,
     iterate_graphs,
 )
-from molflt.data.lmdb import LMDBDataset
+from molflt.data.labels.rules import LabelRules
+from molflt.data.lmdb.store import LMDBDataset
 from molflt.data.molecule import is_missing
 from molflt.data.progress import track
 from molflt.data.random_parts import random_parts

@@ -8,7 +8,7 @@ import torch
 from torch_geometric.data import Data
 
 from molflt.elements import NUM_SPECIES
-from molflt.moments import squared_radii
+from molflt.graph.moments import squared_radii
 from molflt.targets import TargetSpec
 
 WORTH = 0.5

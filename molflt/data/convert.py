@@ -7,10 +7,10 @@ from pathlib import Path
 from torch_geometric.data import Data
 
 from molflt.data.dataset import with_unique_ids
-from molflt.data.frame_labels import NoLabelError
-from molflt.data.label_rules import DEFAULT_RULES, LabelRules
-from molflt.data.labelled_frames import first_keys, in_words, tell_left_out
-from molflt.data.lmdb import write_lmdb
+from molflt.data.labels.frame_labels import NoLabelError
+from molflt.data.labels.labelled_frames import first_keys, in_words, tell_left_out
+from molflt.data.labels.rules import DEFAULT_RULES, LabelRules
+from molflt.data.lmdb.store import write_lmdb
 from molflt.data.molecule import known_targets
 from molflt.data.source import FILE_FORMAT, Source, open_source
 from molflt.errors import InputError, UsageError

@@ -5,7 +5,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch_geometric.data import Data
 
-from molflt.graph_index import has_volume
+from molflt.graph.index import has_volume
 
 
 def is_crystal(atoms: Atoms) -> bool:

@@ -37,11 +37,11 @@ from numpy.typing import ArrayLike
 from torch import nn
 from torch_geometric.data import Data
 
-from molflt.data.plain import id_of
+from molflt.data.formats.plain import id_of
 from molflt.data.system import floats, system_arrays
 from molflt.data.tags import TagRule, map_tags
 from molflt.errors import InputError
-from molflt.graph_index import MODEL_FIELDS
+from molflt.graph.index import MODEL_FIELDS
 
 STRUCTURE_FIELDS = (*MODEL_FIELDS, "fixed")
 ATOM_LABELS = ("forces", "pos_relaxed")
@@ -116,7 +116,7 @@ def atoms_to_graph(
     """Make the graph of ASE atoms; `FixAtoms` constraints become `fixed`.
 
     Labels are passed in, as ASE keeps them in several places: see
-    `molflt.data.frame_labels`.
+    `molflt.data.labels.frame_labels`.
 
     Args:
         atoms: Structure; cell and pbc are taken as they are.

@@ -9,8 +9,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from molflt.data.ase_frames import iterate_atoms
-from molflt.data.plain import plain
+from molflt.data.formats.ase_frames import iterate_atoms
+from molflt.data.formats.plain import plain
 from molflt.data.tags import heights
 from molflt.errors import InputError, UsageError
 from molflt.files import atomic_path

@@ -12,12 +12,12 @@ from typing import Any
 from torch_geometric.data import Data
 
 from molflt.data.dataset import GraphDataset
-from molflt.data.label_rules import DEFAULT_RULES, LabelRules
-from molflt.data.labelled_frames import frame_graph
-from molflt.data.lmdb import LMDBDataset, is_molflt_lmdb
-from molflt.data.lmdb_record import Precision
-from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset, read_ocp_batch
-from molflt.data.structure_files import iterate_structures
+from molflt.data.formats.structure_files import iterate_structures
+from molflt.data.labels.labelled_frames import frame_graph
+from molflt.data.labels.rules import DEFAULT_RULES, LabelRules
+from molflt.data.lmdb.record import Precision
+from molflt.data.lmdb.store import LMDBDataset, is_molflt_lmdb
+from molflt.data.oc20.dataset import ADSORPTION_ENERGY, OCPDataset, read_ocp_batch
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 

@@ -15,7 +15,7 @@ from molflt.data.baselines import Baselines
 from molflt.data.dataset import GraphDataset
 from molflt.data.progress import track
 from molflt.errors import InputError
-from molflt.parts import ADSORBATE
+from molflt.graph.parts import ADSORBATE
 from molflt.targets import TargetSpec
 
 _BATCH = 2048

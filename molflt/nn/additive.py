@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molflt.errors import UsageError
+from molflt.nn.far.lattice import LATTICE_TOLERANCE
 from molflt.nn.favor import PositiveFeatures
-from molflt.nn.fourier_rpe import FourierRPE
 from molflt.nn.geometry import Geometry
-from molflt.nn.kernel_spectrum import KernelSpectrum
-from molflt.nn.lattice import LATTICE_TOLERANCE
-from molflt.nn.spectrum import RadialGaussianMixture
+from molflt.nn.spectra.fourier_rpe import FourierRPE
+from molflt.nn.spectra.kernel_spectrum import KernelSpectrum
+from molflt.nn.spectra.spectrum import RadialGaussianMixture
 from molflt.typing import NodeScalars
 
 Estimator = Literal["softmax", "favor"]

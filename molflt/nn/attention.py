@@ -5,13 +5,18 @@ from typing import Literal
 from torch import nn
 
 from molflt.nn.additive import AdditiveAttention, Estimator
-from molflt.nn.fourier_rpe import FourierRPE
-from molflt.nn.frequencies import Sampling
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Messages, Path, check_inputs
+from molflt.nn.heads import Messages, Path, check_features
 from molflt.nn.masked import MaskedAttention
-from molflt.nn.shells import RadialShells
-from molflt.nn.spectra import Spectrum, SpectrumName, build_spectrum, proposal_width
+from molflt.nn.spectra.by_name import (
+    Spectrum,
+    SpectrumName,
+    build_spectrum,
+    proposal_width,
+)
+from molflt.nn.spectra.fourier_rpe import FourierRPE
+from molflt.nn.spectra.frequencies import Sampling
+from molflt.nn.spectra.shells import RadialShells
 from molflt.typing import NodeScalars, NodeVectors
 
 Form = Literal["masked", "additive"]
@@ -142,7 +147,7 @@ class FLTAttention(nn.Module):
         Raises:
             ValueError: Vectors of another width, or pairs of a smaller cutoff.
         """
-        check_inputs(x, vec, geometry, self.vector_width)
+        check_features(x, vec, geometry, self.vector_width)
         if isinstance(self.heads, AdditiveAttention):
             return Messages(self.heads(x, geometry))
         return self.heads(x, vec, geometry, path)

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from molflt.nn.attention import FLTAttention
 from molflt.nn.geometry import Geometry
-from molflt.nn.heads import Messages, Path, check_inputs
+from molflt.nn.heads import Messages, Path, check_features
 from molflt.nn.masked import MaskedAttention
-from molflt.nn.near import NearAttention
-from molflt.nn.paths import can_stream, near_path
+from molflt.nn.near.attention import NearAttention
+from molflt.nn.near.paths import can_stream, near_path
 from molflt.nn.plain import can_repeat, is_plain, is_watched
 from molflt.nn.streaming import stream_layer, streamed_modules
 from molflt.nn.vector_norm import vector_norm
@@ -83,7 +83,7 @@ class FLTLayer(nn.Module):
         Raises:
             ValueError: Vectors of another width, or pairs of a smaller cutoff.
         """
-        check_inputs(x, vec, geometry, self.attention.vector_width)
+        check_features(x, vec, geometry, self.attention.vector_width)
         if self._streams(x, geometry, path):
             return stream_layer(self, x, vec, geometry, path)
         turned = None if vec is None else vector_norm(vec)

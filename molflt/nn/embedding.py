@@ -5,15 +5,15 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from molflt.elements import NUM_SPECIES
-from molflt.host import fetched, segment_count
+from molflt.graph.host import fetched, segment_count
 from molflt.nn.cutoff import PolynomialCutoff
-from molflt.nn.density_features import DensityFeatures
-from molflt.nn.filter_rows import filter_kernels, filter_sums
+from molflt.nn.density.features import DensityFeatures
+from molflt.nn.edges.filter_rows import filter_kernels, filter_sums
 from molflt.nn.geometry import Geometry
-from molflt.nn.paths import can_stream, near_path
+from molflt.nn.near.paths import can_stream, near_path
 from molflt.nn.plain import is_plain
 from molflt.nn.segment import segment_sum
-from molflt.nn.shells import RadialShells
+from molflt.nn.spectra.shells import RadialShells
 from molflt.typing import NodeScalars, Species
 
 NUM_TAGS = 4  # -1 (no tag), 0, 1, 2

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from molflt.nn.orthogonal import orthogonal_rows
 from molflt.nn.segment import segment_max
+from molflt.nn.spectra.orthogonal import orthogonal_rows
 from molflt.typing import GraphIndex
 
 

@@ -10,17 +10,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from molflt.host import layout_of, longest, segment_count
-from molflt.neighbors import neighbor_pairs
-from molflt.nn.boxes import boxes
+from molflt.graph.host import layout_of, longest, segment_count
+from molflt.graph.neighbors import neighbor_pairs
 from molflt.nn.displacements import PairIndex, displacements
 from molflt.nn.exchange import Ranks
-from molflt.nn.lattice import Lattice, Modes
-from molflt.nn.nufft import wrapped
+from molflt.nn.far.boxes import boxes
+from molflt.nn.far.lattice import Lattice, Modes
+from molflt.nn.far.nufft import wrapped
 from molflt.nn.once import Once
 from molflt.nn.pairs import AllPairs, Pairs
 from molflt.nn.segment import segment_mean
-from molflt.nn.shells import RadialShells
+from molflt.nn.spectra.shells import RadialShells
 from molflt.typing import (
     Cells,
     GraphIndex,

@@ -38,7 +38,7 @@ def is_dense(path: Path, size: int, limit: int) -> bool:
     return size <= limit if path == "auto" else path == "dense"
 
 
-def check_inputs(
+def check_features(
     x: Tensor, vec: Tensor | None, geometry: Geometry, vector_width: int
 ) -> None:
     """Refuse features that are not those of the atoms of a geometry.

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from molflt.nn.cutoff import PolynomialCutoff
-from molflt.nn.far import FarAttention
+from molflt.nn.far.attention import FarAttention
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Messages, Path
-from molflt.nn.near import NearAttention
-from molflt.nn.shells import RadialShells
+from molflt.nn.near.attention import NearAttention
+from molflt.nn.spectra.shells import RadialShells
 from molflt.typing import NodeScalars, NodeVectors
 
 

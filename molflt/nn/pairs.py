@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from molflt.nn.cutoff import Cutoff
+from molflt.nn.edges.rows import Edges, Rows, sorted_rows
+from molflt.nn.edges.table import shell_table
 from molflt.nn.once import Once
-from molflt.nn.rows import Edges, Rows, sorted_rows
-from molflt.nn.shells import RadialShells
-from molflt.nn.spectrum import distance
-from molflt.nn.table import shell_table
+from molflt.nn.spectra.shells import RadialShells
+from molflt.nn.spectra.spectrum import distance
 
 BEYOND = 1e3  # Å; farther than any cutoff
 

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molflt.nn.additive import AdditiveAttention
-from molflt.nn.far import FarAttention
+from molflt.nn.far.attention import FarAttention
 from molflt.nn.heads import Messages
-from molflt.nn.near import NearAttention
+from molflt.nn.near.attention import NearAttention
 from molflt.typing import (
     GraphIndex,
     HeadScalars,

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from molflt.host import segment_count
+from molflt.graph.host import segment_count
 
 try:
     import torch_scatter

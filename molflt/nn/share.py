@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molflt.host import layout_of
+from molflt.graph.host import layout_of
 from molflt.nn.exchange import Ranks
 from molflt.nn.geometry import Geometry
 from molflt.typing import Cells, NodeScalars, NodeVectors, Periodicity, Positions

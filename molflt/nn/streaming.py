@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from molflt.nn.blocks import block_atoms
+from molflt.nn.edges.rows import Edges, Rows, TableGradient
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
-from molflt.nn.near_rows import NearRows, leaf
-from molflt.nn.near_sums import near_sums
+from molflt.nn.near.rows import NearRows, leaf
+from molflt.nn.near.sums import near_sums
 from molflt.nn.parameter_gradients import (
     ParameterGradients,
     differentiable_gradients,
     refuse_other_parameters,
 )
-from molflt.nn.rows import Edges, Rows, TableGradient
 from molflt.typing import NodeScalars, NodeVectors
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 
 from molflt.errors import UsageError
 from molflt.model import FLTEncoder
-from molflt.nn.equivariant_head import EquivariantHead
+from molflt.nn.readout.equivariant_head import EquivariantHead
 from molflt.training.labels import label_of
 from molflt.training.losses import Loss, vector_loss
 from molflt.training.metrics import Errors, atom_errors

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
+from molflt.data.check.force_hints import work_hint
+from molflt.data.check.unit_hints import SAMPLE, energy_hint, force_hint, length_hint
 from molflt.data.crystals import stress_is_known
 from molflt.data.dataset import GraphDataset
-from molflt.data.force_hints import work_hint
 from molflt.data.molecule import without_missing
 from molflt.data.statistics import Statistics
-from molflt.data.unit_hints import SAMPLE, energy_hint, force_hint, length_hint
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 

@@ -18,9 +18,9 @@ from molflt.data.dataset import GraphDataset
 from molflt.data.progress import track
 from molflt.data.statistics import Statistics, fit_all_statistics, fit_statistics
 from molflt.errors import UsageError
+from molflt.graph.parts import adsorbate_atoms
+from molflt.graph.subsurface import part_of
 from molflt.model import FLTEncoder, FLTModel
-from molflt.parts import adsorbate_atoms
-from molflt.subsurface import part_of
 from molflt.targets import TargetSpec
 from molflt.training.labels import tell_missing
 from molflt.training.targets import refuse_other_meaning

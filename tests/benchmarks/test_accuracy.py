@@ -8,7 +8,7 @@ import pytest
 import tasks
 from plan import Run
 
-from molflt.data.splits import make_split
+from molflt.data.qm9.splits import make_split
 from tests.training.clusters import Clusters
 
 SMALL = {"width": 16, "num_layers": 1, "num_near_heads": 2, "num_far_heads": 1}

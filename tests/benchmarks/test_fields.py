@@ -11,9 +11,9 @@ import torch
 
 import molflt
 from molflt.data import QM9, RMD17
-from molflt.data.emt import SAMPLE
+from molflt.data.emt.datamodule import SAMPLE
 from molflt.data.molecule import graph_to_atoms
-from molflt.data.qm9_targets import qm9_targets
+from molflt.data.qm9.targets import qm9_targets
 from tests.builders import model_of, model_of_kinds
 from tests.data.qm9_files import upstream
 

@@ -12,7 +12,7 @@ from torch_geometric.data import Batch
 
 from molflt.data.dataset import GraphList
 from molflt.data.molecule import atoms_to_graph
-from molflt.data.qm9_targets import qm9_targets
+from molflt.data.qm9.targets import qm9_targets
 from molflt.data.statistics import fit_statistics
 from molflt.gradients import energy_and_forces
 from molflt.targets import TargetSpec

@@ -8,7 +8,7 @@ import torch
 from ase.build import bulk, molecule
 
 import molflt
-from molflt.data.electrons import refuse_charge_and_spin
+from molflt.data.labels.electrons import refuse_charge_and_spin
 from molflt.errors import InputError, UsageError
 from tests.builders import model_of_kinds, oblique_copper
 from tests.calculator.systems import water

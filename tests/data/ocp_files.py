@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from molflt.data.ocp_record import read_record
+from molflt.data.oc20.record import read_record
 
 
 class Pyg1Data:

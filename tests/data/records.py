@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import lmdb
 import numpy as np
 
-from molflt.data.lmdb import write_lmdb
+from molflt.data.lmdb.store import write_lmdb
 from molflt.data.molecule import make_graph
 from molflt.targets import TargetSpec
 

@@ -13,10 +13,10 @@ from ase.db import connect
 
 from molflt.data import AtomsFiles
 from molflt.data.convert import convert
-from molflt.data.frame_labels import read_labels
-from molflt.data.label_rules import LabelRules
-from molflt.data.labelled_frames import frame_graph, iterate_graphs
-from molflt.data.lmdb import LMDBDataset, write_lmdb
+from molflt.data.labels.frame_labels import read_labels
+from molflt.data.labels.labelled_frames import frame_graph, iterate_graphs
+from molflt.data.labels.rules import LabelRules
+from molflt.data.lmdb.store import LMDBDataset, write_lmdb
 from molflt.errors import InputError, UsageError
 from molflt.targets import TargetSpec
 

@@ -10,9 +10,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from molflt.cli import main
 from molflt.data import AtomsFiles
 from molflt.data.convert import convert
-from molflt.data.label_rules import LabelRules
-from molflt.data.lmdb import LMDBDataset
-from molflt.data.ocp_dataset import ADSORPTION_ENERGY, OCPDataset
+from molflt.data.labels.rules import LabelRules
+from molflt.data.lmdb.store import LMDBDataset
+from molflt.data.oc20.dataset import ADSORPTION_ENERGY, OCPDataset
 from molflt.errors import InputError, UsageError
 from tests.data.ocp_files import pyg1, pyg2, slab_fields, write_ocp
 

@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molflt.cli import main
-from molflt.data.lmdb import LMDBDataset
+from molflt.data.lmdb.store import LMDBDataset
 
 FORCES = np.arange(9.0).reshape(3, 3) / 10
 

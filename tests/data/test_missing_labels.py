@@ -8,7 +8,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from molflt.cli import main
 from molflt.data import AtomsFiles
-from molflt.data.lmdb import LMDBDataset, write_lmdb
+from molflt.data.lmdb.store import LMDBDataset, write_lmdb
 from molflt.data.molecule import graph_to_atoms, is_missing
 from molflt.errors import InputError
 from molflt.targets import TargetSpec

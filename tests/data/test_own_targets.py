@@ -9,9 +9,9 @@ from ase.db import connect
 from molflt.cli import main
 from molflt.commands.label_options import target
 from molflt.data import AtomsFiles
-from molflt.data.label_rules import LabelRules
-from molflt.data.labelled_frames import iterate_graphs
-from molflt.data.lmdb import LMDBDataset
+from molflt.data.labels.labelled_frames import iterate_graphs
+from molflt.data.labels.rules import LabelRules
+from molflt.data.lmdb.store import LMDBDataset
 from molflt.errors import InputError, UsageError
 from molflt.targets import TargetSpec
 

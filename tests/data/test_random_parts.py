@@ -5,7 +5,7 @@ from ase.build import molecule
 
 from molflt.data import AtomsFiles
 from molflt.data.convert import convert
-from molflt.data.label_rules import LabelRules
+from molflt.data.labels.rules import LabelRules
 from molflt.data.random_parts import random_parts
 from molflt.errors import InputError, UsageError
 

@@ -12,7 +12,7 @@ from torch_geometric.data import Batch
 from molflt.data import statistics as module
 from molflt.data.dataset import GraphList
 from molflt.data.molecule import make_graph
-from molflt.data.qm9_targets import QM9_TARGETS
+from molflt.data.qm9.targets import QM9_TARGETS
 from molflt.data.statistics import Statistics, fit_all_statistics, fit_statistics
 from molflt.model import FLTEncoder, FLTModel
 from molflt.targets import TargetSpec

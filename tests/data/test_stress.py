@@ -11,10 +11,10 @@ from torch_geometric.data import Batch
 from molflt.cli import main
 from molflt.data import AtomsFiles
 from molflt.data.crystals import stress_is_known
-from molflt.data.frame_labels import read_stress
-from molflt.data.label_rules import LabelRules
-from molflt.data.labelled_frames import iterate_graphs
-from molflt.data.lmdb import LMDBDataset, write_lmdb
+from molflt.data.labels.frame_labels import read_stress
+from molflt.data.labels.labelled_frames import iterate_graphs
+from molflt.data.labels.rules import LabelRules
+from molflt.data.lmdb.store import LMDBDataset, write_lmdb
 from molflt.data.molecule import (
     graph_to_atoms,
     is_missing,

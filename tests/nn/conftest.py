@@ -5,7 +5,7 @@ import pytest
 import torch
 from ase.build import add_adsorbate, bulk, fcc111, molecule
 
-from molflt.neighbors import neighbor_pairs
+from molflt.graph.neighbors import neighbor_pairs
 from molflt.nn import reference
 from molflt.nn.geometry import Geometry
 

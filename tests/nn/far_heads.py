@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from molflt.nn.far import FarAttention
-from molflt.nn.far_cost import FarCosts
-from molflt.nn.shells import RadialShells
+from molflt.nn.far.attention import FarAttention
+from molflt.nn.far.cost import FarCosts
+from molflt.nn.spectra.shells import RadialShells
 
 WAVES, NUFFT = FarCosts(node=math.inf), FarCosts(wave=math.inf)
 SMALL_GRID = (0.4, 0.07)  # band and least width, for tests of many transforms

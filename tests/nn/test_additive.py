@@ -6,9 +6,9 @@ import torch
 from molflt.errors import UsageError
 from molflt.nn import reference
 from molflt.nn.additive import AdditiveAttention
-from molflt.nn.fourier_rpe import FourierRPE
-from molflt.nn.shells import RadialShells
-from molflt.nn.spectrum import GaussianMixture, RadialGaussianMixture
+from molflt.nn.spectra.fourier_rpe import FourierRPE
+from molflt.nn.spectra.shells import RadialShells
+from molflt.nn.spectra.spectrum import GaussianMixture, RadialGaussianMixture
 
 from .conftest import (
     assert_same_gradients,

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from molflt.nn.embedding import AtomEmbedding
-from molflt.nn.shells import RadialShells
+from molflt.nn.spectra.shells import RadialShells
 
 from .conftest import assert_same_gradients, make_geometry
 

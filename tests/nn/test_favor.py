@@ -1,7 +1,7 @@
 import torch
 
 from molflt.nn.favor import PositiveFeatures
-from molflt.nn.orthogonal import orthogonal_rows
+from molflt.nn.spectra.orthogonal import orthogonal_rows
 from molflt.testing import log_slope
 
 

@@ -6,9 +6,9 @@ from ase.build import bulk, fcc111, molecule
 
 from molflt.nn import reference
 from molflt.nn.cutoff import CosineCutoff, PolynomialCutoff
-from molflt.nn.far import FarAttention
-from molflt.nn.near import NearAttention
-from molflt.nn.shells import RadialShells
+from molflt.nn.far.attention import FarAttention
+from molflt.nn.near.attention import NearAttention
+from molflt.nn.spectra.shells import RadialShells
 
 from .conftest import (
     assert_same_gradients,

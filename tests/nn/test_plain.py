@@ -8,7 +8,7 @@ from torch import nn
 from molflt.data.molecule import atoms_to_graph
 from molflt.encoder import FLTEncoder
 from molflt.model import FLTModel
-from molflt.nn.paths import COSTS
+from molflt.nn.near.paths import COSTS
 from molflt.nn.plain import is_plain
 from molflt.targets import TargetSpec
 

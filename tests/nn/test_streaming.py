@@ -10,11 +10,13 @@ import torch
 from ase.build import bulk
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from molflt.nn import paths, rows, streaming
+from molflt.nn import streaming
 from molflt.nn.attention import FLTAttention
 from molflt.nn.block import FLTLayer
+from molflt.nn.edges import rows
 from molflt.nn.embedding import AtomEmbedding
-from molflt.nn.shells import RadialShells
+from molflt.nn.near import paths
+from molflt.nn.spectra.shells import RadialShells
 
 from .conftest import assert_same_gradients, make_geometry, open_structures
 

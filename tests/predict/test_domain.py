@@ -8,8 +8,8 @@ from ase.build import bulk, molecule
 
 import molflt
 from molflt.cli import main
-from molflt.data.emt_generate import ADSORPTION_ENERGY
-from molflt.data.lmdb import write_lmdb
+from molflt.data.emt.generate import ADSORPTION_ENERGY
+from molflt.data.lmdb.store import write_lmdb
 from molflt.data.molecule import atoms_to_graph
 from molflt.data.system import system_arrays
 from molflt.domain import Domain

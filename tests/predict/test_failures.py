@@ -11,7 +11,7 @@ from ase.build import molecule
 import molflt
 from molflt.cli import main
 from molflt.data import smiles_to_atoms
-from molflt.data.electrons import refuse_charge_and_spin
+from molflt.data.labels.electrons import refuse_charge_and_spin
 from molflt.errors import InputError, UsageError
 from molflt.model import FLTEncoder
 from molflt.predict import Structure, predict_files

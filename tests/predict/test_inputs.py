@@ -9,8 +9,8 @@ from ase.db import connect
 
 import molflt
 from molflt.cli import main
-from molflt.data.emt_generate import ADSORPTION_ENERGY
-from molflt.data.lmdb import write_lmdb
+from molflt.data.emt.generate import ADSORPTION_ENERGY
+from molflt.data.lmdb.store import write_lmdb
 from molflt.data.molecule import atoms_to_graph
 from molflt.errors import InputError
 from molflt.predict import Structure, predict_files

@@ -13,7 +13,7 @@ from rdkit.Chem.rdDistGeom import EmbedMolecule
 
 import molflt
 from molflt.cli import main
-from molflt.data.emt_generate import ADSORPTION_ENERGY
+from molflt.data.emt.generate import ADSORPTION_ENERGY
 from molflt.predict import Structure, predict_files
 from tests.builders import copper_slab
 from tests.predict.tables import read_csv

@@ -11,12 +11,12 @@ from ase.build import add_adsorbate, fcc111, molecule
 
 import molflt
 from molflt.cli import main
-from molflt.data.emt import SAMPLE
-from molflt.data.emt_potential import PairEMT
-from molflt.data.emt_relax import relax
-from molflt.data.emt_systems import LATTICE
-from molflt.data.lmdb import LMDBDataset
-from molflt.data.mmff import mmff_positions
+from molflt.data.emt.datamodule import SAMPLE
+from molflt.data.emt.potential import PairEMT
+from molflt.data.emt.relax import relax
+from molflt.data.emt.systems import LATTICE
+from molflt.data.formats.mmff import mmff_positions
+from molflt.data.lmdb.store import LMDBDataset
 from molflt.errors import InputError
 from molflt.pretrained import FOLDER, NAMES, checkpoint_path
 from molflt.structures import predict_graphs

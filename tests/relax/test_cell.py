@@ -14,7 +14,7 @@ from ase.units import GPa
 
 import molflt
 from molflt.cli import main
-from molflt.relax import OPTIMIZERS, Relaxer
+from molflt.relax.relaxation import OPTIMIZERS, Relaxer
 from tests.relax.systems import slab
 
 FMAX = 0.002  # eV/Å, and eV per atom
@@ -217,7 +217,7 @@ def test_a_cell_that_is_lost_is_a_failure_of_its_structure(folder, monkeypatch, 
     assert "the relaxation lost the cell, which is 2 times as long in one" in said
     assert not os.path.exists("out.extxyz")
     assert not os.path.exists("out.partial.extxyz")
-    monkeypatch.setattr("molflt.crystal_cell.LARGEST_STRETCH", 1.02)
+    monkeypatch.setattr("molflt.relax.crystal_cell.LARGEST_STRETCH", 1.02)
     assert main(WORDS) == 1
     said = capsys.readouterr().err
     assert "in.traj, frame 0: the relaxation lost the cell, which is" in said

@@ -16,7 +16,7 @@ from molflt.cli import main
 from molflt.domain import Domain
 from molflt.evaluation import Ensemble
 from molflt.read_structures import read_structures
-from molflt.relax import OPTIMIZERS, Job, Relaxer, Settings
+from molflt.relax.relaxation import OPTIMIZERS, Job, Relaxer, Settings
 from tests.relax.systems import make_model, slab, structures
 
 

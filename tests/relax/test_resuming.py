@@ -15,7 +15,7 @@ import molflt
 from molflt.cli import main
 from molflt.commands.relax_journal import Journal
 from molflt.errors import InputError
-from molflt.relax import Relaxer
+from molflt.relax.relaxation import Relaxer
 from tests.relax.systems import make_model, slab
 
 

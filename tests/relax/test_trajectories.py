@@ -12,7 +12,7 @@ from ase.io.trajectory import Trajectory, TrajectoryWriter
 
 from molflt.cli import main
 from molflt.errors import InputError
-from molflt.trajectory import open_trajectory
+from molflt.relax.trajectory import open_trajectory
 from tests.relax.systems import slab, structures
 
 

@@ -14,7 +14,7 @@ from molflt.density import fit_density
 from molflt.errors import InputError, UsageError
 from molflt.gradients import deformable
 from molflt.model import FLTEncoder, FLTModel
-from molflt.nn import paths
+from molflt.nn.near import paths
 from molflt.targets import TargetSpec
 from molflt.training.pretrained import Pretrained
 from molflt.training.task import FLTTask

@@ -8,7 +8,7 @@ from molflt.data.dataset import GraphList
 from molflt.density import fit_density
 from molflt.errors import InputError, MolfltError, UsageError
 from molflt.model import FLTEncoder
-from molflt.nn.readout import AtomReadout
+from molflt.nn.readout.base import AtomReadout
 from molflt.targets import TargetSpec
 from molflt.training.targets import chosen_targets
 from molflt.training.task import FLTTask

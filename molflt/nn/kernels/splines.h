@@ -6,7 +6,7 @@
 //
 // Radial functions are quintic Hermite splines: `data` holds at each of intervals + 1
 // knots the values, slopes and curvatures of all functions, in units of the spacing
-// (molflt/nn/table.py has the same in torch).
+// (molflt/nn/edges/table.py has the same in torch).
 
 #pragma once
 

@@ -1,0 +1,11 @@
+"""First features of an atom from the density of its neighbours, by element.
+
+| file | concept |
+|---|---|
+| features | two- and three-body sums, reduced to a width |
+| neighbours | the densities of which they are made, compiled or not |
+| gaussians | radial functions |
+| state | their directions in the space of all, as states store them |
+| stream | for large systems, in blocks of atoms |
+| warnings | uses in which they cannot do what they are for |
+"""
