@@ -41,6 +41,18 @@ def features(n, vectors):
     return x, vec
 
 
+@pytest.mark.parametrize("path", ["dense", "linear"])
+@pytest.mark.parametrize(
+    ("rows", "has_vec", "words"), [(2, True, "3 rows"), (3, False, "need vec")]
+)
+def test_near_heads_refuse_features_of_other_atoms(path, rows, has_vec, words):
+    """Compiled loops would read beyond the end of them."""
+    geometry, _ = make_geometry([molecule("H2O")])
+    x, vec = features(rows, has_vec)
+    with pytest.raises(ValueError, match=words):
+        near(True)(x, vec, unchanged(vec), geometry, path)
+
+
 @pytest.mark.parametrize("vectors", [True, False])
 @pytest.mark.parametrize("path", ["dense", "linear"])
 def test_near_path_equals_slow_twin(structures, path, vectors):

@@ -99,7 +99,12 @@ class NearAttention(nn.Module):
             geometry: Places and neighbour pairs.
             path: "dense": batched matrix products on padded graphs; "linear": sums over
                 pairs; "auto": the cheaper one. The same function.
+
+        Raises:
+            ValueError: Features of other atoms than the geometry's, or no vectors for
+                heads that have some.
         """
+        self._check(x, vec, vector_in, geometry)
         dense = near_path(path, geometry) == "dense"
         if not dense and self._is_compiled(x) and is_plain(self.project, vector_in):
             sent = self.sent(x, vec, cast("nn.Linear | None", vector_in))
@@ -109,6 +114,20 @@ class NearAttention(nn.Module):
             moved = vector_in(vec)
         run = self._dense if dense else self._linear
         return self.contracted(*run(x, moved, geometry))
+
+    def _check(
+        self,
+        x: NodeScalars,
+        vec: NodeVectors | None,
+        vector_in: nn.Module | None,
+        geometry: Geometry,
+    ) -> None:
+        """Refuse what compiled loops would read beyond the end of."""
+        count = len(geometry.batch)
+        if len(x) != count or (vec is not None and len(vec) != count):
+            raise ValueError(f"x and vec must have the geometry's {count} rows")
+        if self.vector_head_width and (vec is None or vector_in is None):
+            raise ValueError("near heads with vectors need vec: zeros, if there is none")
 
     def contracted(
         self,
