@@ -32,8 +32,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from molflt.encoder import FLTEncoder
-from molflt.nn.block import FLTLayer
 from molflt.nn.geometry import Geometry
+from molflt.nn.layer import FLTLayer
 from molflt.nn.near.paths import COSTS
 from molflt.nn.near.rows import NearRows
 from molflt.nn.streaming import _send_all

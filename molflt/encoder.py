@@ -16,12 +16,12 @@ from molflt.graph.neighbors import NeighborPairs
 from molflt.graph.subsurface import part_of, seen_atoms
 from molflt.nn.additive import Estimator
 from molflt.nn.attention import NEAR_MIN_WIDTH, FLTAttention, Form
-from molflt.nn.block import FLTLayer
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.density.features import DensityFeatures
 from molflt.nn.embedding import AtomEmbedding
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
+from molflt.nn.layer import FLTLayer
 from molflt.nn.near.paths import near_path, num_rows
 from molflt.nn.spectra.by_name import SpectrumName
 from molflt.nn.spectra.frequencies import Sampling

@@ -1,7 +1,9 @@
 """The shape of the package: imports point one way, nothing is unpickled."""
 
 import ast
+import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -160,6 +162,27 @@ def test_tests_share_plain_modules_only(path):
     known = {name for test in tests for name in (dotted(test), test.stem)}
     found = modules_in(path, known)
     assert not found, f"what {found} lends others belongs into a module without test_"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path
+        for path in FILES
+        if path.name == "__init__.py" and "|---|" in path.read_text()
+    ],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_an_index_names_what_is_there(path):
+    """The tables in the `__init__` of packages: no file left out, none that is gone."""
+    _, *rows = re.findall(r"^\| ([^|]+) \|", path.read_text(), re.M)
+    names = [name.strip("`") for row in rows for name in row.split(", ")]
+    places = [place for place in path.parent.iterdir() if place.name[:2] != "__"]
+    found = {place.name.removesuffix(".py") for place in places}
+    lost = [place for place in found if not any(fnmatch(place, n) for n in names)]
+    gone = [name for name in names if not any(fnmatch(place, name) for place in found)]
+    assert not lost, f"{path} does not name {lost}"
+    assert not gone, f"{path} names {gone}, which are not there"
 
 
 @by_file

@@ -13,7 +13,7 @@
 | metrics_file | curves of a training run |
 | plots, attention_plot, map_plots, model_plots, error_plots | pictures of arrays |
 | scene, scene_lines, spheres, bonds, images | atoms and attention in three dimensions |
-| scene_page | the same as a page or in a notebook, to be clicked |
+| scene_page, scene.js | the same as a page or in a notebook, to be clicked |
 | style | how pictures look, and how they are written |
 """
 

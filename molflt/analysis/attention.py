@@ -16,8 +16,8 @@ from molflt.errors import UsageError
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.attention import FLTAttention
-from molflt.nn.block import FLTLayer
 from molflt.nn.geometry import Geometry
+from molflt.nn.layer import FLTLayer
 from molflt.nn.masked import MaskedAttention
 
 

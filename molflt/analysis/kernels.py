@@ -15,7 +15,7 @@ from molflt.analysis.attention import attentions, one_model
 from molflt.analysis.octant import octant_means
 from molflt.model import FLTModel
 from molflt.nn.additive import AdditiveAttention
-from molflt.nn.block import FLTLayer
+from molflt.nn.layer import FLTLayer
 from molflt.nn.near.kernel import NearKernel
 from molflt.nn.spectra.kernel_spectrum import KernelSpectrum, RadialKernelSpectrum
 from molflt.nn.spectra.spectrum import GaussianMixture, RadialGaussianMixture

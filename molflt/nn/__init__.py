@@ -8,7 +8,7 @@
 | additive, favor | the paper's softmax form, exact or by positive random features |
 | attention | either form, by its name |
 | embedding, `density` | first features of an atom; those from densities by element |
-| block, vector_norm | one layer; norms of vectors |
+| layer, vector_norm | one layer; norms of vectors |
 | `readout` | from features to a target: sums, means, dipole, ... |
 | gradients | forces and stress: derivatives of an energy |
 | geometry, pairs, displacements | pairs and padding of a batch |
@@ -23,9 +23,9 @@
 
 from molflt.nn.additive import AdditiveAttention
 from molflt.nn.attention import FLTAttention
-from molflt.nn.block import FLTLayer
 from molflt.nn.favor import PositiveFeatures
 from molflt.nn.geometry import Geometry
+from molflt.nn.layer import FLTLayer
 from molflt.nn.masked import MaskedAttention
 from molflt.nn.spectra.decaying import Gaussian, Laplace, Matern
 from molflt.nn.spectra.fourier_rpe import FourierRPE

@@ -8,7 +8,7 @@ from molflt.elements import NUM_SPECIES
 from molflt.graph.host import fetched, segment_count
 from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.density.features import DensityFeatures
-from molflt.nn.edges.filter_rows import filter_kernels, filter_sums
+from molflt.nn.edges.filters import filter_kernels, filter_sums
 from molflt.nn.geometry import Geometry
 from molflt.nn.near.paths import can_stream, near_path
 from molflt.nn.plain import is_plain

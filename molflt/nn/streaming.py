@@ -27,7 +27,7 @@ from molflt.nn.parameter_gradients import (
 from molflt.typing import NodeScalars, NodeVectors
 
 if TYPE_CHECKING:
-    from molflt.nn.block import FLTLayer
+    from molflt.nn.layer import FLTLayer
 
 ATOMS = 4096  # of a block, a thread: some megabytes, which processors keep close by
 MOST_ATOMS = 32768  # of a block: memory does not grow with the number of threads

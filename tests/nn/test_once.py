@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from molflt.encoder import FLTEncoder
 from molflt.nn.attention import FLTAttention
-from molflt.nn.block import FLTLayer
+from molflt.nn.layer import FLTLayer
 from molflt.nn.spectra.shells import RadialShells
 
 from .conftest import make_geometry, open_structures, periodic_structures

@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from molflt.nn import streaming
 from molflt.nn.attention import FLTAttention
-from molflt.nn.block import FLTLayer
 from molflt.nn.edges import rows
 from molflt.nn.embedding import AtomEmbedding
+from molflt.nn.layer import FLTLayer
 from molflt.nn.near import paths
 from molflt.nn.spectra.shells import RadialShells
 

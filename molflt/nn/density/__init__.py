@@ -5,7 +5,7 @@
 | features | two- and three-body sums, reduced to a width |
 | neighbours | the densities of which they are made, compiled or not |
 | gaussians | radial functions |
-| state | their directions in the space of all, as states store them |
+| projection | U, the map to few numbers: random, rounded, as states store it |
 | stream | for large systems, in blocks of atoms |
 | warnings | uses in which they cannot do what they are for |
 """

@@ -13,7 +13,12 @@ from molflt.nn.angular import COMPONENTS
 from molflt.nn.blocks import block_atoms
 from molflt.nn.cutoff import Cutoff
 from molflt.nn.density.neighbours import NeighbourDensity
-from molflt.nn.density.state import from_half, in_half, projection_of_chance, rounded
+from molflt.nn.density.projection import (
+    from_half,
+    in_half,
+    projection_of_chance,
+    rounded,
+)
 from molflt.nn.density.stream import stream_features
 from molflt.nn.density.warnings import DensityWarnings
 from molflt.nn.geometry import Geometry

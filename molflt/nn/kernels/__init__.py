@@ -8,5 +8,6 @@
 | filter.cpp | the embedding's sum over neighbours and its gradients |
 | density.cpp | densities of neighbours by element and their gradients |
 | harmonics.h | directions of edges as harmonics, with slopes |
+| dual.h | numbers with a derivative |
 | splines.h | edges, and radial functions of their lengths |
 """

@@ -127,7 +127,7 @@ class NearAttention(nn.Module):
         if len(x) != count or (vec is not None and len(vec) != count):
             raise ValueError(f"x and vec must have the geometry's {count} rows")
         if self.vector_head_width and (vec is None or vector_in is None):
-            raise ValueError("near heads with vectors need vec: zeros, if there is none")
+            raise ValueError("near heads with vectors need vec: zeros, at first")
 
     def contracted(
         self,

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from molflt.nn.cutoff import PolynomialCutoff
-from molflt.nn.edges import filter_rows, rows
-from molflt.nn.edges.filter_rows import filter_kernels, filter_sums
+from molflt.nn.edges import filters, rows
+from molflt.nn.edges.filters import filter_kernels, filter_sums
 from molflt.nn.edges.rows import Edges
 from molflt.nn.edges.table import evaluate
 from molflt.nn.spectra.shells import RadialShells
@@ -35,7 +35,7 @@ def values(edges):
 @pytest.fixture(params=["compiled", "torch"])
 def form(request, monkeypatch):
     if request.param == "torch":
-        monkeypatch.setattr(filter_rows, "filter_kernels", lambda *_, **__: None)
+        monkeypatch.setattr(filters, "filter_kernels", lambda *_, **__: None)
         monkeypatch.setattr(rows, "TORCH_EDGES", 5)  # several blocks
     elif filter_kernels(torch.zeros(1), CHANNELS) is None:
         pytest.skip("no compiler")

@@ -1,4 +1,4 @@
-"""U of density features in states: random, rounded, and in half precision."""
+"""U of density features: random, rounded, and in states in half precision."""
 
 import math
 from typing import Any
