@@ -9,7 +9,7 @@ from molflt.data.lmdb.store import LMDBDataset
 from molflt.errors import InputError
 from molflt.targets import TargetSpec
 
-SAMPLE = Path(__file__).resolve().parents[2] / "data" / "emt_is2re"
+SAMPLE = Path(__file__).resolve().parents[3] / "data" / "emt_is2re"
 
 
 class EMTIS2RE(GraphDataModule):

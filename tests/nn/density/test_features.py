@@ -17,8 +17,7 @@ from molflt.nn.density import neighbours as neighbour_density
 from molflt.nn.density.features import DensityFeatures, element_numbers
 from molflt.nn.density.neighbours import NeighbourDensity
 from molflt.nn.pairs import Pairs
-
-from .conftest import assert_same_gradients, make_geometry
+from tests.nn.conftest import assert_same_gradients, make_geometry
 
 # Random projections and elements that are not told apart are as good as others here.
 pytestmark = pytest.mark.filterwarnings("ignore:(The d|D)ensity features")

@@ -9,8 +9,7 @@ from molflt.nn.edges.filters import filter_kernels, filter_sums
 from molflt.nn.edges.rows import Edges
 from molflt.nn.edges.table import evaluate
 from molflt.nn.spectra.shells import RadialShells
-
-from .conftest import assert_same_gradients, make_geometry
+from tests.nn.conftest import assert_same_gradients, make_geometry
 
 CHANNELS = 4
 

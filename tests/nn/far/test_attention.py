@@ -7,8 +7,7 @@ from ase.build import bulk
 from molflt.nn import reference
 from molflt.nn.far import sums as far_sums
 from molflt.nn.far.sums import transformed
-
-from .conftest import (
+from tests.nn.conftest import (
     assert_same_gradients,
     inputs_of,
     make_geometry,
@@ -16,6 +15,7 @@ from .conftest import (
     per_graph,
     periodic_structures,
 )
+
 from .far_heads import EVERY, LINEAR, NUFFT, SMALL_GRID, WAVES, energy, far, features
 
 

@@ -7,11 +7,11 @@ from ase.build import bulk
 
 from molflt.errors import InputError
 from molflt.nn.far.cost import FarCosts
-
-from .conftest import (
+from tests.nn.conftest import (
     make_geometry,
     open_structures,
 )
+
 from .far_heads import NUFFT, WAVES, far, features, relative_errors
 
 

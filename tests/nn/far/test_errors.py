@@ -11,13 +11,13 @@ from ase.build import bulk
 from molflt.nn import reference
 from molflt.nn.gradients import Deformation
 from molflt.nn.spectra.shells import RadialShells
-
-from .conftest import (
+from tests.nn.conftest import (
     make_geometry,
     open_structures,
     per_graph,
     periodic_structures,
 )
+
 from .far_heads import (
     LINEAR,
     NUFFT,

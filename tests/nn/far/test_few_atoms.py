@@ -7,8 +7,8 @@ import torch
 from ase import Atoms
 
 from molflt.nn.far.lattice import Lattice
+from tests.nn.conftest import make_geometry
 
-from .conftest import make_geometry
 from .far_heads import LINEAR, NUFFT, WAVES, far, features, norms, relative_errors
 
 DEFAULT = {"band": 0.25, "min_width": 0.02}  # of the encoder

@@ -6,8 +6,7 @@ from ase.build import bulk
 from molflt.nn.far.lattice import Lattice
 from molflt.nn.spectra import shells as module
 from molflt.nn.spectra.shells import RadialShells
-
-from .conftest import make_geometry
+from tests.nn.conftest import make_geometry
 
 CRYSTALS = [
     bulk("Cu", kind, a=float(a))

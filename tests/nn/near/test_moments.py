@@ -11,8 +11,7 @@ from molflt.nn.cutoff import PolynomialCutoff
 from molflt.nn.near import moments
 from molflt.nn.near.attention import NearAttention
 from molflt.nn.spectra.shells import RadialShells
-
-from .conftest import assert_same_gradients, make_geometry, unchanged
+from tests.nn.conftest import assert_same_gradients, make_geometry, unchanged
 
 SUMS = [moments.first_moments, moments.second_moments]
 

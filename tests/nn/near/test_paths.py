@@ -7,8 +7,7 @@ from ase.build import molecule
 from molflt.model import FLTEncoder
 from molflt.nn.near import paths
 from molflt.nn.near.paths import can_stream, near_path
-
-from .conftest import make_geometry
+from tests.nn.conftest import make_geometry
 
 
 @pytest.fixture

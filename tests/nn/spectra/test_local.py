@@ -13,8 +13,8 @@ from molflt.errors import UsageError
 from molflt.nn import FLTAttention
 from molflt.nn.spectra.local import Ball, Box, Triangle, step
 from tests.builders import energy_model, energy_of, molecules
+from tests.nn.conftest import make_geometry, periodic_structures
 
-from .conftest import make_geometry, periodic_structures
 from .known_kernels import (
     assert_gradients_at_zero_are_finite,
     assert_model_learns_a_step_and_returns,
