@@ -40,8 +40,8 @@ class ParameterGradients:
                 known = self.gradients[index]
                 self.gradients[index] = value if known is None else known.add_(value)
         return [
-            torch.zeros_like(leaf) if slope is None and leaf is not None else slope
-            for slope, leaf in zip(slopes, leaves, strict=True)
+            torch.zeros_like(given) if slope is None and given is not None else slope
+            for slope, given in zip(slopes, leaves, strict=True)
         ]
 
 
@@ -93,6 +93,11 @@ def differentiable_gradients(
         )
     )
     return [next(found) if wants(t) else None for t in [*own, *learned]]
+
+
+def leaf(tensor: Tensor) -> Tensor:
+    """Return a tensor by which can be differentiated."""
+    return tensor.detach().requires_grad_(True)
 
 
 def wants(tensor: Tensor | None) -> bool:

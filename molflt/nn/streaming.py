@@ -17,11 +17,12 @@ from molflt.nn.blocks import block_atoms
 from molflt.nn.edges.rows import Edges, Rows, TableGradient
 from molflt.nn.geometry import Geometry
 from molflt.nn.heads import Path
-from molflt.nn.near.rows import NearRows, leaf
+from molflt.nn.near.rows import NearRows
 from molflt.nn.near.sums import near_sums
 from molflt.nn.parameter_gradients import (
     ParameterGradients,
     differentiable_gradients,
+    leaf,
     refuse_other_parameters,
 )
 from molflt.typing import NodeScalars, NodeVectors

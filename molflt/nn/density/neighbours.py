@@ -1,7 +1,6 @@
 """Densities of the neighbours around each atom, element by element."""
 
 from collections.abc import Sequence
-from ctypes import c_double, c_float
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from molflt.nn.edges.sums import EdgeSums, Inputs, dual
 from molflt.nn.edges.table import shell_table
 from molflt.nn.kernels.build import over_rows
 from molflt.nn.pairs import Pairs
+from molflt.nn.parameter_gradients import leaf
 from molflt.nn.spectra.spectrum import distance
 
 SPACING = 0.22  # Å between the Gaussians of single neighbours
@@ -97,7 +97,7 @@ class NeighbourDensity(nn.Module):
             return _Compiled(self, rows, row).slopes(delta, grads)
         total = torch.zeros_like(delta)
         for begin, end in _blocks(len(row)):
-            moving = delta.detach().requires_grad_()
+            moving = leaf(delta)
             with torch.enable_grad():
                 found = self._block(row, rows, moving, begin, end)
             own = [grad[begin:end] for grad in grads]
@@ -220,12 +220,11 @@ class _Compiled(EdgeSums):
         """Return a compiled function and what describes the edges to it."""
         functions = self._of.functions(delta, is_dual=is_dual)
         assert functions is not None
-        real = c_float if delta.dtype == torch.float32 else c_double
-        fixed: list[Any] = [*self._rows.plain, delta, self._kind]
+        fixed: list[Any] = [*self._rows.arguments, delta, self._kind]
         cutoffs = self._of.cutoff, self._of.triple_cutoff
         tables = self._of.tables(delta.dtype, is_dual=is_dual)
         for table, cutoff in zip(tables, cutoffs, strict=True):
-            fixed += [table, len(table) - 1, real(cutoff.cutoff)]
+            fixed += [table, len(table) - 1, float(cutoff.cutoff)]
         return functions(name), fixed
 
     def gradients(

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from molflt.nn.edges.rows import Rows
-from molflt.nn.near.rows import leaf
 from molflt.nn.pairs import Pairs
 from molflt.nn.parameter_gradients import (
     ParameterGradients,
     differentiable_gradients,
+    leaf,
     refuse_other_parameters,
 )
 from molflt.typing import NodeScalars

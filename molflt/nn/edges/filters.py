@@ -11,6 +11,7 @@ from molflt.nn.edges.rows import Edges, Functions, Rows, TableGradient, compiled
 from molflt.nn.edges.sums import EdgeSums, Inputs, dual
 from molflt.nn.edges.table import evaluate
 from molflt.nn.kernels.build import over_rows
+from molflt.nn.parameter_gradients import leaf
 from molflt.nn.spectra.spectrum import distance
 
 ROWS = 4096  # rows that share one sum of the table's gradient
@@ -64,7 +65,7 @@ class _FilterSums(EdgeSums):
         kernels = filter_kernels(delta, self._channels, is_dual=is_dual)
         assert kernels is not None
         edges = Edges(self._rows, delta, table, self._cutoff)
-        return kernels(name), edges.plain()
+        return kernels(name), edges.arguments
 
     def gradients(
         self, inputs: Inputs, grads: Sequence[Tensor], wanted: Sequence[bool]
@@ -119,7 +120,7 @@ class _FilterSums(EdgeSums):
 
 def _block(values: Tensor, edges: Edges, begin: int, end: int) -> Tensor:
     """Return the sums of some rows by operations that torch differentiates."""
-    part = edges.part(begin, end)
+    part = edges.rows.part(begin, end)
     r = distance(edges.delta[part.pair])
     messages = evaluate(edges.table, edges.cutoff, r) * values[part.sender]
     out = messages.new_zeros(end - begin, values.shape[1])
@@ -136,13 +137,11 @@ def _torch_gradients(
     table: TableGradient | None,
 ) -> Tensor:
     """Differentiate the messages to these rows and those from them."""
-    part = edges.part(begin, end)
+    part = edges.rows.part(begin, end)
     here, there = part.receiver, part.sender
     with torch.enable_grad():
-        own, knots, delta = (
-            t.detach().requires_grad_(True)
-            for t in (values[begin:end], edges.table, edges.delta[part.pair])
-        )
+        given = values[begin:end], edges.table, edges.delta[part.pair]
+        own, knots, delta = map(leaf, given)
         kernels = evaluate(knots, edges.cutoff, distance(delta))
         total = (grad[begin:end][here] * kernels * values[there]).sum()
         total = total + (grad[there] * kernels * own[here]).sum()

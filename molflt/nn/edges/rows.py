@@ -7,7 +7,6 @@ not on a CPU, and where a sum is differentiated twice.
 
 import threading
 from collections.abc import Callable, Iterator
-from ctypes import c_double, c_float
 from typing import NamedTuple
 
 import torch
@@ -42,7 +41,7 @@ class Rows(NamedTuple):
     ends: Int[Tensor, " n1"]
 
     @property
-    def plain(self) -> tuple[Tensor, Tensor, Tensor]:
+    def arguments(self) -> tuple[Tensor, Tensor, Tensor]:
         """The arguments of compiled loops that describe the rows."""
         return self.start, self.sender, self.half
 
@@ -116,15 +115,11 @@ class Edges(NamedTuple):
     table: Table
     cutoff: float
 
-    def plain(self) -> tuple[Tensor | int | c_float | c_double, ...]:
-        """Return the arguments of compiled loops that describe the edges."""
-        real = c_float if self.delta.dtype == torch.float32 else c_double
-        intervals = len(self.table) - 1
-        return (*self.rows.plain, self.delta, self.table, intervals, real(self.cutoff))
-
-    def part(self, begin: int, end: int) -> "Part":
-        """Return the edges of rows begin to end as arrays."""
-        return self.rows.part(begin, end)
+    @property
+    def arguments(self) -> tuple[Tensor | int | float, ...]:
+        """The arguments of compiled loops that describe the edges."""
+        radial = self.table, len(self.table) - 1, float(self.cutoff)  # may be 5
+        return (*self.rows.arguments, self.delta, *radial)
 
     def blocks(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Cut rows into blocks of few enough edges for arrays of them."""

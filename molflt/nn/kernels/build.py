@@ -41,7 +41,7 @@ ROWS = 256
 
 REALS = {torch.float32: "float", torch.float64: "double"}
 
-Argument = Tensor | int | ctypes.c_float | ctypes.c_double | None
+Argument = Tensor | int | float | None
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Library:
         self._dtype = dtype
 
     def function(self, name: str) -> Callable[..., None]:
-        """Return a function that takes tensors (or None), integers and C numbers."""
+        """Return a function that takes tensors (or None), integers and numbers."""
         call = getattr(self._library, name)
         call.restype = None
 
@@ -80,7 +80,10 @@ def _plain(argument: Argument, dtype: torch.dtype | None) -> object:
         if argument.device.type != "cpu" or not argument.is_contiguous():
             raise TypeError("The loops take contiguous tensors on the CPU.")
         return ctypes.c_void_p(argument.data_ptr())
-    return ctypes.c_int64(argument) if isinstance(argument, int) else argument
+    if isinstance(argument, float):
+        real = ctypes.c_float if dtype == torch.float32 else ctypes.c_double
+        return real(argument)
+    return ctypes.c_int64(argument)
 
 
 def load(name: str, dtype: torch.dtype | None = None, **sizes: int) -> Library | None:

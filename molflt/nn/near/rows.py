@@ -16,6 +16,7 @@ from molflt.nn.angular import COMPONENTS, directions
 from molflt.nn.edges.rows import Edges, Functions, TableGradient, compiled
 from molflt.nn.edges.table import evaluate
 from molflt.nn.kernels.build import over_rows
+from molflt.nn.parameter_gradients import leaf
 from molflt.nn.spectra.spectrum import distance
 
 
@@ -98,7 +99,7 @@ class NearRows:
             return [torch.cat(part) for part in zip(*parts, strict=True)]
         out = self.empty(end - begin, atoms)
         run = self._compiled("near_sums")
-        fixed = (*self.edges.plain(), atoms, vectors)
+        fixed = (*self.edges.arguments, atoms, vectors)
 
         def block(first: int, last: int) -> None:
             own = [part[first - begin : last - begin] for part in out]
@@ -170,7 +171,7 @@ class NearRows:
         moved = None
         if vectors is not None:
             moved = vectors.new_empty(end - begin, *vectors.shape[1:])
-        fixed = (*self.edges.plain(), atoms, vectors)
+        fixed = (*self.edges.arguments, atoms, vectors)
         fixed += (*grads, *(None,) * (3 - len(grads)))
 
         def block(first: int, last: int) -> None:
@@ -190,7 +191,7 @@ class NearRows:
         self, atoms: Atoms, vectors: Vectors | None, begin: int, end: int
     ) -> list[Tensor]:
         """Return what `sums` does, by operations that torch differentiates."""
-        part = self.edges.part(begin, end)
+        part = self.edges.rows.part(begin, end)
         delta = self.edges.delta[part.pair] * part.sign.unsqueeze(1)
         r = distance(delta)
         messages = self._messages(
@@ -221,7 +222,7 @@ class NearRows:
         Both end in <gradient, message>. Of the first, what depends on the receivers is
         of these rows, of the second what depends on the senders.
         """
-        edges, part = self.edges, self.edges.part(begin, end)
+        edges, part = self.edges, self.edges.rows.part(begin, end)
         with torch.enable_grad():
             own = leaf(atoms[begin:end])
             mine = None if vectors is None else leaf(vectors[begin:end])
@@ -287,8 +288,3 @@ class NearRows:
                 message = message + moved.transpose(2, 3).flatten(2)
             out.append(message.squeeze(1) if order == 0 else message)
         return out
-
-
-def leaf(tensor: Tensor) -> Tensor:
-    """Return a tensor by which can be differentiated."""
-    return tensor.detach().requires_grad_(True)

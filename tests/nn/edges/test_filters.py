@@ -44,7 +44,7 @@ def slow(values, edges):
     """Sum pair by pair, by operations that torch differentiates."""
     sums = []
     for atom in range(len(values)):
-        part = edges.part(atom, atom + 1)
+        part = edges.rows.part(atom, atom + 1)
         r = torch.linalg.vector_norm(edges.delta[part.pair], dim=1)
         radial = evaluate(edges.table, edges.cutoff, r)
         sums.append((radial * values[part.sender]).sum(0))
@@ -76,3 +76,9 @@ def test_float32_agrees_with_float64(edges, values):
     found = filter_sums(values.float(), narrow)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), wide, rtol=1e-4, atol=1e-4)
+
+
+def test_a_cutoff_may_be_an_integer(edges, values):
+    whole = Edges(edges.rows, edges.delta, edges.table, int(edges.cutoff))
+    assert whole.cutoff == edges.cutoff
+    assert torch.equal(filter_sums(values, whole), filter_sums(values, edges))
