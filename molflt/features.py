@@ -8,7 +8,7 @@ from torch_geometric.data import Data
 from molflt.encoder import FLTEncoder
 from molflt.graph.index import OF_ATOMS, OF_GRAPHS, graph_index
 from molflt.graph.neighbors import NeighborPairs
-from molflt.graph.order import ranks, spatial_order
+from molflt.graph.order import places_in, spatial_order
 from molflt.graph.parts import adsorbate_atoms, behind
 from molflt.graph.subsurface import part_of
 from molflt.nn.heads import Path
@@ -112,17 +112,17 @@ def _encoded(
         pairs: Their pairs within the cutoff, if they are at hand.
     """
     order = None if path == "dense" else spatial_order(data, encoder.cutoff)
-    rank = None
+    place = None
     # Asked of large systems alone: all modules are looked at.
     if order is not None and not any(map(is_watched, encoder.modules())):
-        rank, data = ranks(order), part_of(data, order)
+        place, data = places_in(order), part_of(data, order)
         if pairs is not None:
-            pairs = pairs.renumbered(rank)
+            pairs = pairs.renumbered(place)
     geometry = None if pairs is None else encoder.geometry(data, pairs)
     x, vec = encoder(data, geometry=geometry, path=path)
-    if rank is not None:
-        x = x.index_select(0, rank)
-        vec = None if vec is None else vec.index_select(0, rank)
+    if place is not None:
+        x = x.index_select(0, place)
+        vec = None if vec is None else vec.index_select(0, place)
     return x, vec
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from molflt.errors import InputError, UsageError
-from molflt.graph.index import graph_index, has_volume
+from molflt.graph.index import graph_index, has_volume, name_of
 from molflt.nn.gradients import Deformation, EnergyForces
 from molflt.nn.heads import Path
 from molflt.targets import TargetSpec
@@ -109,9 +109,7 @@ def _refuse_without_volume(data: Data) -> None:
     bad = ~has_volume(data)
     if bad.any():
         index = int(bad.int().argmax())
-        sid = data.get("sid") or ""
-        named = sid if isinstance(sid, str) else sid[index]
         raise InputError(
-            f"Structure {named or index} has no periodic cell with a volume, so it has "
-            "no stress."
+            f"Structure {name_of(data, index)} has no periodic cell with a volume, so "
+            "it has no stress."
         )

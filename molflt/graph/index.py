@@ -27,6 +27,12 @@ def graph_index(data: Data) -> tuple[GraphIndex, int]:
     return data.batch, int(data.batch.max()) + 1 if known is None else known
 
 
+def name_of(data: Data, number: int) -> str | int:
+    """Return the name of a graph of a batch for errors: its `sid`, else its number."""
+    sid = data.get("sid") or ""
+    return (sid if isinstance(sid, str) else sid[number]) or number
+
+
 def has_volume(data: Data) -> Bool[Tensor, " g"]:
     """Return which structures are periodic and have a cell with a volume."""
     found: Tensor = torch.linalg.det(data.cell.detach()) != 0

@@ -47,7 +47,7 @@ def spatial_order(data: Data, cutoff: float) -> AtomIndex | None:
     return torch.cat(order)
 
 
-def ranks(order: AtomIndex) -> AtomIndex:
+def places_in(order: AtomIndex) -> AtomIndex:
     """Return the place of each atom in an order (n,)."""
     place = torch.arange(len(order), device=order.device)
     return torch.empty_like(order).index_copy(0, order, place)

@@ -5,7 +5,7 @@ from torch_geometric.data import Data
 
 from molflt.errors import InputError
 from molflt.graph.host import fetched, indices_of
-from molflt.graph.index import OF_ATOMS, OF_GRAPHS, graph_index
+from molflt.graph.index import OF_ATOMS, OF_GRAPHS, graph_index, name_of
 
 SUBSURFACE = 0
 """OC20's tag of the atoms below a surface."""
@@ -33,11 +33,9 @@ def seen_atoms(data: Data) -> Tensor | None:
         return None
     if 0 in kept:
         bad = kept.index(0)
-        sid = data.get("sid") or ""
-        named = sid if isinstance(sid, str) else sid[bad]
         raise InputError(
-            f"Structure {named or bad} has sub-surface atoms alone (tag 0), which this "
-            "model leaves out; tag its surface 1 and its adsorbate 2."
+            f"Structure {name_of(data, bad)} has sub-surface atoms alone (tag 0), "
+            "which this model leaves out; tag its surface 1 and its adsorbate 2."
         )
     return indices_of(keep, int(sum(kept)))
 

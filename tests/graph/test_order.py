@@ -13,7 +13,7 @@ from molflt.errors import InputError
 from molflt.evaluation import Request, evaluate
 from molflt.graph import order
 from molflt.graph.neighbors import neighbor_pairs
-from molflt.graph.order import ranks, spatial_order
+from molflt.graph.order import places_in, spatial_order
 from molflt.graph.skin import SkinList
 from tests.builders import energy_model, model_of_kinds
 
@@ -54,7 +54,7 @@ def test_neighbours_are_close_in_the_order(pbc):
     def apart(rank):
         return (rank[pairs.first] - rank[pairs.second]).abs().double().median()
 
-    assert apart(ranks(found)) < apart(torch.arange(len(graph.z))) / 5
+    assert apart(places_in(found)) < apart(torch.arange(len(graph.z))) / 5
 
 
 def test_graphs_stay_together_and_small_ones_as_they_are():

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from molflt.errors import InputError
 from molflt.graph.host import fetched
+from molflt.graph.order import places_in
 from molflt.nn.exchange import Ranks
 from molflt.nn.far.nufft import Engine, Nufft, Shape, quick_sizes, wrapped
 from molflt.typing import Cells, GraphIndex, Positions
@@ -75,9 +76,7 @@ class ModeGrid:
         self.order, self._ranks = order, ranks
         # The same on all processes: it decides how many sums they have in common.
         self.num_points = len(order) if ranks is None else ranks.most
-        # Place of each atom among the points.
-        self.rank = torch.empty_like(order)
-        self.rank[order] = torch.arange(len(order), device=order.device)
+        self.place = places_in(order)  # of each atom among the points
         self.shape = [2 * m + 1 for m in sizes]
         stride = steps.new_tensor([self.shape[1] * self.shape[2], self.shape[2], 1])
         middle = (steps.new_tensor(sizes) * stride).sum()

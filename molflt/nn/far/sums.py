@@ -53,14 +53,14 @@ def transformed(
         mine = [part[rows].index_select(0, grid.order).to(dtype) for part in split]
         q, k, *values = [part.unbind(1) for part in mine]
         out = [
-            kernel_sum(grid, density[h], q[h], k[h], values[0][h])[grid.rank]
+            kernel_sum(grid, density[h], q[h], k[h], values[0][h])[grid.place]
             for h in heads
         ]
         scalars.append(torch.cat(out, dim=1))
         if vectors:
             odd = density[len(heads) :]
             out = [
-                gradient_sum(grid, odd[h], q[h], k[h], values[1][h])[grid.rank]
+                gradient_sum(grid, odd[h], q[h], k[h], values[1][h])[grid.place]
                 for h in heads
             ]
             turned.append(torch.cat(out, dim=2))
