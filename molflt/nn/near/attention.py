@@ -182,14 +182,9 @@ class NearAttention(nn.Module):
         weights = torch.cat([self.sizes.packed(part) for part in weights])
         return pairs.edges(num_atoms, kernel.mixture.shells, kernel.cutoff, weights)
 
-    @property
-    def _is_watched(self) -> bool:
-        """Whether somebody needs the kernels as arrays of directed edges."""
-        return is_watched(self.kernel)
-
     def _is_compiled(self, x: NodeScalars) -> bool:
         """Whether compiled loops do the sums."""
-        if self._is_watched or not can_stream(x):
+        if is_watched(self.kernel) or not can_stream(x):
             return False
         return self.sizes.compiled(x) is not None
 
@@ -228,7 +223,8 @@ class NearAttention(nn.Module):
         g, a = geometry.num_graphs, geometry.size
         # Fewer tables, unless displacements are not differences of places, or large.
         compact = not geometry.is_periodic and geometry.layout.extent <= moments.REACH
-        compact = compact and not self._is_watched
+        # Who watches the kernels needs them as arrays of directed edges.
+        compact = compact and not is_watched(self.kernel)
         kernels = self.kernel(pairs, directed=not compact).flatten(0, 1)  # (m h, e)
         # Images of one pair of atoms add up in its slot: periodic sums come for free.
         table = kernels.new_zeros(len(kernels), g * a * a)
