@@ -17,8 +17,7 @@ from molflt.data.dataset import (
 from molflt.data.labels.labelled_frames import (
     GROUP,
     OF_ALL_OR_NONE,
-    first_keys,
-    in_words,
+    first_keys_in_words,
     iterate_graphs,
 )
 from molflt.data.labels.rules import LabelRules
@@ -242,7 +241,7 @@ class AtomsFiles(GraphDataModule):
                 path = self._files[split][0]
                 words = f"{path}: no structure has a label {spec.name!r}"
                 if split == "train":
-                    raise InputError(f"{words}; {in_words(first_keys(path))}.")
+                    raise InputError(f"{words}; {first_keys_in_words(path)}.")
                 log.warning("%s, so %s has no error of it.", words, split)
 
 

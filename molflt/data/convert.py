@@ -8,7 +8,11 @@ from torch_geometric.data import Data
 
 from molflt.data.dataset import with_unique_ids
 from molflt.data.labels.frame_labels import NoLabelError
-from molflt.data.labels.labelled_frames import first_keys, in_words, tell_left_out
+from molflt.data.labels.labelled_frames import (
+    first_keys,
+    first_keys_in_words,
+    tell_left_out,
+)
 from molflt.data.labels.rules import DEFAULT_RULES, LabelRules
 from molflt.data.lmdb.store import write_lmdb
 from molflt.data.molecule import known_targets
@@ -133,7 +137,7 @@ def _graphs(
     if unseen:
         path = sources[0].path
         of_ase = sources[0].format == FILE_FORMAT
-        hint = f"; {in_words(first_keys(path))}" if of_ase else ""
+        hint = f"; {first_keys_in_words(path)}" if of_ase else ""
         raise InputError(f"{path}: no structure has a label {min(unseen)!r}{hint}.")
 
 

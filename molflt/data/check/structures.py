@@ -15,7 +15,7 @@ from molflt.data.check.stress_hints import stress_hint
 from molflt.data.check.stress_values import stress_value_hint
 from molflt.data.check.unit_hints import SAMPLE, energy_hint, force_hint, length_hint
 from molflt.data.labels.frame_labels import NoLabelError
-from molflt.data.labels.labelled_frames import first_keys, in_words
+from molflt.data.labels.labelled_frames import first_keys_in_words
 from molflt.data.labels.rules import DEFAULT_RULES, LabelRules
 from molflt.data.molecule import (
     ARRAY_LABELS,
@@ -65,14 +65,10 @@ def examine(
         track(source.records, purpose, total=source.length, show=progress)
     )
     while True:
-        try:
-            index, record = next(records)
-        except StopIteration:
-            break
-        except InputError as error:  # nothing after it can be read
-            survey.defect(str(error))
-            break
-        try:
+        try:  # a file may be unreadable from the start, or from somewhere on
+            index, record = next(records, (-1, None))
+            if record is None:
+                break
             graph = record()
             if source.format == OWN_FORMAT:  # read without the checks of `make_graph`
                 _check_again(graph, f"{path}, record {index}")
@@ -218,7 +214,7 @@ class _Survey:
                 self.defect(f"{report.path}: labels differ between structures: {sets}.")
         elif report.num_structures and not targets:
             if report.format == FILE_FORMAT:
-                keys = in_words(first_keys(report.path))
+                keys = first_keys_in_words(report.path)
                 self.defect(
                     f"{report.path}: no structure has an energy; {keys}; name it "
                     "with --energy-key, other quantities with --target."
