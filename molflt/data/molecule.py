@@ -40,7 +40,7 @@ from torch_geometric.data import Data
 from molflt.data.formats.plain import id_of
 from molflt.data.system import floats, system_arrays
 from molflt.data.tags import TagRule, map_tags
-from molflt.errors import InputError
+from molflt.errors import InputError, prefix_of
 from molflt.graph.index import MODEL_FIELDS
 
 STRUCTURE_FIELDS = (*MODEL_FIELDS, "fixed")
@@ -84,7 +84,7 @@ def make_graph(
         InputError: Wrong shapes, unknown species, a value that is not finite, two atoms
             at one place (periodic images included), or pbc without a lattice vector.
     """
-    prefix = f"{where}: " if where else ""
+    prefix = prefix_of(where)
     arrays = system_arrays(
         z, pos, cell=cell, pbc=pbc, tags=tags, fixed=fixed, prefix=prefix
     )
@@ -162,7 +162,7 @@ def atoms_arrays(atoms: Atoms, tags: np.ndarray, where: str) -> dict[str, np.nda
         pbc=atoms.pbc,
         tags=tags,
         fixed=_held(atoms),
-        prefix=f"{where}: ",
+        prefix=prefix_of(where),
     )
 
 
