@@ -25,7 +25,7 @@ import lmdb
 import numpy as np
 from torch_geometric.data import Data
 
-from molflt.data.dataset import GraphDataset
+from molflt.data.dataset import GraphDataset, place_of
 from molflt.data.lmdb.file import LMDBReader
 from molflt.data.lmdb.record import Precision, decode, encode, label_names
 from molflt.data.molecule import check_target_name, is_missing, with_missing
@@ -222,10 +222,7 @@ class LMDBDataset(GraphDataset):
             IndexError: Past the end.
             InputError: The record is missing or damaged.
         """
-        if index < 0:
-            index += self._length
-        if not 0 <= index < self._length:
-            raise IndexError(index)
+        index = place_of(index, self._length)
         value = self._reader.get(index.to_bytes(8, "big"), index)
         try:
             if value is None:
