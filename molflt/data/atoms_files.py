@@ -124,8 +124,8 @@ class AtomsFiles(GraphDataModule):
             raise UsageError("test_fraction has no meaning where test names files.")
         if group_key and val is not None and not test_fraction:
             raise UsageError("group_key has no meaning where no part is drawn.")
-        self._files = {"train": _listed(train), "val": _listed(val)}
-        self._files["test"] = _listed(test)
+        named = {"train": train, "val": val, "test": test}
+        self._files = {split: _listed(files) for split, files in named.items()}
         if targets and reference == _REFERENCE:
             reference = ""
         self._rules = LabelRules(
@@ -143,9 +143,6 @@ class AtomsFiles(GraphDataModule):
                     "convert, and name the parts by train, val and test."
                 )
             _refuse_rules(first, self._rules, self._targets[0])
-        for path in (path for files in self._files.values() for path in files):
-            if not path.exists():
-                raise InputError(f"No such file: {path}.")
         seen = {path.resolve() for path in self._files["train"]}
         for split in ("val", "test"):
             for path in self._files[split]:
@@ -262,7 +259,10 @@ def _refuse_rules(path: Path, rules: LabelRules, own: TargetSpec) -> None:
 def _listed(files: Files | None) -> list[Path]:
     if files is None:
         return []
-    paths = [files] if isinstance(files, str | Path) else files
+    paths = list(map(Path, [files] if isinstance(files, str | Path) else files))
     if not paths:
         raise UsageError("An empty list of files.")
-    return [Path(path) for path in paths]
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"No such file: {path}.")
+    return paths
