@@ -25,7 +25,6 @@ def convert(
     out: str | Path,
     rules: LabelRules = DEFAULT_RULES,
     *,
-    progress: bool | None = None,
     skip: Callable[[str], None] | None = None,
 ) -> int:
     """Write the records of all sources, in order, to one LMDB.
@@ -34,7 +33,6 @@ def convert(
         sources: Files that ASE reads, OCP's LMDB files or molflt's.
         out: The LMDB to write; it appears only when it is complete.
         rules: How labels of ASE's files are read.
-        progress: Draw a bar; None: only on a terminal.
         skip: Is told of each record or file that cannot be used, which is left out;
             None: the first is an error.
 
@@ -82,7 +80,7 @@ def convert(
         metadata=first.metadata if len(opened) == 1 else None,
         missing_labels=any(source.missing_labels for source in opened),
         total=None if None in lengths else sum(n for n in lengths if n is not None),
-        progress=progress,
+        progress=None,  # on a terminal
         precision=(
             "float32"
             if all(source.precision == "float32" for source in opened)

@@ -114,11 +114,9 @@ class Statistics:
         return cls(**fields | references | {"elements": elements})
 
 
-def fit_statistics(
-    dataset: GraphDataset, spec: TargetSpec, *, progress: bool | None = False
-) -> Statistics:
+def fit_statistics(dataset: GraphDataset, spec: TargetSpec) -> Statistics:
     """Return what `fit_all_statistics` does, of one target."""
-    (found,) = fit_all_statistics(dataset, [spec], progress=progress)
+    (found,) = fit_all_statistics(dataset, [spec])
     return found
 
 

@@ -31,12 +31,7 @@ from molflt.errors import InputError
 _SHOWN = 20  # defects that are kept with their text
 
 
-def examine(
-    path: str | Path,
-    rules: LabelRules = DEFAULT_RULES,
-    *,
-    progress: bool | None = None,
-) -> Report:
+def examine(path: str | Path, rules: LabelRules = DEFAULT_RULES) -> Report:
     """Read every record of a file; note what it holds and what is wrong with it.
 
     Defects are records that cannot be used: damaged, a value that is not finite, an
@@ -47,7 +42,6 @@ def examine(
     Args:
         path: An LMDB of molflt or OCP, or any file ASE reads.
         rules: How labels of ASE's files are read.
-        progress: Draw a bar; None: only on a terminal.
 
     Raises:
         InputError: The file as a whole cannot be read.
@@ -61,9 +55,7 @@ def examine(
     names = [spec.name for spec in source.targets if source.missing_labels]
     survey = _Survey(Report(str(path), source.format, words), names)
     purpose = f"reading {Path(path).name}"
-    records = enumerate(
-        track(source.records, purpose, total=source.length, show=progress)
-    )
+    records = enumerate(track(source.records, purpose, total=source.length))
     while True:
         try:  # a file may be unreadable from the start, or from somewhere on
             index, record = next(records, (-1, None))
