@@ -11,3 +11,8 @@ class InputError(MolfltError, ValueError):
 
 class UsageError(MolfltError, ValueError):
     """An option or a combination of options is wrong; the command line exits with 2."""
+
+
+def prefix_of(where: str) -> str:
+    """Return how a sentence begins that is about a place, which may be unknown: ""."""
+    return f"{where}: " if where else ""

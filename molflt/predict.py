@@ -1,6 +1,7 @@
 """Predictions for structure files: streamed, in batches, whatever single ones do."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -73,10 +74,8 @@ def predict_files(
     request = Request(names, energy=energy, forces=forces)
     strained = Request(names, energy=energy, forces=forces, stress=stress)
     limit = batch_atoms or BATCH_ATOMS.get(ensemble.device.type, BATCH_ATOMS["cuda"])
-    items = (
-        item
-        for path in paths
-        for item in read_structures(path, names, domain, tags, frames)
+    items = chain.from_iterable(
+        read_structures(path, names, domain, tags, frames) for path in paths
     )
     window = _AHEAD * limit if batch_atoms else max(_AHEAD * limit, _AHEAD_ATOMS)
     windows = _windows(items, window, _AHEAD * batch_size if batch_size else window)

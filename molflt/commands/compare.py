@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from molflt.commands.parser import Parser
-from molflt.commands.predict import refuse_overwriting
+from molflt.commands.predict import check_output
 from molflt.errors import InputError, UsageError
 from molflt.unit_names import unit_of_name
 
@@ -60,9 +60,7 @@ def main(words: list[str]) -> int:
     )
     add("-o", "--out", type=Path, default=Path("compare.png"), help="the plot")
     options = parser.parse_args(words)
-    refuse_overwriting(options.out, [])  # the runs are folders
-    if options.out.suffix.lower() not in PLOTS:
-        raise UsageError(f"-o must end in {', '.join(PLOTS)}, not {options.out}.")
+    check_output(options.out, PLOTS, [])  # the runs are folders
     return compare(options.runs, options.out, options.metric)
 
 

@@ -205,7 +205,7 @@ def _tag(options: Namespace) -> int:
 
 
 def _examine(options: Namespace) -> int:
-    from molflt.data.check.structures import examine
+    from molflt.data.check.examine import examine
     from molflt.data.source import data_files
 
     rules = rules_of(options)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser
-from molflt.commands.predict import CHECKPOINT_HELP, TAGS, refuse_overwriting
-from molflt.errors import InputError, UsageError
+from molflt.commands.predict import CHECKPOINT_HELP, TAGS, check_output
+from molflt.errors import InputError
 from molflt.files import atomic_path
 from molflt.frames import one_frame
 from molflt.version import __version__
@@ -68,9 +68,7 @@ def inspect(
 ) -> int:
     """Write the page; 0 on success."""
     started = time.perf_counter()
-    refuse_overwriting(out, [checkpoint, structure])
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"-o must end in .html, not {out}.")
+    check_output(out, (".html", ".htm"), [checkpoint, structure])
     from molflt.checkpoint import model_from_record, read_record
     from molflt.device import choose_device
     from molflt.domain import Domain

@@ -44,8 +44,6 @@ def main(words: list[str]) -> int:
     )
     add("--batch-size", type=positive, help="largest number of structures at once")
     options = parser.parse_args(words)
-    if options.out is not None and options.out.suffix.lower() not in OUTPUTS:
-        raise UsageError(f"-o must end in {', '.join(OUTPUTS)}, not {options.out}.")
     checkpoints, inputs = split_inputs(options.checkpoint, options.inputs)
     return predict(
         checkpoints,
@@ -126,7 +124,8 @@ def predict(
         if out is None or out.suffix.lower() not in FORCES:
             raise UsageError(f"{option} needs -o with one of {', '.join(FORCES)}.")
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
-    refuse_overwriting(out, [*paths, *inputs])
+    if out is not None:
+        check_output(out, OUTPUTS, [*paths, *inputs])
     from molflt.commands.predict_summary import Summary
     from molflt.commands.prediction_files import open_writer
     from molflt.data.progress import count
@@ -174,15 +173,17 @@ def describe(ensemble: "Ensemble") -> None:
         print(f"warning: {sentence}", file=sys.stderr)
 
 
-def refuse_overwriting(out: Path | None, inputs: Sequence[str | Path]) -> None:
-    """Refuse an output that is an input, also by way of a link, or has no folder.
+def check_output(
+    out: Path, endings: Sequence[str], inputs: Sequence[str | Path]
+) -> None:
+    """Refuse an output that cannot be written, or is an input, also through a link.
 
     Raises:
-        UsageError: It is an input.
+        UsageError: It does not end in one of `endings`, or is an input.
         InputError: There is no such folder.
     """
-    if out is None:
-        return
+    if out.suffix.lower() not in endings:
+        raise UsageError(f"-o must end in {', '.join(endings)}, not {out}.")
     if not out.parent.is_dir():
         raise InputError(f"Cannot write {out}: there is no folder {out.parent}.")
     if not out.exists():

@@ -1,27 +1,22 @@
 """``molflt relax``: structures in, relaxed structures out."""
 
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from molflt.commands.parser import Parser, finite_number, positive, positive_number
-from molflt.commands.predict import (
-    add_inputs,
-    describe,
-    refuse_overwriting,
-    split_inputs,
-)
+from molflt.commands.predict import add_inputs, check_output, describe, split_inputs
 from molflt.commands.termination import terminable, undisturbed
 from molflt.errors import InputError, UsageError
 from molflt.files import writing
-from molflt.frames import ALL
 
 if TYPE_CHECKING:
     from molflt.commands.relax_journal import Journal
     from molflt.commands.relax_tally import Tally
-    from molflt.data.tags import TagRule
-    from molflt.domain import Domain
+    from molflt.read_structures import Structure
     from molflt.relax.relaxation import Job, Relaxer, Settings
 
 
@@ -59,8 +54,6 @@ def main(words: list[str]) -> int:
     add("--trajectory", type=Path, metavar="DIR", help="folder for a .traj of each")
     add("--resume", action="store_true", help="go on with an interrupted or older run")
     options = parser.parse_args(words)
-    if options.out.suffix.lower() != ".extxyz":
-        raise UsageError(f"-o must end in .extxyz, not {options.out}.")
     if options.pressure is not None and not options.cell:
         raise UsageError("--pressure is on a cell that is relaxed; it needs --cell.")
     from molflt.relax.relaxation import Settings
@@ -74,52 +67,25 @@ def main(words: list[str]) -> int:
         options.trajectory,
         (options.pressure or 0.0) if options.cell else None,
     )
-    return relax(
-        checkpoints,
-        inputs,
-        options.out,
-        settings,
-        options.device,
-        options.tags,
-        options.resume,
-        options.frames,
-    )
+    check_output(options.out, [".extxyz"], [*checkpoints, *inputs])
+    with terminable():
+        tally = relax(options, checkpoints, inputs, settings)
+    tally.report(options.out, settings)
+    return tally.code
 
 
 def relax(
-    checkpoints: Sequence[str | Path],
+    options: Namespace,
+    checkpoints: Sequence[str],
     inputs: Sequence[str],
-    out: Path,
     settings: "Settings",
-    device: str = "auto",
-    tags: "TagRule" = "auto",
-    resume: bool = False,
-    frames: slice = ALL,
-) -> int:
-    """Relax and write; the result is 1 if not everything is relaxed.
+) -> "Tally":
+    """Relax and write; return what was.
 
     Raises:
         Terminated: After SIGTERM, as KeyboardInterrupt after Ctrl-C: what is done and
             in work is written down, and the sentence says how to go on.
     """
-    refuse_overwriting(out, [*checkpoints, *inputs])
-    with terminable():
-        tally = _relax(checkpoints, inputs, out, settings, device, tags, resume, frames)
-    tally.report(out, settings)
-    return tally.code
-
-
-def _relax(
-    checkpoints: Sequence[str | Path],
-    inputs: Sequence[str],
-    out: Path,
-    settings: "Settings",
-    device: str,
-    tags: "TagRule",
-    resume: bool,
-    frames: slice,
-) -> "Tally":
-    """Relax and write; return what was."""
     from molflt.commands.readings import Readings
     from molflt.commands.relax_journal import Journal
     from molflt.commands.relax_tally import Tally
@@ -130,9 +96,10 @@ def _relax(
     from molflt.energy_target import potential_of
     from molflt.evaluation import Ensemble
     from molflt.pretrained import checkpoint_path
+    from molflt.read_structures import read_structures
     from molflt.relax.relaxation import JobError, Relaxer
 
-    ensemble = Ensemble(checkpoints, choose_device(device))
+    ensemble = Ensemble(checkpoints, choose_device(options.device))
     energy = potential_of(ensemble.targets, "A relaxation").name
     describe(ensemble)
     if settings.trajectories is not None:
@@ -143,9 +110,13 @@ def _relax(
     tally = Tally(Readings(domain))
     models = [file_sha256(checkpoint_path(name)) for name in checkpoints]
     model = f"sha256 {' '.join(digest[:16] for digest in models)}"
-    journal = Journal(out, resume, settings.pressure, model)
+    journal = Journal(options.out, options.resume, settings.pressure, model)
     with journal, _kept(relaxer, journal):
-        jobs = _jobs(domain, inputs, tags, frames, journal, settings, tally)
+        items = chain.from_iterable(
+            read_structures(path, (), domain, options.tags, options.frames)
+            for path in inputs
+        )
+        jobs = _jobs(items, journal, settings, tally)
         for done in count(relaxer.run(jobs, journal.save), "relaxing"):
             if isinstance(done, InputError):
                 tally.failures.add(str(done))
@@ -176,23 +147,14 @@ def _kept(relaxer: "Relaxer", journal: "Journal") -> Iterator[None]:
 
 
 def _jobs(
-    domain: "Domain",
-    inputs: Sequence[str],
-    tags: "TagRule",
-    frames: slice,
+    items: "Iterator[Structure | InputError]",
     journal: "Journal",
     settings: "Settings",
     tally: "Tally",
 ) -> "Iterator[Job | InputError]":
-    """Read the structures; those that are done already are only counted."""
-    from molflt.read_structures import read_structures
+    """Yield what is to be relaxed; what is done already is only counted."""
     from molflt.relax.relaxation import Job
 
-    items = (
-        item
-        for path in inputs
-        for item in read_structures(path, (), domain, tags, frames)
-    )
     for index, item in enumerate(items):
         if isinstance(item, InputError):
             yield item

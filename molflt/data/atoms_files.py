@@ -17,8 +17,7 @@ from molflt.data.dataset import (
 from molflt.data.labels.labelled_frames import (
     GROUP,
     OF_ALL_OR_NONE,
-    first_keys,
-    in_words,
+    first_keys_in_words,
     iterate_graphs,
 )
 from molflt.data.labels.rules import LabelRules
@@ -125,8 +124,8 @@ class AtomsFiles(GraphDataModule):
             raise UsageError("test_fraction has no meaning where test names files.")
         if group_key and val is not None and not test_fraction:
             raise UsageError("group_key has no meaning where no part is drawn.")
-        self._files = {"train": _listed(train), "val": _listed(val)}
-        self._files["test"] = _listed(test)
+        named = {"train": train, "val": val, "test": test}
+        self._files = {split: _listed(files) for split, files in named.items()}
         if targets and reference == _REFERENCE:
             reference = ""
         self._rules = LabelRules(
@@ -144,9 +143,6 @@ class AtomsFiles(GraphDataModule):
                     "convert, and name the parts by train, val and test."
                 )
             _refuse_rules(first, self._rules, self._targets[0])
-        for path in (path for files in self._files.values() for path in files):
-            if not path.exists():
-                raise InputError(f"No such file: {path}.")
         seen = {path.resolve() for path in self._files["train"]}
         for split in ("val", "test"):
             for path in self._files[split]:
@@ -242,7 +238,7 @@ class AtomsFiles(GraphDataModule):
                 path = self._files[split][0]
                 words = f"{path}: no structure has a label {spec.name!r}"
                 if split == "train":
-                    raise InputError(f"{words}; {in_words(first_keys(path))}.")
+                    raise InputError(f"{words}; {first_keys_in_words(path)}.")
                 log.warning("%s, so %s has no error of it.", words, split)
 
 
@@ -263,7 +259,10 @@ def _refuse_rules(path: Path, rules: LabelRules, own: TargetSpec) -> None:
 def _listed(files: Files | None) -> list[Path]:
     if files is None:
         return []
-    paths = [files] if isinstance(files, str | Path) else files
+    paths = list(map(Path, [files] if isinstance(files, str | Path) else files))
     if not paths:
         raise UsageError("An empty list of files.")
-    return [Path(path) for path in paths]
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"No such file: {path}.")
+    return paths

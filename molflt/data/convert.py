@@ -8,7 +8,11 @@ from torch_geometric.data import Data
 
 from molflt.data.dataset import with_unique_ids
 from molflt.data.labels.frame_labels import NoLabelError
-from molflt.data.labels.labelled_frames import first_keys, in_words, tell_left_out
+from molflt.data.labels.labelled_frames import (
+    first_keys,
+    first_keys_in_words,
+    tell_left_out,
+)
 from molflt.data.labels.rules import DEFAULT_RULES, LabelRules
 from molflt.data.lmdb.store import write_lmdb
 from molflt.data.molecule import known_targets
@@ -21,7 +25,6 @@ def convert(
     out: str | Path,
     rules: LabelRules = DEFAULT_RULES,
     *,
-    progress: bool | None = None,
     skip: Callable[[str], None] | None = None,
 ) -> int:
     """Write the records of all sources, in order, to one LMDB.
@@ -30,7 +33,6 @@ def convert(
         sources: Files that ASE reads, OCP's LMDB files or molflt's.
         out: The LMDB to write; it appears only when it is complete.
         rules: How labels of ASE's files are read.
-        progress: Draw a bar; None: only on a terminal.
         skip: Is told of each record or file that cannot be used, which is left out;
             None: the first is an error.
 
@@ -78,7 +80,7 @@ def convert(
         metadata=first.metadata if len(opened) == 1 else None,
         missing_labels=any(source.missing_labels for source in opened),
         total=None if None in lengths else sum(n for n in lengths if n is not None),
-        progress=progress,
+        progress=None,  # on a terminal
         precision=(
             "float32"
             if all(source.precision == "float32" for source in opened)
@@ -133,7 +135,7 @@ def _graphs(
     if unseen:
         path = sources[0].path
         of_ase = sources[0].format == FILE_FORMAT
-        hint = f"; {in_words(first_keys(path))}" if of_ase else ""
+        hint = f"; {first_keys_in_words(path)}" if of_ase else ""
         raise InputError(f"{path}: no structure has a label {min(unseen)!r}{hint}.")
 
 

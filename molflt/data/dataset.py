@@ -31,6 +31,17 @@ class GraphDataset(Dataset[Data], ABC):
         """Atoms of each graph (len,) int64."""
 
 
+def place_of(index: int, length: int) -> int:
+    """Return the place from 0 on that `index` means, which may count from the end.
+
+    Raises:
+        IndexError: There is none.
+    """
+    if not -length <= index < length:
+        raise IndexError(f"graph {index} of {length}")
+    return index % length
+
+
 class GraphList(GraphDataset):
     """Graphs in memory."""
 
@@ -81,9 +92,7 @@ class GraphUnion(GraphDataset):
         return len(self._num_atoms)
 
     def __getitem__(self, index: int) -> Data:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"graph {index} of {len(self)}")
-        index %= len(self)
+        index = place_of(index, len(self))
         which = int(np.searchsorted(self._ends, index, side="right"))
         start = self._ends[which] - len(self._datasets[which])
         return self._datasets[which][int(index - start)]

@@ -24,7 +24,11 @@ _HEADERS = {"User-Agent": "molflt", "Accept-Encoding": "identity"}
 
 
 class _BrokenTransferError(Exception):
-    """What arrived is not the file; says why."""
+    """What arrived is not the file, but may be its beginning; says why."""
+
+
+class _WrongFileError(Exception):
+    """What arrived is no part of the file: it cannot be continued; says why."""
 
 
 def download(
@@ -95,79 +99,76 @@ def _try_mirror(
     for _ in range(_ATTEMPTS):
         try:
             _transfer(url, part, size, timeout)
+            if problem := _problem(part, sha256, size):
+                raise _WrongFileError(f"the file received {problem}")
         except urllib.error.HTTPError as error:
             error.close()
             return f"the server answered {error.code} {error.reason}"
+        except _WrongFileError as error:
+            _forget(part)
+            reason = str(error)
         except (_BrokenTransferError, OSError, http.client.HTTPException) as error:
             # URLError and socket timeouts are OSErrors, as is a full disk.
             reason = (
                 str(getattr(error, "reason", None) or error) or type(error).__name__
             )
-            continue
-        problem = _problem(part, sha256, size)
-        if problem is None:
+        else:
             _marker(part).unlink(missing_ok=True)
             part.replace(path)
             return None
-        # A wrong file cannot be continued; the next attempt starts over.
-        _forget(part)
-        reason = f"the file received {problem}"
     return reason
 
 
 def _transfer(url: str, part: Path, size: int | None, timeout: float) -> None:
     """Append to `part` what is missing, as announced by the server."""
-    request = urllib.request.Request(url, headers=_HEADERS)
-    marker = _marker(part)
-    have = part.stat().st_size if part.exists() else 0
-    if have and marker.exists():
-        # If-Range: a server whose file has changed since sends all of it.
-        request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", marker.read_text())
-    elif have:
-        _forget(part)
-        have = 0
-    try:
-        response = urllib.request.urlopen(request, timeout=timeout)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:
-            raise
-        error.close()
-        _forget(part)
-        raise _BrokenTransferError("the server has less than was received") from error
-    with response:
+    with _response(url, part, timeout) as response:
         announced = response.headers.get("Content-Length")
         if announced is not None and not re.fullmatch("[0-9]{1,15}", announced):
             raise _BrokenTransferError("the server announces no size that is a number")
-        continued = response.status == 206
-        if continued:
+        have = 0
+        if response.status == 206:
+            have = _received(part)
             start = response.headers.get("Content-Range", "").split("-")[0]
             if start != f"bytes {have}":
-                _forget(part)
-                raise _BrokenTransferError("the server sent another range")
-        else:
-            have = 0
+                raise _WrongFileError("the server sent another range")
         version = response.headers.get("ETag", "")
         # A weak or missing tag cannot promise the same bytes: then start over.
         if version.startswith('"') and version.isascii():
-            marker.write_text(version)
+            _marker(part).write_text(version)
         else:
-            marker.unlink(missing_ok=True)
+            _marker(part).unlink(missing_ok=True)
         total = size if announced is None else have + int(announced)
         if size is not None and total != size:
-            _forget(part)
-            raise _BrokenTransferError(f"it has {total:,} bytes instead of {size:,}")
-        with open(part, "ab" if continued else "wb") as file:
+            raise _WrongFileError(f"it has {total:,} bytes instead of {size:,}")
+        with open(part, "ab" if have else "wb") as file:
             for chunk in _pieces(response, part.stem, have, total):
                 have += len(chunk)
                 if size is not None and have > size:
-                    _forget(part)
-                    raise _BrokenTransferError(f"the file has more than {size:,} bytes")
+                    raise _WrongFileError(f"the file has more than {size:,} bytes")
                 file.write(chunk)
     if total is not None and have != total:
         raise _BrokenTransferError(
             f"the connection broke after {have:,} of {total:,} bytes"
         )
+
+
+def _response(url: str, part: Path, timeout: float) -> http.client.HTTPResponse:
+    """Ask for what `part` lacks, or for all of it where its version is not known."""
+    request = urllib.request.Request(url, headers=_HEADERS)
+    if (have := _received(part)) and _marker(part).exists():
+        # If-Range: a server whose file has changed since sends all of it.
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", _marker(part).read_text())
+    try:
+        found: http.client.HTTPResponse = urllib.request.urlopen(
+            request, timeout=timeout
+        )
+    except urllib.error.HTTPError as error:
+        if error.code != 416:
+            raise
+        error.close()
+        raise _WrongFileError("the server has less than was received") from error
+    return found
 
 
 def _pieces(
@@ -198,6 +199,10 @@ def _problem(path: Path, sha256: str | None, size: int | None) -> str | None:
     if sha256 is not None and file_sha256(path) != sha256.lower():
         return f"does not have the SHA-256 {sha256}"
     return None
+
+
+def _received(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def _marker(part: Path) -> Path:

@@ -40,7 +40,7 @@ from torch_geometric.data import Data
 from molflt.data.formats.plain import id_of
 from molflt.data.system import floats, system_arrays
 from molflt.data.tags import TagRule, map_tags
-from molflt.errors import InputError
+from molflt.errors import InputError, prefix_of
 from molflt.graph.index import MODEL_FIELDS
 
 STRUCTURE_FIELDS = (*MODEL_FIELDS, "fixed")
@@ -84,7 +84,7 @@ def make_graph(
         InputError: Wrong shapes, unknown species, a value that is not finite, two atoms
             at one place (periodic images included), or pbc without a lattice vector.
     """
-    prefix = f"{where}: " if where else ""
+    prefix = prefix_of(where)
     arrays = system_arrays(
         z, pos, cell=cell, pbc=pbc, tags=tags, fixed=fixed, prefix=prefix
     )
@@ -139,7 +139,7 @@ def atoms_to_graph(
         cell=np.asarray(atoms.cell),
         pbc=atoms.pbc,
         tags=map_tags(atoms, tags, where)[0],
-        fixed=_held(atoms),
+        fixed=held_atoms(atoms),
         sid=sid,
         targets=targets,
         forces=forces,
@@ -161,8 +161,8 @@ def atoms_arrays(atoms: Atoms, tags: np.ndarray, where: str) -> dict[str, np.nda
         cell=atoms.cell.array,
         pbc=atoms.pbc,
         tags=tags,
-        fixed=_held(atoms),
-        prefix=f"{where}: ",
+        fixed=held_atoms(atoms),
+        prefix=prefix_of(where),
     )
 
 
@@ -203,14 +203,13 @@ def graph_to_atoms(graph: Data) -> Atoms:
     return atoms
 
 
-def _held(atoms: Atoms) -> np.ndarray | None:
-    """Return which atoms are held (n,), or None where none is."""
-    fixed = None
+def held_atoms(atoms: Atoms) -> np.ndarray:
+    """Return which atoms `FixAtoms` holds (n,)."""
+    held = np.zeros(len(atoms), dtype=bool)
     for constraint in atoms.constraints:
         if isinstance(constraint, FixAtoms):
-            fixed = np.zeros(len(atoms), dtype=bool) if fixed is None else fixed
-            fixed[constraint.index] = True
-    return fixed
+            held[constraint.index] = True
+    return held
 
 
 def target_names(graph: Data) -> list[str]:

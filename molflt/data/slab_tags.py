@@ -12,7 +12,7 @@ from ase.data import atomic_numbers
 from molflt.data.formats.ase_frames import iterate_atoms
 from molflt.data.formats.plain import plain
 from molflt.data.tags import heights
-from molflt.errors import InputError, UsageError
+from molflt.errors import InputError, UsageError, prefix_of
 from molflt.files import atomic_path
 
 LAYER_GAP = 1.0  # Å; layers of low-index surfaces are farther apart
@@ -45,7 +45,7 @@ def tag_slab(
 
     Source: tags of OC20, arXiv 2010.09990.
     """
-    start = f"{where}: " if where else ""
+    start = prefix_of(where)
     if depth is not None and not depth > 0:
         raise UsageError(f"depth must be larger than 0 Å, not {depth:g}.")
     chosen = _chosen(atoms, adsorbate, start)

@@ -3,7 +3,7 @@
 The formats: molflt's LMDB, OCP's LMDB, a batch of OCP saved by torch, and all of ASE's.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -87,34 +87,17 @@ def open_source(
             *(path, "LMDB of OCP", ocp.targets, _by_index(ocp), len(ocp), "float32")
         )
     if path.suffix == ".pt":
-        graphs = list(read_ocp_batch(path))
-        records = (_constant(graph) for graph in graphs)
-        targets = (ADSORPTION_ENERGY,)
-        return Source(*(path, "batch of OCP", targets, records, len(graphs), "float32"))
-
-    def frames() -> Iterator[Record]:
-        for where, atoms in iterate_structures(path):
-            if isinstance(atoms, InputError):
-                yield _raising(atoms)
-                continue
-            yield partial(frame_graph, where, atoms, rules, need_labels)
-
+        batch = list(read_ocp_batch(path))
+        targets, records = (ADSORPTION_ENERGY,), _by_index(batch)
+        return Source(*(path, "batch of OCP", targets, records, len(batch), "float32"))
+    frames = (
+        partial(frame_graph, where, atoms, rules, need_labels)
+        for where, atoms in iterate_structures(path)
+    )
     return Source(
-        *(path, FILE_FORMAT, rules.specs, frames()), missing_labels=rules.missing_labels
+        *(path, FILE_FORMAT, rules.specs, frames), missing_labels=rules.missing_labels
     )
 
 
-def _by_index(dataset: GraphDataset) -> Iterator[Record]:
-    for index in range(len(dataset)):
-        yield lambda index=index: dataset[index]  # type: ignore[misc]
-
-
-def _constant(graph: Data) -> Record:
-    return lambda: graph
-
-
-def _raising(error: InputError) -> Record:
-    def record() -> Data:
-        raise error
-
-    return record
+def _by_index(graphs: GraphDataset | Sequence[Data]) -> Iterator[Record]:
+    return (partial(graphs.__getitem__, index) for index in range(len(graphs)))

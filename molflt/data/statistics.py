@@ -114,11 +114,9 @@ class Statistics:
         return cls(**fields | references | {"elements": elements})
 
 
-def fit_statistics(
-    dataset: GraphDataset, spec: TargetSpec, *, progress: bool | None = False
-) -> Statistics:
+def fit_statistics(dataset: GraphDataset, spec: TargetSpec) -> Statistics:
     """Return what `fit_all_statistics` does, of one target."""
-    (found,) = fit_all_statistics(dataset, [spec], progress=progress)
+    (found,) = fit_all_statistics(dataset, [spec])
     return found
 
 
@@ -164,43 +162,53 @@ def fit_all_statistics(
         highest = np.fmax(highest, np.fmax.reduce(labels))
     if not sizes:
         raise InputError(f"There is no structure to fit target {names!r} to.")
-    found = []
-    for index, spec in enumerate(specs):
-        if spec.interaction and ADSORBATE not in tags:
-            raise InputError(
-                f"No structure has an atom with tag {ADSORBATE}, an adsorbate's, so "
-                f"{spec.name!r} cannot be learned as an interaction energy."
-            )
-        count = int(fitted.counts[index])
-        if not count:
-            raise InputError(f"No structure has a label {spec.name!r}: all are NaN.")
-        fit = fitted.fit(index)
-        rmse = fit.rest / math.sqrt(count)
-        ends = float(lowest[index]), float(highest[index])
-        # Of the labels, whatever their unit: joules of a molecule are all below 1e-17.
-        negligible = rmse <= 1e-9 * max(map(abs, ends))
-        found.append(
-            Statistics(
-                target=spec.name,
-                unit=spec.unit,
-                element_reference=fit.by_element,
-                mean=fit.mean,
-                std=1.0 if negligible else rmse,
-                rmse=rmse,
-                num_structures=count,
-                elements=fit.elements,
-                num_atoms_min=min(sizes),
-                num_atoms_max=max(sizes),
-                target_min=ends[0],
-                target_max=ends[1],
-                pbc_seen=[list(pattern) for pattern in sorted(patterns)],
-                moment_reference=fit.by_moment,
-                tags_seen=sorted(tags),
-                determined=fit.determined,
-                odd_electrons_seen=odd,
-            )
+    shared = {
+        "num_atoms_min": min(sizes),
+        "num_atoms_max": max(sizes),
+        "pbc_seen": [list(pattern) for pattern in sorted(patterns)],
+        "tags_seen": sorted(tags),
+        "odd_electrons_seen": odd,
+    }
+    return [
+        _of_target(spec, fitted, i, (float(lowest[i]), float(highest[i])), shared)
+        for i, spec in enumerate(specs)
+    ]
+
+
+def _of_target(
+    spec: TargetSpec,
+    fitted: Baselines,
+    index: int,
+    ends: tuple[float, float],
+    shared: dict[str, Any],
+) -> Statistics:
+    if spec.interaction and ADSORBATE not in shared["tags_seen"]:
+        raise InputError(
+            f"No structure has an atom with tag {ADSORBATE}, an adsorbate's, so "
+            f"{spec.name!r} cannot be learned as an interaction energy."
         )
-    return found
+    count = int(fitted.counts[index])
+    if not count:
+        raise InputError(f"No structure has a label {spec.name!r}: all are NaN.")
+    fit = fitted.fit(index)
+    rmse = fit.rest / math.sqrt(count)
+    # Of the labels, whatever their unit: joules of a molecule are all below 1e-17.
+    negligible = rmse <= 1e-9 * max(map(abs, ends))
+    return Statistics(
+        target=spec.name,
+        unit=spec.unit,
+        element_reference=fit.by_element,
+        mean=fit.mean,
+        std=1.0 if negligible else rmse,
+        rmse=rmse,
+        num_structures=count,
+        elements=fit.elements,
+        target_min=ends[0],
+        target_max=ends[1],
+        moment_reference=fit.by_moment,
+        determined=fit.determined,
+        **shared,
+    )
 
 
 def _is_odd_molecule(graph: Data) -> bool:

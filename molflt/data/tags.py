@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 from ase import Atoms
 
-from molflt.errors import InputError, UsageError
+from molflt.errors import InputError, UsageError, prefix_of
 
 TagRule = Literal["oc20", "ase", "auto", "none"]
 
@@ -62,7 +62,7 @@ def map_tags(
         raise UsageError(f"tags must be oc20, ase, auto or none, not {rule!r}.")
     tags = np.asarray(atoms.get_tags())
     if tags.dtype.kind not in "biuf" or not np.isfinite(tags).all():
-        raise InputError(f"{_prefix(where)}tags must be whole numbers.")
+        raise InputError(f"{prefix_of(where)}tags must be whole numbers.")
     tags = tags.astype(np.int64)
     note = ""
     if rule == "auto":
@@ -100,7 +100,7 @@ def _detect(atoms: Atoms, tags: np.ndarray, where: str) -> TagRule:
     elif falls and 1 in present:
         return "ase"
     raise InputError(
-        f"{_prefix(where)}tags {_listed(present)} fit neither OC20 (0 sub-surface, 1 "
+        f"{prefix_of(where)}tags {_listed(present)} fit neither OC20 (0 sub-surface, 1 "
         "surface, 2 adsorbate, rising) nor ase.build (0 adsorbate, 1 top layer, 2... "
         "below) by the atoms' heights; say which with --tags oc20, ase or none."
     )
@@ -131,7 +131,7 @@ def heights(atoms: Atoms) -> np.ndarray:
 def _refuse(tags: np.ndarray, bad: np.ndarray, convention: str, where: str) -> None:
     if bad.any():
         raise InputError(
-            f"{_prefix(where)}tags {_listed(np.unique(tags[bad]))} are outside "
+            f"{prefix_of(where)}tags {_listed(np.unique(tags[bad]))} are outside "
             f"{convention}."
         )
 
@@ -141,7 +141,7 @@ def _refuse_gaps(tags: np.ndarray, where: str) -> None:
     missing = np.setdiff1d(np.arange(1, layers.max(initial=0) + 1), layers)
     if len(missing):
         raise InputError(
-            f"{_prefix(where)}tags {_listed(np.unique(tags))} are not ase.build's "
+            f"{prefix_of(where)}tags {_listed(np.unique(tags))} are not ase.build's "
             f"layer numbers: layer {_listed(missing[:5])} has no atoms."
         )
 
@@ -149,7 +149,3 @@ def _refuse_gaps(tags: np.ndarray, where: str) -> None:
 def _listed(values: np.ndarray) -> str:
     shown = ", ".join(str(int(value)) for value in values[:10])
     return shown + (", ..." if len(values) > 10 else "")
-
-
-def _prefix(where: str) -> str:
-    return f"{where}: " if where else ""

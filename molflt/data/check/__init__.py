@@ -2,7 +2,7 @@
 
 | file | concept |
 |---|---|
-| structures | the check |
+| examine | the check |
 | report | what is said of it |
 | unit_hints, energy_outliers | units and outliers of energies |
 | force_hints, work_factor | whether energies and forces belong together |

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from ase.constraints import FixAtoms
 
 from molflt.data.formats.structure_files import iterate_structures
 from molflt.data.labels.frame_labels import read_labels
 from molflt.data.labels.rules import LabelRules
+from molflt.data.molecule import held_atoms
 from molflt.data.source import FILE_FORMAT, open_source
 from molflt.errors import InputError
 
@@ -36,11 +36,7 @@ def relaxed_hint(source: str | Path, rules: LabelRules) -> str | None:
         return None
     if energy is None or forces is None:
         return None
-    free = np.ones(len(atoms), dtype=bool)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            free[constraint.index] = False
-    largest = np.linalg.norm(forces[free], axis=1).max(initial=0.0)
+    largest = np.linalg.norm(forces[~held_atoms(atoms)], axis=1).max(initial=0.0)
     if not largest > LARGE:
         return None
     return (

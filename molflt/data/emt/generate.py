@@ -19,13 +19,12 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch_geometric.data import Data
 
 from molflt.data.emt.relax import FMAX, Split, System, make_system
 from molflt.data.emt.systems import ADSORBATES, METALS, PAIRS, PURE
 from molflt.data.lmdb.store import write_lmdb
-from molflt.data.molecule import make_graph
+from molflt.data.molecule import held_atoms, make_graph
 from molflt.errors import UsageError
 from molflt.files import writing
 from molflt.targets import TargetSpec
@@ -242,7 +241,7 @@ def _is2re_graph(system: System) -> Data:
         cell=atoms.cell.array,
         pbc=atoms.pbc,
         tags=atoms.get_tags(),
-        fixed=np.isin(np.arange(len(atoms)), atoms.constraints[0].index),
+        fixed=held_atoms(atoms),
         sid=system.sid,
         targets={"energy": system.energy},
         pos_relaxed=system.relaxed,

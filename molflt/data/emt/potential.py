@@ -2,7 +2,7 @@
 
 The same function, parameters and cutoff as `ase.calculators.emt.EMT` (default
 ``asap_cutoff=False``), which loops over atoms in Python: values agree to rounding
-(tests/data/test_emt_potential.py), a relaxation is several times faster.
+(tests/data/emt/test_potential.py), a relaxation is several times faster.
 """
 
 from collections.abc import Sequence

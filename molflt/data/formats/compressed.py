@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
+from molflt.errors import InputError
+
 _OPENERS: dict[str, Callable[..., IO[Any]]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
@@ -28,18 +30,23 @@ def open_bytes(path: Path) -> IO[bytes]:
     """Open a file to read its bytes.
 
     Raises:
+        InputError: There is no such file.
         OSError: It cannot be opened; reading it raises one of `UNREADABLE`.
     """
-    return _OPENERS.get(path.suffix.lower(), open)(path, "rb")
+    return _open(path, "rb")
 
 
-def open_text(
-    path: Path, encoding: str = "utf-8", newline: str | None = None
-) -> IO[str]:
-    """Open a file to read its text, as `open`.
+def open_text(path: Path, newline: str | None = None) -> IO[str]:
+    """Open a file to read its text, without the mark that spreadsheets begin it with.
 
     Raises:
+        InputError: There is no such file.
         OSError: It cannot be opened; reading it raises one of `UNREADABLE`.
     """
-    opener = _OPENERS.get(path.suffix.lower(), open)
-    return opener(path, "rt", encoding=encoding, newline=newline)
+    return _open(path, "rt", encoding="utf-8-sig", newline=newline)
+
+
+def _open(path: Path, mode: str, **options: str | None) -> IO[Any]:
+    if not path.is_file():
+        raise InputError(f"No such file: {path}.")
+    return _OPENERS.get(path.suffix.lower(), open)(path, mode, **options)

@@ -25,6 +25,13 @@ def id_of(atoms: Atoms) -> str:
     return str((database_pairs(atoms) | atoms.info).get("sid", ""))
 
 
+def all_info(atoms: Atoms) -> dict[str, Any]:
+    """Return `info` with the data and pairs of a database's row by their own names."""
+    row = atoms.info.get("data")
+    found: dict[str, Any] = row if isinstance(row, dict) else {}
+    return found | database_pairs(atoms) | atoms.info
+
+
 def database_pairs(atoms: Atoms) -> dict[str, Any]:
     """Return the key-value pairs of the row of a database that `atoms` were read from.
 

@@ -30,8 +30,6 @@ def iterate_sdf(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
         InputError: No such file, one that cannot be read, or one without molecules.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"No such file: {path}.")
     count = -1
     try:
         with BlockLogs(), open_bytes(path) as file:

@@ -11,7 +11,7 @@ from rdkit.rdBase import BlockLogs
 from molflt.data.formats.compressed import UNREADABLE, open_text
 from molflt.data.formats.mmff import relax_mmff
 from molflt.data.formats.rdkit_electrons import charge_and_spin
-from molflt.errors import InputError
+from molflt.errors import InputError, prefix_of
 
 SEED = 0
 
@@ -34,7 +34,7 @@ def smiles_to_atoms(smiles: str, seed: int = SEED, where: str = "") -> Atoms:
         InputError: RDKit cannot parse or embed the SMILES, or it is of several
             molecules, or has atoms of no element.
     """
-    prefix = f"{where}: " if where else ""
+    prefix = prefix_of(where)
     with BlockLogs():  # RDKit prints what the error below says
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
@@ -74,8 +74,6 @@ def iterate_smiles(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]
         InputError: No such file, or one without molecules.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"No such file: {path}.")
     index = -1
     for index, line in enumerate(_lines(path)):
         smiles, *name = line.split(maxsplit=1)
@@ -94,8 +92,7 @@ def iterate_smiles(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]
 def _lines(path: Path) -> Iterator[str]:
     """Yield the lines that are neither empty nor comments, as they are read."""
     try:
-        # The mark that spreadsheets put at the beginning is no part of a SMILES.
-        with open_text(path, encoding="utf-8-sig") as file:
+        with open_text(path) as file:
             for line in file:
                 if line.strip() and not line.startswith("#"):
                     yield line

@@ -30,12 +30,9 @@ def iterate_table(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
         InputError: No such file, no text, no column of SMILES, or no rows.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"No such file: {path}.")
     count = -1
     try:
-        # The mark that spreadsheets put at the beginning is no part of a name.
-        with open_text(path, encoding="utf-8-sig", newline="") as file:
+        with open_text(path, newline="") as file:
             header = file.readline()
             rows = csv.reader(
                 chain([header], file), strict=True, delimiter=_separator(header)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from molflt.data.formats.plain import all_info
 from molflt.errors import InputError
 
 CHARGE_KEYS = ("charge", "total_charge", "net_charge", "formal_charge")
@@ -60,15 +61,10 @@ def stated(atoms: Atoms) -> dict[str, float | str]:
 
     Texts such as ``+1`` and ``1-`` count as the number they spell; others are returned.
     """
-    places: dict[str, Any] = {}
-    for inner in ("data", "key_value_pairs"):
-        found = atoms.info.get(inner)
-        places |= found if isinstance(found, dict) else {}
-    places |= atoms.info
     keys = {*CHARGE_KEYS, *SPIN_KEYS}
     return {
         key: _number(value)
-        for key, value in places.items()
+        for key, value in all_info(atoms).items()
         if isinstance(key, str) and key.lower() in keys
     }
 

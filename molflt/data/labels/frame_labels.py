@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from molflt.data.crystals import is_crystal
+from molflt.data.formats.plain import all_info
 from molflt.data.labels.rules import LabelRules
 from molflt.errors import InputError
 
@@ -143,13 +144,7 @@ def label_keys(atoms: Atoms) -> list[str]:
 def places(atoms: Atoms) -> dict[str, Any]:
     """Return everything of a frame that may be a label, by name."""
     results: dict[str, Any] = {} if atoms.calc is None else atoms.calc.results
-    # Of a row of an ASE database.
-    row = [atoms.info.get(key) for key in ("data", "key_value_pairs")]
-    found: dict[str, Any] = dict(atoms.arrays)
-    for place in (*row, atoms.info, results):
-        if isinstance(place, dict):
-            found |= place
-    return found
+    return atoms.arrays | all_info(atoms) | results
 
 
 def read_stress(

@@ -37,9 +37,9 @@ def first_keys(path: str | Path) -> list[str]:
     return [] if first is None else label_keys(first)
 
 
-def in_words(keys: list[str]) -> str:
-    """Return what is said of the keys of the first frame."""
-    return f"the keys of the first are: {', '.join(keys) or 'none'}"
+def first_keys_in_words(path: str | Path) -> str:
+    """Return a clause for errors about labels that are not there."""
+    return f"the keys of the first are: {', '.join(first_keys(path)) or 'none'}"
 
 
 def iterate_graphs(
@@ -59,8 +59,6 @@ def iterate_graphs(
     first: Data | None = None
     bare, reason = 0, ""  # not the errors, which would keep all those atoms
     for where, atoms in iterate_structures(path):
-        if isinstance(atoms, InputError):
-            raise atoms
         try:
             graph = frame_graph(where, atoms, rules)
         except NoLabelError as error:
@@ -86,19 +84,21 @@ def tell_left_out(path: str | Path, count: int) -> None:
 
 
 def frame_graph(
-    where: str, atoms: Atoms, rules: LabelRules, need_labels: bool = True
+    where: str, atoms: Atoms | InputError, rules: LabelRules, need_labels: bool = True
 ) -> Data:
     """Make the graph of one frame with the labels it has.
 
     Args:
         where: File and frame, for errors.
-        atoms: The frame.
+        atoms: The frame, or why it cannot be read, which is raised.
         rules: How labels are read.
         need_labels: A frame without labels is an error.
 
     Raises:
         InputError: A label is missing, sites have several species, or as `make_graph`.
     """
+    if isinstance(atoms, InputError):
+        raise atoms
     refuse_disorder(atoms, where)
     labels = read_targets(atoms, rules, where, needed=need_labels)
     forces = stress = None

@@ -25,7 +25,7 @@ import lmdb
 import numpy as np
 from torch_geometric.data import Data
 
-from molflt.data.dataset import GraphDataset
+from molflt.data.dataset import GraphDataset, place_of
 from molflt.data.lmdb.file import LMDBReader
 from molflt.data.lmdb.record import Precision, decode, encode, label_names
 from molflt.data.molecule import check_target_name, is_missing, with_missing
@@ -83,34 +83,32 @@ def write_lmdb(
     if missing_labels:
         meta["missing_labels"] = True
     try:
-        with tempfile.TemporaryDirectory(
-            prefix=f".{path.stem}-", dir=path.parent
-        ) as folder:
-            environment = lmdb.open(
+        with (
+            tempfile.TemporaryDirectory(
+                prefix=f".{path.stem}-", dir=path.parent
+            ) as folder,
+            lmdb.open(
                 str(Path(folder) / "growing.lmdb"),
                 subdir=False,
                 map_size=_FIRST_MAP_SIZE,
                 lock=False,
                 sync=False,
+            ) as environment,
+        ):
+            bar = track(graphs, path.name, total=total, show=progress)
+            may_lack = [spec.name for spec in targets if missing_labels]
+            sizes, complete = _write_records(
+                environment, bar, path, precision, may_lack
             )
-            with environment:
-                bar = track(graphs, path.name, total=total, show=progress)
-                may_lack = [spec.name for spec in targets if missing_labels]
-                written = environment, bar, path, precision, may_lack
-                sizes, complete = _write_records(*written)
-                if not complete:
-                    meta["missing_stress"] = True
-                meta["length"] = len(sizes)
-                _put(
-                    environment,
-                    [
-                        (_META_KEY, json.dumps(meta).encode()),
-                        (_NATOMS_KEY, np.array(sizes, dtype="<i4").tobytes()),
-                    ],
-                )
-                with atomic_path(path) as temporary:
-                    temporary.unlink()  # LMDB copies only to a name that is free
-                    environment.copy(str(temporary), compact=True)
+            if not complete:
+                meta["missing_stress"] = True
+            meta["length"] = len(sizes)
+            natoms = np.array(sizes, dtype="<i4").tobytes()
+            items = [(_META_KEY, json.dumps(meta).encode()), (_NATOMS_KEY, natoms)]
+            _put(environment, items)
+            with atomic_path(path) as temporary:
+                temporary.unlink()  # LMDB copies only to a name that is free
+                environment.copy(str(temporary), compact=True)
     except (OSError, lmdb.Error) as error:
         raise InputError(f"Cannot write {path}: {error}.") from error
     return len(sizes)
@@ -222,10 +220,7 @@ class LMDBDataset(GraphDataset):
             IndexError: Past the end.
             InputError: The record is missing or damaged.
         """
-        if index < 0:
-            index += self._length
-        if not 0 <= index < self._length:
-            raise IndexError(index)
+        index = place_of(index, self._length)
         value = self._reader.get(index.to_bytes(8, "big"), index)
         try:
             if value is None:

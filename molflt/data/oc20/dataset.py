@@ -1,17 +1,18 @@
 """LMDB files in OCP's layout: one pickled graph a record, keys "0", "1", ..."""
 
 import io
-import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch_geometric.data import Data
 
-from molflt.data.dataset import GraphDataset
+from molflt.data.dataset import GraphDataset, place_of
 from molflt.data.lmdb.file import LMDBReader
 from molflt.data.molecule import make_graph
+from molflt.data.npz import read_npz
 from molflt.data.oc20.batch import read_batch
 from molflt.data.oc20.inert_pickle import NONSENSE, PickleRefusedError, interpret
 from molflt.data.oc20.record import ALLOWED, read_record
@@ -72,10 +73,7 @@ class OCPDataset(GraphDataset):
             IndexError: Past the end.
             InputError: The record is damaged, refused, or lacks a label.
         """
-        if index < 0:
-            index += self._length
-        if not 0 <= index < self._length:
-            raise IndexError(index)
+        index = place_of(index, self._length)
         fields, where = self._fields(index), self._where(index)
         if not self.labelled:
             fields.pop("y_relaxed", None)
@@ -126,20 +124,18 @@ class OCPDataset(GraphDataset):
         status = self.path.stat()
         version = np.array([status.st_size, status.st_mtime_ns], dtype=np.int64)
         cache = self.path.with_name(f"{self.path.name}.natoms.npz")
-        try:
-            with np.load(cache, allow_pickle=False) as stored:
-                sizes = stored["natoms"].astype(np.int64)
-                if len(sizes) == len(self) and (stored["version"] == version).all():
-                    return np.asarray(sizes)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            pass  # no cache, or not one of ours: count
+        with suppress(InputError):  # no cache, or not one of ours: count
+            sizes, of_version = read_npz(cache, ("natoms", "version"), "a cache")
+            if sizes.shape == (len(self),) and np.array_equal(of_version, version):
+                return sizes.astype(np.int64)
         indices = track(range(len(self)), f"sizes of {self.path.name}")
         sizes = np.array([self._size(index) for index in indices], dtype=np.int64)
-        try:
-            with atomic_path(cache) as temporary, open(temporary, "wb") as file:
-                np.savez(file, natoms=sizes, version=version)
-        except InputError:
-            pass  # a folder that cannot be written to: count again next time
+        with (
+            suppress(InputError),  # a folder that cannot be written to
+            atomic_path(cache) as temporary,
+            open(temporary, "wb") as file,
+        ):
+            np.savez(file, natoms=sizes, version=version)
         return sizes
 
     def _size(self, index: int) -> int:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch_geometric.data import Data
 
-from molflt.data.dataset import GraphDataset
+from molflt.data.dataset import GraphDataset, place_of
 from molflt.data.qm9.targets import QM9_TARGETS
 from molflt.errors import InputError
 from molflt.files import atomic_path
@@ -53,9 +53,7 @@ class QM9Table(GraphDataset):
         return len(self._number)
 
     def __getitem__(self, index: int) -> Data:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"record {index} of {len(self)}")
-        index %= len(self)
+        index = place_of(index, len(self))
         start, stop = self._offsets[index], self._offsets[index + 1]
         labels = self._y[index]
         fields = {

@@ -8,7 +8,7 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molflt.data.check.energy_outliers import EnergyOutliers
-from molflt.data.check.structures import examine
+from molflt.data.check.examine import examine
 
 NAMES = ("CH4", "NH3", "H2O", "C2H2", "CH3CH2OH", "C6H6")
 PER_ATOM = {1: -13.6, 6: -1030.0, 7: -1480.0, 8: -2040.0}

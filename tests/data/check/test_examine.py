@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from molflt.cli import main
-from molflt.data.check.structures import examine
+from molflt.data.check.examine import examine
 from molflt.data.check.unit_hints import all_electron_energy, energy_hint
 from molflt.data.labels.rules import LabelRules
 from molflt.data.lmdb.store import LMDBDataset, write_lmdb

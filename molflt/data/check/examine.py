@@ -15,7 +15,7 @@ from molflt.data.check.stress_hints import stress_hint
 from molflt.data.check.stress_values import stress_value_hint
 from molflt.data.check.unit_hints import SAMPLE, energy_hint, force_hint, length_hint
 from molflt.data.labels.frame_labels import NoLabelError
-from molflt.data.labels.labelled_frames import first_keys, in_words
+from molflt.data.labels.labelled_frames import first_keys_in_words
 from molflt.data.labels.rules import DEFAULT_RULES, LabelRules
 from molflt.data.molecule import (
     ARRAY_LABELS,
@@ -31,12 +31,7 @@ from molflt.errors import InputError
 _SHOWN = 20  # defects that are kept with their text
 
 
-def examine(
-    path: str | Path,
-    rules: LabelRules = DEFAULT_RULES,
-    *,
-    progress: bool | None = None,
-) -> Report:
+def examine(path: str | Path, rules: LabelRules = DEFAULT_RULES) -> Report:
     """Read every record of a file; note what it holds and what is wrong with it.
 
     Defects are records that cannot be used: damaged, a value that is not finite, an
@@ -47,7 +42,6 @@ def examine(
     Args:
         path: An LMDB of molflt or OCP, or any file ASE reads.
         rules: How labels of ASE's files are read.
-        progress: Draw a bar; None: only on a terminal.
 
     Raises:
         InputError: The file as a whole cannot be read.
@@ -61,18 +55,12 @@ def examine(
     names = [spec.name for spec in source.targets if source.missing_labels]
     survey = _Survey(Report(str(path), source.format, words), names)
     purpose = f"reading {Path(path).name}"
-    records = enumerate(
-        track(source.records, purpose, total=source.length, show=progress)
-    )
+    records = enumerate(track(source.records, purpose, total=source.length))
     while True:
-        try:
-            index, record = next(records)
-        except StopIteration:
-            break
-        except InputError as error:  # nothing after it can be read
-            survey.defect(str(error))
-            break
-        try:
+        try:  # a file may be unreadable from the start, or from somewhere on
+            index, record = next(records, (-1, None))
+            if record is None:
+                break
             graph = record()
             if source.format == OWN_FORMAT:  # read without the checks of `make_graph`
                 _check_again(graph, f"{path}, record {index}")
@@ -218,7 +206,7 @@ class _Survey:
                 self.defect(f"{report.path}: labels differ between structures: {sets}.")
         elif report.num_structures and not targets:
             if report.format == FILE_FORMAT:
-                keys = in_words(first_keys(report.path))
+                keys = first_keys_in_words(report.path)
                 self.defect(
                     f"{report.path}: no structure has an energy; {keys}; name it "
                     "with --energy-key, other quantities with --target."
