@@ -89,8 +89,8 @@ def _qm9(options: Namespace) -> int:
     from molflt.data.qm9.table import read_table
 
     path = prepare_qm9(options.out, options.from_file)
-    table = read_table(path, None) or {"number": ()}
-    print(f"{path}: {len(table['number']):,} molecules")
+    count = len((read_table(path, None) or {})["number"])
+    print(f"{path}: {count:,} molecules")
     return 0
 
 
@@ -118,7 +118,12 @@ def _oc20(options: Namespace) -> int:
 def _add_convert(parser: Parser) -> None:
     parser.description = "Write labelled structures of any known format to one LMDB."
     add = parser.add_argument
-    add("sources", nargs="+", metavar="SRC", help="files ASE reads, or LMDB, or folders of LMDB")
+    add(
+        "sources",
+        nargs="+",
+        metavar="SRC",
+        help="files ASE reads, or LMDB, or folders of LMDB",
+    )
     add("out", type=Path, metavar="OUT.lmdb", help="the file to write")
     add_label_options(parser)
     add(
