@@ -30,6 +30,8 @@ from molflt.graph.skin import MIN_ATOMS
 from molflt.model import FLTModel
 from molflt.nn.readout.base import AtomReadout
 from molflt.nn.readout.dipole import DipoleReadout
+from molflt.one_thread import OneThread, in_one_thread
+from molflt.provenance import checkpoint_words
 from molflt.warn import warn
 
 _DERIVATIVES = ("forces", "stress")
@@ -62,6 +64,7 @@ class FLTCalculator(Calculator):
     (IS2RE) has no forces, and asking for them raises an error that says why. `results`
     holds what ASE has a name for, so that its own functions can use it; `others` the
     rest: targets of other names and standard deviations. `get_property` knows all.
+    `parameters`, which ASE keeps in databases, has checkpoints, target and `tags`.
 
     Neighbour lists of large systems, and on a GPU, are kept with a skin (`SkinList`),
     and tags are read when anything but positions and cell changes.
@@ -112,6 +115,7 @@ class FLTCalculator(Calculator):
             known = ", ".join(get_args(TagRule))
             raise UsageError(f"There is no rule {tags!r} for tags; there are {known}.")
         self.others: dict[str, Any] = {}
+        self.one_thread = OneThread()
         super().__init__(label=label, directory=directory, atoms=atoms)
         if isinstance(model, FLTModel | str | Path) or not isinstance(model, Sequence):
             sources = [model]  # what else it may be is refused when it is read
@@ -121,6 +125,9 @@ class FLTCalculator(Calculator):
         self.spec = energy_target(self.ensemble.targets, target)
         self.domain = Domain(self.ensemble.models)
         self.tags: TagRule = tags
+        self.parameters["checkpoints"] = [checkpoint_words(s) for s in sources]
+        self.parameters["target"] = self.spec and self.spec.name
+        self.parameters["tags"] = tags
         self.units = {t.name: ase_unit(t.unit)[1] for t in self.ensemble.targets}
         self.implemented_properties = self._found_properties()
         self._graph: Data | None = None
@@ -152,6 +159,7 @@ class FLTCalculator(Calculator):
             names += [f"{name}_std" for name in names if name != "free_energy"]
         return names
 
+    @in_one_thread
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
     ) -> Any:
@@ -164,6 +172,7 @@ class FLTCalculator(Calculator):
 
         Raises:
             PropertyNotImplementedError: The checkpoint does not have it.
+            UsageError: Another thread is at it.
         """
         if name not in self.implemented_properties:
             kind = "property" if self.spec is None else self.spec.kind
@@ -203,6 +212,7 @@ class FLTCalculator(Calculator):
             changes.append("info")
         return changes
 
+    @in_one_thread
     def calculate(
         self,
         atoms: Atoms | None = None,
@@ -215,7 +225,7 @@ class FLTCalculator(Calculator):
 
         Raises:
             InputError: The structure cannot be used (species, positions, tags, charge).
-            UsageError: There is none, here or from an earlier call.
+            UsageError: There is none, here or before; or another thread is at it.
         """
         super().calculate(atoms, properties, system_changes)
         if self.atoms is None:

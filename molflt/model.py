@@ -280,7 +280,7 @@ class FLTModel(nn.Module):
             tags: Convention of their tags: "oc20", "ase", "auto" or "none".
 
         Raises:
-            InputError: A structure cannot be used; its number is named.
+            InputError: A structure cannot be used; number and formula are named.
         """
         from molflt.structures import predict_structures
 

@@ -14,7 +14,7 @@ from molflt.data.labels.frame_labels import label_keys, read_stress
 from molflt.data.tags import TagRule
 from molflt.domain import Domain
 from molflt.energy_target import potential_of
-from molflt.errors import InputError
+from molflt.errors import InputError, UsageError
 from molflt.evaluation import Ensemble, Evaluation, Request
 from molflt.frames import ALL
 from molflt.graph.index import MODEL_FIELDS
@@ -40,6 +40,8 @@ def predict_files(
     forces: bool = False,
     frames: slice = ALL,
     stress: bool = False,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
 ) -> Iterator[Structure | InputError]:
     """Predict every structure of files, in their order.
 
@@ -60,13 +62,21 @@ def predict_files(
         frames: Which structures of each file.
         stress: Also predict its stress, of structures with three periodic directions;
             others have none.
+        energy_key: Name of the label of the target ``energy``, see `read_structures`.
+        forces_key: Likewise of the forces.
 
     Raises:
-        UsageError: Forces or stress of a model without a potential energy.
+        UsageError: Forces or stress of a model without a potential energy, or a name
+            of an energy that is no target.
     """
     ensemble = model if isinstance(model, Ensemble) else Ensemble([model])
     domain = Domain(ensemble.models)
     names = [spec.name for spec in ensemble.targets]
+    if energy_key and "energy" not in names:
+        raise UsageError(
+            f"{energy_key!r} names labels of a target called energy; this model has "
+            f"{', '.join(names)}, whose labels are read by these names."
+        )
     energy = None
     if forces or stress:
         what = "forces" if forces else "stress"
@@ -74,8 +84,9 @@ def predict_files(
     request = Request(names, energy=energy, forces=forces)
     strained = Request(names, energy=energy, forces=forces, stress=stress)
     limit = batch_atoms or BATCH_ATOMS.get(ensemble.device.type, BATCH_ATOMS["cuda"])
+    keys = energy_key, forces_key
     items = chain.from_iterable(
-        read_structures(path, names, domain, tags, frames) for path in paths
+        read_structures(path, names, domain, tags, frames, *keys) for path in paths
     )
     window = _AHEAD * limit if batch_atoms else max(_AHEAD * limit, _AHEAD_ATOMS)
     windows = _windows(items, window, _AHEAD * batch_size if batch_size else window)

@@ -1,5 +1,6 @@
 """What a reader needs to judge or repeat a measurement."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -8,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from molflt.pretrained import checkpoint_path
 from molflt.version import __version__
 
 MOST_ERRORS = 6  # of a sentence
@@ -53,6 +55,18 @@ def origin_words(origin: dict[str, Any]) -> str:
     if (before := origin.get("started_from")) is not None:
         parts.append(f"started from {origin_words(before)}")
     return ", ".join(filter(None, parts))
+
+
+def checkpoint_words(source: object) -> str:
+    """Return name and SHA-256 (its first 16 digits) of a checkpoint.
+
+    Args:
+        source: Its path, or the name of a shipped one; a model itself has no file.
+    """
+    if not isinstance(source, str | Path):
+        return "a model in memory"
+    digest = hashlib.sha256(checkpoint_path(source).read_bytes()).hexdigest()
+    return f"{source} (SHA-256 {digest[:16]})"
 
 
 def target_words(origin: dict[str, Any], target: str) -> str:

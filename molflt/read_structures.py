@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from molflt.admission import admit
 from molflt.data.formats.plain import database_pairs, id_of
 from molflt.data.formats.structure_files import iterate_structures
-from molflt.data.labels.frame_labels import read_labels
+from molflt.data.labels.frame_labels import places, read_forces, read_labels
 from molflt.data.molecule import (
     graph_arrays,
     graph_to_atoms,
@@ -82,6 +82,8 @@ def read_structures(
     domain: Domain,
     tags: TagRule = "auto",
     frames: slice = ALL,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
 ) -> Iterator[Structure | InputError]:
     """Read the structures of one file; an error in the place of those unusable.
 
@@ -94,11 +96,14 @@ def read_structures(
         tags: How to read the tags of files ASE reads, see `molflt.data.tags`.
         frames: Which structures of the file; counting from its end reads all of it
             into memory.
+        energy_key: Name of the label of the target ``energy`` in files ASE reads;
+            None: ``energy``. A frame may be without it.
+        forces_key: Likewise of the forces.
     """
     if Path(path).suffix.lower() in (".lmdb", ".mdb", ".pt"):
         items = _records(path, domain)
     else:
-        items = _frames(path, names, domain, tags)
+        items = _frames(path, names, domain, tags, energy_key, forces_key)
     items = _chosen(items, frames, path)
     while True:
         try:
@@ -170,7 +175,12 @@ def _structure(path: str | Path, frame: int, graph: Data) -> Structure:
 
 
 def _frames(
-    path: str | Path, names: Sequence[str], domain: Domain, tags: TagRule
+    path: str | Path,
+    names: Sequence[str],
+    domain: Domain,
+    tags: TagRule,
+    energy_key: str | None,
+    forces_key: str | None,
 ) -> Iterator[Structure | InputError]:
     """Read the files that are no databases of graphs."""
     for frame, (where, atoms) in enumerate(iterate_structures(path)):
@@ -179,7 +189,7 @@ def _frames(
             continue
         try:
             system, note = admit(atoms, domain, tags, where)
-            labels, forces = _labels(atoms, names, where)
+            labels, forces = _labels(atoms, names, where, energy_key, forces_key)
         except Exception as error:
             yield as_input_error(error, where)
             continue
@@ -188,13 +198,22 @@ def _frames(
 
 
 def _labels(
-    atoms: Atoms, names: Sequence[str], where: str
+    atoms: Atoms,
+    names: Sequence[str],
+    where: str,
+    energy_key: str | None,
+    forces_key: str | None,
 ) -> tuple[dict[str, float], np.ndarray | None]:
     labels = {}
-    places = {*atoms.info, *database_pairs(atoms)}
-    energy, forces = read_labels(atoms, None, None, where)
+    named = {*atoms.info, *database_pairs(atoms)}
+    energy = forces = None
+    found = places(atoms)
+    if energy_key is None or energy_key in found:
+        energy, _ = read_labels(atoms, energy_key, None, where)
+    if forces_key is None or forces_key in found:
+        forces = read_forces(atoms, forces_key, where)
     for name in names:
-        if name != "energy" and name not in places:
+        if name != "energy" and name not in named:
             continue
         value = energy
         if name != "energy":

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
+from ase.symbols import Symbols
 from torch_geometric.data import Batch, Data
 
 from molflt.admission import admit
@@ -33,13 +35,18 @@ def predict_graphs(
     was_training = model.training
     model.eval()
     parts: dict[str, list[np.ndarray]] = {spec.name: [] for spec in model.targets}
+    done = 0
     try:
         for chunk in _chunks(graphs, batch_size):
-            batch = Batch.from_data_list([_bare(graph) for graph in chunk]).to(device)
+            names = [_name(done + row, graph) for row, graph in enumerate(chunk)]
+            done += len(chunk)
+            bare = [_bare(*pair) for pair in zip(chunk, names, strict=True)]
+            batch = Batch.from_data_list(bare).to(device)
             for name, value in model(batch).items():
                 if not value.isfinite().all():
+                    bad = int((~value.isfinite()).nonzero()[0])
                     raise InputError(
-                        f"The {name} of {_first_bad(value, chunk)} is not a finite "
+                        f"The {name} of structure {names[bad]} is not a finite "
                         "number; check its positions and the checkpoint."
                     )
                 parts[name].append(value.cpu().numpy())
@@ -64,6 +71,8 @@ def predict_structures(
                 f"{where} is no ase.Atoms but {type(atoms).__name__}; ase.io.read "
                 "reads files, molflt.data.smiles_to_atoms makes conformers of SMILES."
             )
+        if set(atoms.numbers) <= set(range(len(chemical_symbols))):  # has a formula
+            where = f"{where} ({atoms.get_chemical_formula()})"
         system, _ = admit(atoms, domain, tags, where)
         for remark in domain.remarks(system):
             remarked.setdefault(remark, []).append(index)
@@ -73,15 +82,15 @@ def predict_structures(
     return predict_graphs(model, graphs, batch_size)
 
 
-def _first_bad(value: torch.Tensor, graphs: Sequence[Data]) -> str:
-    index = int((~value.isfinite()).nonzero()[0])
-    sid = graphs[index].get("sid")
-    return f"structure {sid if sid else index}"
+def _name(index: int, graph: Data) -> str:
+    """Return number, formula and, if it has one, id of a structure, for errors."""
+    formula = Symbols(graph.z.numpy(force=True)).get_chemical_formula()
+    return f"{index} ({', '.join(filter(None, (formula, graph.get('sid'))))})"
 
 
-def _bare(graph: Data) -> Data:
+def _bare(graph: Data, name: str) -> Data:
     """Keep what the model reads; labels only some graphs have cannot be batched."""
-    return Data(**{key: graph[key] for key in MODEL_FIELDS if key in graph})
+    return Data(sid=name, **{key: graph[key] for key in MODEL_FIELDS if key in graph})
 
 
 def _chunks(graphs: Sequence[Data], size: int) -> Iterator[Sequence[Data]]:

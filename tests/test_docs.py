@@ -230,7 +230,8 @@ def test_the_examples_of_layers_run(pages):
 
 
 @pytest.mark.parametrize(
-    "page", ["how-to/look.md", "how-to/large.md", "how-to/simulate.md"]
+    "page",
+    [f"how-to/{name}.md" for name in ("look", "large", "simulate", "predict")],
 )
 def test_examples_run_in_order(pages, page, tmp_path, monkeypatch):
     """On a small molecule, with small models under the names of the pages."""

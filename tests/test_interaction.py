@@ -175,7 +175,9 @@ def test_structures_without_tags_are_refused(model, tmp_path):
     add_adsorbate(atoms, molecule("OH"), 1.8, "fcc")
     assert model.predict([bare])["energy"] == 0
     atoms.set_tags(0)
-    with pytest.raises(InputError, match="Structure 1 has no tags, and the model's"):
+    with pytest.raises(
+        InputError, match=r"Structure 1 \(.*\) has no tags, and the model's"
+    ):
         model.predict([bare, atoms])
     path = tmp_path / "slabs.traj"
     ase.io.write(path, [bare, atoms])

@@ -86,8 +86,11 @@ def _add_qm9(parser: Parser) -> None:
 
 def _qm9(options: Namespace) -> int:
     from molflt.data.qm9.datamodule import prepare_qm9
+    from molflt.data.qm9.table import read_table
 
-    print(prepare_qm9(options.out, options.from_file))
+    path = prepare_qm9(options.out, options.from_file)
+    count = len((read_table(path, None) or {})["number"])
+    print(f"{path}: {count:,} molecules")
     return 0
 
 
@@ -115,7 +118,12 @@ def _oc20(options: Namespace) -> int:
 def _add_convert(parser: Parser) -> None:
     parser.description = "Write labelled structures of any known format to one LMDB."
     add = parser.add_argument
-    add("sources", nargs="+", metavar="SRC", help="files ASE reads, or LMDB of OCP")
+    add(
+        "sources",
+        nargs="+",
+        metavar="SRC",
+        help="files ASE reads, or LMDB, or folders of LMDB",
+    )
     add("out", type=Path, metavar="OUT.lmdb", help="the file to write")
     add_label_options(parser)
     add(
@@ -139,18 +147,22 @@ def _convert(options: Namespace) -> int:
     from molflt.data.convert import convert, overlooked
     from molflt.data.lmdb.store import LMDBDataset
     from molflt.data.molecule import ARRAY_LABELS, target_names
+    from molflt.data.source import data_files
 
     rules, failures = rules_of(options), Failures()
     skip = failures.add if options.skip_bad else None
+    sources: list[str | Path] = []
+    for source in options.sources:
+        sources += data_files(source) if Path(source).is_dir() else [source]
     try:
-        count = convert(options.sources, options.out, rules, skip=skip)
+        count = convert(sources, options.out, rules, skip=skip)
     finally:  # also if none is left
         if skip:
             failures.report("files or structures", options.out)
     first = LMDBDataset(options.out)[0]
     labels = target_names(first) + [name for name in ARRAY_LABELS if name in first]
     print(f"{options.out}: {count:,} structures with {', '.join(labels)}")
-    for source in options.sources:
+    for source in sources:
         if keys := overlooked(source, rules):
             print(
                 f"{source}: not read were {', '.join(keys)}; --energy-key, "

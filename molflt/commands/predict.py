@@ -42,6 +42,8 @@ def main(words: list[str]) -> int:
         action="store_true",
         help="also stress [eV/Å^3] of structures that are periodic in three directions",
     )
+    add("--energy-key", help="name of the energy's labels in ASE's files, for errors")
+    add("--forces-key", help="name of the forces' labels; used with --forces")
     add("--batch-size", type=positive, help="largest number of structures at once")
     options = parser.parse_args(words)
     checkpoints, inputs = split_inputs(options.checkpoint, options.inputs)
@@ -56,6 +58,8 @@ def main(words: list[str]) -> int:
         options.forces,
         options.frames,
         options.stress,
+        options.energy_key,
+        options.forces_key,
     )
 
 
@@ -118,11 +122,15 @@ def predict(
     forces: bool = False,
     frames: slice = ALL,
     stress: bool = False,
+    energy_key: str | None = None,
+    forces_key: str | None = None,
 ) -> int:
     """Predict and write; the result is 1 if a structure or target had to be left."""
     for option in ["--forces"] * forces + ["--stress"] * stress:
         if out is None or out.suffix.lower() not in FORCES:
             raise UsageError(f"{option} needs -o with one of {', '.join(FORCES)}.")
+    if forces_key and not forces:
+        raise UsageError("--forces-key names labels of forces; predict them: --forces.")
     paths = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
     if out is not None:
         check_output(out, OUTPUTS, [*paths, *inputs])
@@ -135,9 +143,11 @@ def predict(
 
     ensemble = Ensemble(paths, choose_device(device))
     describe(ensemble)
-    summary = Summary(ensemble, stress)
+    keys = {"energy": energy_key, "forces": forces_key}
+    summary = Summary(ensemble, stress, keys)
     results = predict_files(
-        ensemble, inputs, tags, batch_size, batch_atoms, forces, frames, stress
+        *(ensemble, inputs, tags, batch_size, batch_atoms, forces, frames, stress),
+        *(energy_key, forces_key),
     )
     items = summary.watch(count(results, "predicting") if out else results)
     first = next(items, None)

@@ -49,13 +49,19 @@ class Summary:
     Args:
         ensemble: The models.
         stress: Whether stress is predicted, where there is one.
+        keys: Other names of labels that were asked for, by target.
 
     Attributes:
         failures: Sentences about structures, files and targets.
         count: Structures that passed.
     """
 
-    def __init__(self, ensemble: Ensemble, stress: bool = False) -> None:
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        stress: bool = False,
+        keys: dict[str, str | None] | None = None,
+    ) -> None:
         self._units = {spec.name: spec.unit for spec in ensemble.targets}
         # A file does not say what its energy is; a calculator's is of this geometry.
         self._meanings = {
@@ -67,6 +73,7 @@ class Summary:
         names = [*self._units, *_DERIVATIVES]
         self._differences = {name: Differences() for name in names}
         self._stress, self._unstrained = stress, 0
+        self._keys = keys or {}
         self.failures = Failures()
         self.count = 0
 
@@ -109,4 +116,6 @@ class Summary:
                 unit = self._units.get(name) or _DERIVATIVES[name]
                 words = differences.words(unit, threshold=unit == "eV")
                 say(f"{name}: {words}{self._meanings.get(name, '')}")
+            elif key := self._keys.get(name):
+                say(f"{name}: nothing in the input is called {key!r}, so no MAE")
         self.failures.report("structures, files or targets", out)

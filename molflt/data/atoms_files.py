@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from torch_geometric.data import Data
 
+from molflt.data.check.relaxed_hints import relaxed_hint
 from molflt.data.datamodule import GraphDataModule, Splits
 from molflt.data.dataset import (
     GraphDataset,
@@ -217,6 +218,9 @@ class AtomsFiles(GraphDataModule):
             for graph in track(iterate_graphs(path, rules), f"reading {path.name}")
         )
         graphs = list(with_unique_ids(frames))
+        for hint in (relaxed_hint(path, rules) for path in files):
+            if hint:
+                log.warning("%s", hint)
         self._tell_missing(split, graphs)
         for label, name in OF_ALL_OR_NONE.items():
             has = [label in graph for graph in graphs]

@@ -27,7 +27,8 @@ def tag_slab(
 ) -> Atoms:
     """Return a copy with OC20's tags: 2 adsorbate, 1 surface, 0 below it.
 
-    The adsorbate is on the upper side of the slab (along a x b).
+    The adsorbate is on the upper side of the slab, where the cell vector across the
+    vacuum points: mostly c, see `molflt.data.tags.heights`.
 
     Args:
         atoms: Adsorbate and slab.
@@ -57,7 +58,7 @@ def tag_slab(
     if height[chosen].max() <= slab[0]:
         raise InputError(
             f"{start}no atom of the adsorbate is above the slab; it belongs on the "
-            "upper side (along a x b)."
+            "upper side, where the cell vector across the vacuum points."
         )
     if height[chosen].min() < slab[0] - reach:
         raise InputError(

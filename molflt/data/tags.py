@@ -13,11 +13,10 @@ Inside molflt tags are OC20's, and -1 where an atom has none. The rule ``"auto"`
 2. a tag below 0: an error;
 3. a tag above 2: ase.build, if the layers 1, 2, ... have no gap, each deeper layer
    lies lower and the adsorbate lies above layer 1; else an error;
-4. tags out of {0, 1, 2} are told apart by height along the surface normal (a x b,
-   in a cell periodic along c after cutting the cell at its widest empty gap): OC20
-   where heights rise with the tag (2 above 1 above 0), ase.build where they fall;
-   neither is an error. Tags all 1 mean surface in both conventions, tags all 2 are
-   OC20's isolated adsorbate.
+4. tags out of {0, 1, 2} are told apart by height along the surface normal (see
+   `heights`): OC20 where heights rise with the tag (2 above 1 above 0), ase.build where
+   they fall; neither is an error. Tags all 1 mean surface in both conventions, tags
+   all 2 are OC20's isolated adsorbate.
 
 Heights are means over the atoms of one tag; less than `MIN_STEP` apart is undecided.
 """
@@ -107,25 +106,51 @@ def _detect(atoms: Atoms, tags: np.ndarray, where: str) -> TagRule:
 
 
 def heights(atoms: Atoms) -> np.ndarray:
-    """Return how high each atom is along the surface normal [Å], vacuum at the top."""
+    """Return how high each atom is along the surface normal [Å], vacuum at the top.
+
+    The normal is perpendicular to two cell vectors, and up is where the third points:
+    the one that is not periodic or, if all are, the one across the widest empty gap, at
+    which the cell is cut. With fewer periodic directions than two, up is z.
+    """
     cell, pbc = np.asarray(atoms.cell), np.asarray(atoms.pbc)
-    normal = np.cross(cell[0], cell[1])
-    length = float(np.linalg.norm(normal))
-    if not pbc[:2].all() or length < 1e-8:
+    if pbc.sum() < 2:
         return np.asarray(atoms.positions[:, 2])
+    if not pbc.all():
+        found = _along(atoms.positions, cell, int(np.argmin(pbc)))
+        return np.asarray(atoms.positions[:, 2]) if found is None else found[0]
+    cuts = []
+    for axis in (2, 0, 1):  # c before others with the same gap
+        found = _along(atoms.positions, cell, axis)
+        if found is None or found[1] < 1e-8:
+            continue
+        height, period = found[0] % found[1], found[1]
+        ordered = np.sort(height)
+        gaps = np.diff(ordered, append=ordered[0] + period)
+        bottom = ordered[(int(np.argmax(gaps)) + 1) % len(ordered)]
+        # Rounding must not lift the lowest atom to the top of the cell.
+        cuts.append((gaps.max(), (height - bottom + 1e-9) % period))
+    if not cuts:
+        return np.asarray(atoms.positions[:, 2])
+    widest = max(gap for gap, _ in cuts)
+    return next(height for gap, height in cuts if gap > widest - MIN_STEP)
+
+
+def _along(
+    positions: np.ndarray, cell: np.ndarray, axis: int
+) -> tuple[np.ndarray, float] | None:
+    """Return heights (n,) above the plane of the other two vectors, and the period [Å].
+
+    None: the two span no plane.
+    """
+    normal = np.cross(cell[(axis + 1) % 3], cell[(axis + 2) % 3])
+    length = float(np.linalg.norm(normal))
+    if length < 1e-8:
+        return None
     normal = normal / length
-    period = float(cell[2] @ normal)
-    if period < 0:  # left-handed cell: c points the way that is up
+    period = float(cell[axis] @ normal)
+    if period < 0:  # left-handed cell: the vector points the way that is up
         normal, period = -normal, -period
-    found = atoms.positions @ normal
-    if not pbc[2] or period < 1e-8:
-        return np.asarray(found)
-    found = found % period
-    ordered = np.sort(found)
-    gaps = np.diff(ordered, append=ordered[0] + period)
-    bottom = ordered[(int(np.argmax(gaps)) + 1) % len(ordered)]
-    # Rounding must not lift the lowest atom to the top of the cell.
-    return np.asarray((found - bottom + 1e-9) % period)
+    return positions @ normal, period
 
 
 def _refuse(tags: np.ndarray, bad: np.ndarray, convention: str, where: str) -> None:

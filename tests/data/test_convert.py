@@ -51,6 +51,24 @@ def test_structures_of_several_files_keep_order_and_labels(tmp_path):
         np.testing.assert_allclose(graph.forces, 0.1 * index, atol=1e-7)
 
 
+def test_a_folder_is_all_lmdb_files_below_it(tmp_path, capsys):
+    shards = tmp_path / "shards"
+    (shards / "more").mkdir(parents=True)
+    for name, start in (("b", 2), ("a", 0), ("more/c", 4)):
+        write_frames(tmp_path / "frames.extxyz", 2, start)
+        convert([tmp_path / "frames.extxyz"], shards / f"{name}.lmdb")
+    (shards / "notes.txt").write_text("no data")
+    out = tmp_path / "all.lmdb"
+    assert main(["data", "convert", str(shards), str(out)]) == 0
+    assert "6 structures with energy, forces" in capsys.readouterr().out
+    assert [graph.energy.item() for graph in LMDBDataset(out)] == [0, 1, 2, 3, 4, 5]
+    assert main(["data", "convert", str(shards), str(shards / "a.lmdb")]) == 2
+    assert "a.lmdb is one of the files to convert" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert main(["data", "convert", str(tmp_path / "empty"), str(out)]) == 1
+    assert "is a folder without LMDB files" in capsys.readouterr().err
+
+
 def test_relaxed_energies_have_no_forces(tmp_path):
     write_frames(tmp_path / "a.extxyz", 2)
     out = tmp_path / "out.lmdb"

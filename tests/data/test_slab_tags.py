@@ -63,6 +63,24 @@ def test_atoms_across_the_boundary_of_the_cell_are_one_slab(shift):
     np.testing.assert_array_equal(tag_slab(atoms, ["C", "O"]).get_tags(), expected)
 
 
+@pytest.mark.parametrize("turns", [1, 2], ids=["vacuum along a", "vacuum along b"])
+@pytest.mark.parametrize("pbc", ["as it was", True])
+@pytest.mark.parametrize("depth", [None, 2.0])
+def test_the_vacuum_may_be_along_any_cell_vector(turns, pbc, depth):
+    atoms = bare(with_co(fcc111("Cu", (2, 2, 4), vacuum=8)))
+    expected = tag_slab(atoms, ["C", "O"], depth).get_tags()
+    cell, periodic = np.roll(atoms.cell, turns, axis=0), np.roll(atoms.pbc, turns)
+    atoms.set_cell(np.roll(cell, turns, axis=1))  # x, y, z turn with a, b, c
+    atoms.positions = np.roll(atoms.positions, turns, axis=1)
+    atoms.pbc = periodic if pbc == "as it was" else pbc
+    tagged = tag_slab(atoms, ["C", "O"], depth)
+    np.testing.assert_array_equal(tagged.get_tags(), expected)
+    assert map_tags(tagged)[1].startswith("OC20 tags")
+    atoms.positions *= -1  # the adsorbate below the slab
+    with pytest.raises(InputError, match="upper side, where the cell vector across"):
+        tag_slab(atoms, ["C", "O"], depth)
+
+
 def test_depth_is_counted_from_the_highest_atom_of_the_slab():
     atoms = with_co(fcc100("Cu", (2, 2, 4), vacuum=8))  # layers 1.8 Å apart
     layers = [(tag_slab(atoms, ["C", "O"], d).get_tags() == 1).sum() for d in (1, 2.2)]

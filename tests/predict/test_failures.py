@@ -13,7 +13,7 @@ from molflt.cli import main
 from molflt.data import smiles_to_atoms
 from molflt.data.labels.electrons import refuse_charge_and_spin
 from molflt.errors import InputError, UsageError
-from molflt.model import FLTEncoder
+from molflt.model import FLTEncoder, FLTModel
 from molflt.predict import Structure, predict_files
 from tests.builders import model_of
 from tests.predict.tables import read_csv
@@ -145,3 +145,29 @@ def test_a_smiles_is_no_structure_and_the_error_says_how_to_make_one():
         model.predict([molecule("H2O"), "CCO"])
     conformer = smiles_to_atoms("CCO")
     assert len(model.predict([molecule("H2O"), conformer])["energy"]) == 2
+
+
+def test_a_bad_structure_is_named_by_its_number_and_formula(monkeypatch):
+    model, good = model_of(), molecule("H2O")
+    charged = molecule("NH3")
+    charged.info["charge"] = 1
+    with pytest.raises(InputError, match=r"^Structure 3 \(H3N\) has the charge"):
+        model.predict([good, good, good, charged])
+    ghost = Atoms([300], positions=[[0, 0, 0]])
+    with pytest.raises(InputError, match=r"^Structure 1\b"):
+        model.predict([good, ghost])
+    forward = FLTModel.forward
+
+    def without_ammonia(self, batch, *args, **options):
+        found = forward(self, batch, *args, **options)
+        for row, graph in enumerate(batch.to_data_list()):
+            if 7 in graph.z:
+                found["energy"][row] = float("nan")
+        return found
+
+    monkeypatch.setattr(FLTModel, "forward", without_ammonia)
+    named = molecule("NH3")
+    named.info["sid"] = "mine"
+    for size in (1, 2, 32):  # the number is that in the list, not in the batch
+        with pytest.raises(InputError, match=r"structure 3 \(H3N, mine\) is not a fin"):
+            model.predict([good, good, good, named, good], batch_size=size)

@@ -62,6 +62,29 @@ def deep_model(seed, *targets):
     return model_of(*targets)
 
 
+def test_labels_of_another_name_are_compared(folder, capsys):
+    frames = [molecule("H2O"), molecule("NH3"), molecule("CO")]
+    energies = molflt.load("model.ckpt").predict(frames)["energy"]
+    for atoms, energy in zip(frames[:2], energies, strict=False):
+        atoms.info |= {"E_ads": energy - 0.5, "energy": -99.0}
+    ase.io.write("named.extxyz", frames)
+    words = ["predict", "model.ckpt", "named.extxyz", "-o", "out.csv"]
+    assert main([*words, "--energy-key", "E_ads"]) == 0
+    assert "MAE 0.5 eV, EwT 0.0 % against 2 labels" in capsys.readouterr().err
+    labels = [row["label_energy [eV]"] for row in read_csv("out.csv")]
+    assert labels[2] == ""
+    np.testing.assert_allclose([float(x) for x in labels[:2]], energies[:2] - 0.5)
+    assert main([*words, "--energy-key", "Eads"]) == 0  # and not the key energy
+    told = capsys.readouterr().err
+    assert "MAE" in told.split("'Eads'")[1]
+    assert "MAE" not in told.split("'Eads'")[0]
+    assert main([*words, "--forces-key", "f"]) == 2
+    assert "predict them: --forces" in capsys.readouterr().err
+    words = ["predict", "qm9-properties", "one.xyz", "--energy-key", "E_ads"]
+    assert main(words) == 2
+    assert "called energy; this model has mu, alpha" in capsys.readouterr().err
+
+
 def test_models_that_are_the_same_are_named(folder, capsys):
     for name, seed in (("a", 0), ("b", 1), ("c", 1)):
         molflt.save_model(deep_model(seed), f"{name}.ckpt")
@@ -184,6 +207,18 @@ def test_forces_are_written_and_compared(folder, capsys):
     assert "--forces needs -o" in capsys.readouterr().err
     assert main(["predict", "model.ckpt", *words[2:], "-o", "x.extxyz"]) == 2
     assert "the energy after relaxation" in capsys.readouterr().err
+
+
+def test_forces_of_another_name_are_compared(folder, capsys):
+    model = model_of(TargetSpec("e", kind="potential"))
+    molflt.save_model(model, "potential.ckpt")
+    frames = [molecule("H2O"), molecule("CO")]
+    forces = molflt.FLTCalculator("potential.ckpt").get_forces(frames[0])
+    frames[0].arrays["dft_forces"] = forces + 0.25
+    ase.io.write("forces.extxyz", frames)
+    words = ["predict", "potential.ckpt", "forces.extxyz", "--forces", "-o", "o.extxyz"]
+    assert main([*words, "--forces-key", "dft_forces"]) == 0
+    assert "forces: MAE 0.25 eV/Å against 1 labels" in capsys.readouterr().err
 
 
 def test_a_checkpoint_without_a_summary_is_told(folder, capsys):

@@ -24,7 +24,10 @@ def relaxed_hint(source: str | Path, rules: LabelRules) -> str | None:
         source: The file.
         rules: How its labels were read.
     """
-    relaxed = rules.kind == "relaxed" and rules.energy_key in (None, "energy")
+    relaxed = any(
+        spec.kind == "relaxed" and rules.key(spec.name) == "energy"
+        for spec in rules.specs
+    )
     if not relaxed or open_source(source).format != FILE_FORMAT:
         return None
     try:

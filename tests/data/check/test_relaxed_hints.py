@@ -7,8 +7,10 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 
 from molflt.cli import main
+from molflt.data import AtomsFiles
 from molflt.data.check.relaxed_hints import relaxed_hint
 from molflt.data.labels.rules import LabelRules
+from molflt.targets import TargetSpec
 
 RELAXED = LabelRules(kind="relaxed")
 
@@ -34,6 +36,17 @@ def test_a_trajectory_has_no_energies_after_relaxation(steps, tmp_path, capsys):
     assert "not of where relaxations end" in capsys.readouterr().err
     assert main(command) == 0
     assert "relaxations" not in capsys.readouterr().err
+
+
+def test_training_on_a_trajectory_warns_too(steps, caplog):
+    own = {"targets": [TargetSpec("energy", kind="relaxed")]}
+    for options, told in (({"kind": "relaxed"}, 1), (own, 1), ({}, 0)):
+        caplog.clear()
+        AtomsFiles(steps, val_fraction=0.5, **options).setup()
+        said = [r for r in caplog.records if r.levelname == "WARNING"]
+        said = [r.getMessage() for r in said if "relaxations end" in r.getMessage()]
+        assert len(said) == told
+        assert all(str(steps) in words for words in said)
 
 
 def test_nothing_is_said_of_labels_of_another_name(steps):

@@ -6,8 +6,10 @@ import torch
 from ase.build import molecule
 from torch_geometric.loader import DataLoader
 
+from molflt.cli import main
 from molflt.data.qm9.datamodule import QM9, TABLE, prepare_qm9
 from molflt.data.qm9.source import read_source, source_from_file
+from molflt.data.qm9.table import read_table
 from molflt.data.qm9.targets import ATOM_REFERENCES, CSV_COLUMNS, QM9_TARGETS
 from molflt.errors import InputError, UsageError
 from molflt.units import HARTREE, KCAL_PER_MOL
@@ -155,6 +157,14 @@ def test_table_is_made_once_and_anew_for_other_files(files, tmp_path):
     data = QM9(tmp_path, split="random:0", from_file=other)
     data.setup()
     assert data.split.total == 10
+
+
+def test_the_command_says_how_many_molecules_are_where(files, tmp_path, capsys):
+    for _ in range(2):  # written, and there already
+        assert main(["data", "qm9", str(tmp_path), "--from-file", str(files)]) == 0
+        path = tmp_path / TABLE
+        count = len(read_table(path, None)["number"])
+        assert capsys.readouterr().out == f"{path}: {count} molecules\n"
 
 
 def test_damaged_table_is_named(files, tmp_path):
