@@ -196,4 +196,4 @@ def _whole(name: str, value: Any, least: int) -> int:
         raise UsageError(f"{name} must be a whole number, not {value!r}.")
     if value < least:
         raise UsageError(f"{name} must be at least {least}, not {value}.")
-    return int(value)
+    return int(float(value))

@@ -121,7 +121,7 @@ def take_up(
             Lightning replaces the order of the data.
     """
     position = checkpoint["position"]
-    if position["batch"] and trainer.overfit_batches:
+    if position["batch"] and trainer.overfit_batches:  # type: ignore[attr-defined]
         raise InputError(
             "A run with trainer.overfit_batches cannot go on within an epoch, after "
             f"{position['batch']} of its batches; start it again, or go on from a "
