@@ -206,7 +206,9 @@ def load(
             f"A checkpoint is given by its path, not by {type(path).__name__}."
         )
     where = choose_device(device)
-    with torch.inference_mode(False):  # weights made in it have no forces, ever
+    # Weights made in inference mode have no forces, ever; and whatever torch's default
+    # device, even "meta", a model is rebuilt on the CPU.
+    with torch.inference_mode(False), torch.device("cpu"):
         return model_from_record(read_record(path), str(path), encoder_class).to(where)
 
 

@@ -2,16 +2,14 @@
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 from molflt.elements import MAX_Z
 from molflt.errors import InputError
+from molflt.graph.places import INDICES, check_places
 
 TAGS = (-1, 2)
 """Least and largest tag."""
-
-INDICES = (torch.int64, torch.int32)
-"""Types that torch sums by."""
 
 
 def check_inputs(data: Data) -> None:
@@ -24,7 +22,8 @@ def check_inputs(data: Data) -> None:
 
     Raises:
         InputError: Atoms or positions are missing, fields have other shapes or types,
-            or there is no such element or tag.
+            there is no such element or tag, or graphs are numbered otherwise than from
+            0 up.
     """
     z, pos = data.get("z"), data.get("pos")
     if z is None or pos is None:
@@ -35,7 +34,7 @@ def check_inputs(data: Data) -> None:
             "z must be the atomic numbers (n,) of at least one atom, received shape "
             f"{tuple(z.shape)}."
         )
-    shapes = {"pos": (len(z), 3), "batch": (len(z),), "tags": (len(z),)}
+    shapes = {"pos": (len(z), 3), "tags": (len(z),)}
     for name, shape in shapes.items():
         given = data.get(name)
         if given is not None and given.shape != shape:
@@ -43,20 +42,17 @@ def check_inputs(data: Data) -> None:
                 f"{name} must have shape {shape}, as z has {len(z)} atoms, received "
                 f"{tuple(given.shape)}."
             )
-    if not pos.is_floating_point():
-        raise InputError(
-            f"pos must be floating-point numbers [Å], received {pos.dtype}."
-        )
     if z.is_floating_point() or z.dtype == torch.bool:
         raise InputError(f"z must be whole numbers, received {z.dtype}.")
-    for name in ("batch", "tags"):
-        given = data.get(name)
-        if given is not None and given.dtype not in INDICES:
-            raise InputError(
-                f"{name} must be of type torch.int64, received {given.dtype}."
-            )
+    tags = data.get("tags")
+    if tags is not None and tags.dtype not in INDICES:
+        raise InputError(f"tags must be of type torch.int64, received {tags.dtype}.")
+    batch = data.get("batch")
+    known = data.num_graphs if isinstance(data, Batch) else data.get("num_graphs")
+    number = 1 if batch is None else known
+    check_places(pos, batch, number, data.get("cell"), data.get("pbc"))
     _check_range(z, 1, MAX_Z, "z", "atomic numbers")
-    if (tags := data.get("tags")) is not None:
+    if tags is not None:
         _check_range(tags, *TAGS, "tags", "OC20's tags")
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch_geometric.data import Data
 
+from molflt.encoder_inputs import check_inputs
 from molflt.errors import InputError, UsageError
 from molflt.graph.index import graph_index, has_volume, name_of
 from molflt.nn.gradients import Deformation, EnergyForces
@@ -88,8 +89,10 @@ def deformable(
         strained: Structures that have them, which are crystals; None: all must.
 
     Raises:
-        InputError: A structure without a periodic cell shall be strained.
+        InputError: A structure without a periodic cell shall be strained, or no encoder
+            could look at the graphs, `check_inputs`.
     """
+    check_inputs(data)  # an integer would truncate the strain
     # What was made in inference mode cannot be saved for a backward pass.
     moved = copy.copy(data).apply(lambda t: t.clone() if t.is_inference() else t)
     if stress and strained is None:

@@ -216,3 +216,12 @@ def test_wrappers_of_a_model_are_told_from_it(model, tmp_path):
     save_model(wrapped.module, tmp_path / "a.ckpt")
     again = load(tmp_path / "a.ckpt").state_dict()
     assert all(torch.equal(again[k], v) for k, v in model.state_dict().items())
+
+
+@pytest.mark.parametrize("default", ["meta", "cpu"])
+def test_a_checkpoint_is_read_whatever_the_default_device(model, tmp_path, default):
+    save_model(model, tmp_path / "a.ckpt")
+    with torch.device(default):
+        found = load(tmp_path / "a.ckpt")
+    for name, value in model.state_dict().items():
+        assert torch.equal(found.state_dict()[name], value)

@@ -123,6 +123,15 @@ BAD = {
     "batch must be of type torch.int64, received torch.float32": Data(
         z=WATER.z, pos=WATER.pos, batch=torch.zeros(3)
     ),
+    "batch of atom 0 is -1": Data(
+        z=WATER.z, pos=WATER.pos, batch=torch.tensor([-1, 0, 0])
+    ),
+    "batch of atom 0 is 1; graphs are numbered from 0 without gaps": Data(
+        z=WATER.z, pos=WATER.pos, batch=torch.ones(3, dtype=torch.int64)
+    ),
+    "cell must be floating-point": Data(
+        z=WATER.z, pos=WATER.pos, cell=torch.eye(3).long()[None], pbc=WATER.pbc
+    ),
 }
 
 

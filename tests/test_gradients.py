@@ -243,3 +243,22 @@ def test_the_laws_notice_what_is_wrong():
         for value in values:
             with pytest.raises(AssertionError, match="not close"):
                 law(learned(model), value, triclinic(), 1e-5)
+
+
+@pytest.mark.parametrize("name", ["pos", "cell"])
+def test_places_in_whole_numbers_have_no_derivatives(name):
+    """A strain in the type of such a cell would be 0, and so would the stress."""
+    graph = triclinic()
+    graph[name] = graph[name].long()
+    with pytest.raises(InputError, match=f"{name} must be floating-point numbers"):
+        build().energy_and_forces(graph, "energy", stress=True)
+
+
+def test_the_cell_may_have_another_precision_than_the_positions():
+    model, graph = build(), triclinic()
+    graph.cell = graph.cell.float().double()
+    expected = model.energy_and_forces(graph, "energy", stress=True)
+    graph.cell = graph.cell.float()
+    found = model.energy_and_forces(graph, "energy", stress=True)
+    torch.testing.assert_close(found.energy, expected.energy, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.stress, expected.stress, rtol=1e-6, atol=1e-9)

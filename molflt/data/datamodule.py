@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -32,11 +34,11 @@ class GraphDataModule(pl.LightningDataModule, ABC):
 
     Attributes:
         run_seed: ``seed_everything`` of ``molflt fit``, 0 otherwise. It changes the
-            order of training structures, not which these are: fine-tunings draw no
-            weights, and would all be the same one without it.
+            order of training structures and their random moves, not which these are:
+            fine-tunings draw no weights, and would all be the same one without it.
 
     Raises:
-        UsageError: A number that must be positive is not.
+        UsageError: A number is not whole, or is too small.
     """
 
     def __init__(
@@ -49,21 +51,16 @@ class GraphDataModule(pl.LightningDataModule, ABC):
         in_memory: bool = True,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("batch_size", batch_size),
-            ("eval_batch_size", eval_batch_size),
-            ("max_train", max_train),
-        ):
-            if value is not None and value < 1:
-                raise UsageError(f"{name} must be at least 1, not {value}.")
-        if num_workers < 0:
-            raise UsageError(f"num_workers must not be negative, not {num_workers}.")
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size or batch_size
-        self.num_workers = num_workers
+        self.batch_size = _whole("batch_size", batch_size, 1)
+        self.eval_batch_size = self.batch_size
+        if eval_batch_size is not None:
+            self.eval_batch_size = _whole("eval_batch_size", eval_batch_size, 1)
+        self.num_workers = _whole("num_workers", num_workers, 0)
         self.seed = seed
         self.run_seed = 0
         self.max_train = max_train
+        if max_train is not None:
+            self.max_train = _whole("max_train", max_train, 1)
         self.in_memory = in_memory
         self.train: GraphDataset
         self.val: dict[str, GraphDataset] = {}
@@ -187,3 +184,16 @@ class GraphDataModule(pl.LightningDataModule, ABC):
             num_ranks=trainer.world_size if trainer is not None else 1,
             run_seed=self.run_seed,
         )
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    """Return a whole number as Python's, also one of NumPy's, or 4.0.
+
+    Raises:
+        UsageError: It is none, or less than `least`.
+    """
+    if not isinstance(value, Real) or not float(value).is_integer():
+        raise UsageError(f"{name} must be a whole number, not {value!r}.")
+    if value < least:
+        raise UsageError(f"{name} must be at least {least}, not {value}.")
+    return int(float(value))

@@ -4,6 +4,7 @@
 |---|---|
 | index | what models read of a graph or batch; the graph of each atom |
 | host | what the host asks of tensors that may be on a GPU |
+| places | what positions, cells and the graph of each atom must be like |
 | neighbors, cell_grid | pairs within a cutoff, periodic images included |
 | skin | pairs that stay useful while atoms move a little |
 | order | atoms in the order of space |

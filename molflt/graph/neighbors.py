@@ -1,5 +1,6 @@
 """Pairs of atoms within a cutoff, periodic images included."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -55,12 +56,12 @@ def neighbor_pairs(
         layout: What the host knows of the graphs, if it is at hand.
 
     Raises:
-        ValueError: `cutoff` is not positive, or pbc is given without a cell.
+        ValueError: `cutoff` is no positive number, or pbc is given without a cell.
         InputError: A position is not finite, or too far from the others, `FARTHEST`; or
             a box is one that a cell list does not fit in, `usable_box`.
     """
-    if cutoff <= 0:
-        raise ValueError(f"cutoff must be larger than 0, received {cutoff}")
+    if not 0 < cutoff < math.inf:  # nor is NaN
+        raise ValueError(f"cutoff must be larger than 0, and finite, received {cutoff}")
     if pbc is not None and cell is None:
         raise ValueError("pbc is given without a cell")
     if layout is None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from molflt.graph.host import layout_of, longest, segment_count
 from molflt.graph.neighbors import neighbor_pairs
+from molflt.graph.places import check_places
 from molflt.nn.displacements import PairIndex, displacements
 from molflt.nn.exchange import Ranks
 from molflt.nn.far.boxes import boxes
@@ -48,7 +49,8 @@ class Geometry:
         dtype: Floating-point type of everything handed to the layers.
 
     Raises:
-        ValueError: `batch` is not ascending, or `cell` or `pbc` has another shape.
+        ValueError: `batch` is not ascending.
+        InputError: As `check_places` and `layout_of`.
     """
 
     def __init__(
@@ -60,12 +62,7 @@ class Geometry:
         pbc: Periodicity | None,
         dtype: torch.dtype,
     ) -> None:
-        for name, given, shape in (("cell", cell, (3, 3)), ("pbc", pbc, (3,))):
-            if given is not None and given.shape != (num_graphs, *shape):
-                raise ValueError(
-                    f"{name} must have the shape {(num_graphs, *shape)}, one for each "
-                    f"graph, received {tuple(given.shape)}"
-                )
+        check_places(pos, batch, num_graphs, cell, pbc)
         self.batch = batch
         self.num_graphs = num_graphs
         self.dtype = dtype
@@ -113,14 +110,18 @@ class Geometry:
             cell: Lattice vectors as rows (g, 3, 3) [Å], or None.
             pbc: Periodic directions (g, 3), or None.
             dtype: Type of the layers' numbers; None: torch's default.
+
+        Raises:
+            ValueError: `batch` is not ascending, or `cutoff` no positive number.
+            InputError: As `check_places` and `neighbor_pairs`.
         """
+        check_places(pos, batch, num_graphs, cell, pbc)
         if batch is None:
             batch = torch.zeros(len(pos), dtype=torch.int64, device=pos.device)
         if num_graphs is None:
             num_graphs = int(batch.max()) + 1 if len(batch) else 1
-        made = cls(
-            pos, batch, num_graphs, cell, pbc, dtype or torch.get_default_dtype()
-        )
+        dtype = dtype or torch.get_default_dtype()
+        made = cls(pos, batch, num_graphs, cell, pbc, dtype)
         if cutoff is not None:
             places = pos.detach(), batch, num_graphs
             made.set_pairs(

@@ -57,16 +57,20 @@ def resumable_model(
     return model
 
 
-def seed_of(trainer: Trainer, seed: int, batch_idx: int) -> tuple[int, ...]:
+def seed_of(
+    trainer: Trainer, seed: int, run_seed: int, batch_idx: int
+) -> tuple[int, ...]:
     """Return what determines the moves of a batch, in a resumed run as well.
 
     Args:
         trainer: The trainer.
-        seed: Seed of the run.
+        seed: Seed of the data.
+        run_seed: Seed of the run; 0: as without it.
         batch_idx: Number of the batch.
     """
     part = batch_idx % trainer.accumulate_grad_batches
-    return seed, trainer.global_step, part, trainer.global_rank
+    seeds = seed, trainer.global_step, part, trainer.global_rank
+    return (*seeds, run_seed) if run_seed else seeds  # a fifth number counts, 0 too
 
 
 class Place:
@@ -111,8 +115,18 @@ def take_up(
         trainer: The trainer that goes on.
         data: Its data, of which those that the epoch has seen are left out.
         place: Is put to the place of the run.
+
+    Raises:
+        InputError: The run stopped within an epoch of `overfit_batches`, for which
+            Lightning replaces the order of the data.
     """
     position = checkpoint["position"]
+    if position["batch"] and trainer.overfit_batches:  # type: ignore[attr-defined]
+        raise InputError(
+            "A run with trainer.overfit_batches cannot go on within an epoch, after "
+            f"{position['batch']} of its batches; start it again, or go on from a "
+            "checkpoint of the end of an epoch."
+        )
     place.go_to(position, checkpoint["global_step"])
     seen = position["batch"] * data.batch_size * trainer.world_size
     data.resume_at(position["epoch"], seen)

@@ -211,7 +211,8 @@ class FLTTask(EvaluatedTask):
         assert self.model is not None
         self._place.begin_batch(self.trainer)
         progress = min(1.0, self.global_step / self._total_steps)
-        seed = resuming.seed_of(self.trainer, self._data.seed, batch_idx)
+        seeds = self._data.seed, self._data.run_seed
+        seed = resuming.seed_of(self.trainer, *seeds, batch_idx)
         batch = self._augmentation(batch, seed, progress)
         loss, errors = self.objective(self.model, batch, progress)
         if self.global_step == 0:

@@ -85,11 +85,22 @@ def test_setup_twice_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    "option", [{"batch_size": 0}, {"max_train": 0}, {"num_workers": -1}]
+    "option",
+    [{"batch_size": 0}, {"max_train": 0}, {"num_workers": -1}, {"batch_size": 2.5}],
 )
 def test_senseless_numbers_are_bad_usage(option):
     with pytest.raises(UsageError, match=next(iter(option))):
         Numbers(**option)
+
+
+@pytest.mark.parametrize("make", [float, np.int64])
+def test_whole_numbers_may_be_of_another_type(make):
+    options = {"batch_size": 4, "eval_batch_size": 3, "max_train": 9, "num_workers": 0}
+    found = Numbers(**{name: make(value) for name, value in options.items()})
+    found.setup()
+    assert {name: getattr(found, name) for name in options} == options
+    assert all(type(getattr(found, name)) is int for name in options)
+    assert sum(len(batch.z) > 0 for batch in found.train_dataloader()) == 3
 
 
 def test_batches_are_alike_in_size_yet_random():

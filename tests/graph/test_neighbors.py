@@ -149,3 +149,18 @@ def test_what_is_not_refused_is_found(axes):
     index = torch.cat([torch.zeros(200), torch.ones(201)]).long()
     found = neighbor_pairs(far, index, 2, 5.0)
     assert len(found.first) == 2 * len(expected.first)
+
+
+@pytest.mark.parametrize("cutoff", [np.nan, np.inf, 0.0, -1.0])
+def test_a_cutoff_is_a_positive_number(cutoff):
+    pos, one = torch.rand(4, 3), torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(ValueError, match="cutoff must be larger than 0, and finite"):
+        Geometry.of(pos, one, 1, cutoff=cutoff)
+
+
+def test_a_geometry_refuses_places_that_mean_nothing():
+    pos, two = torch.rand(4, 3), torch.tensor([0, 0, 1, 1])
+    with pytest.raises(InputError, match="numbered from 0 to 0"):
+        Geometry.of(pos, two, 1, cutoff=5.0)
+    with pytest.raises(InputError, match="without gaps"):
+        Geometry.of(pos, 1 + two, cutoff=5.0)

@@ -137,6 +137,23 @@ def test_moves_in_training_alone_and_the_same_after_resuming(
     assert same(weights(resumed), weights(whole))
 
 
+def test_members_of_an_ensemble_are_moved_otherwise(make_task, make_trainer):
+    def moved(run_seed):
+        data, task = Relaxing(), make_task(position_noise=0.1)
+        data.setup()
+        data.run_seed = run_seed
+        seen = Watch(task)
+        make_trainer(max_steps=1).fit(task, datamodule=data)
+        ids, pos = seen.train[0]
+        clean = {graph.sid: graph.pos for graph in data.train}
+        return pos - torch.cat([clean[sid] for sid in ids])
+
+    first, same_one, other = moved(0), moved(0), moved(1)
+    assert torch.equal(first, same_one)
+    count = min(len(first), len(other))
+    assert (first[:count] - other[:count]).abs().max() > 0.01
+
+
 @pytest.mark.parametrize("option", ["position_noise", "position_interpolation"])
 def test_moves_and_forces_contradict_each_other(option, make_task):
     with pytest.raises(UsageError, match=f"{option}.* moves? atoms away"):

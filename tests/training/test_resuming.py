@@ -9,7 +9,10 @@ import torch
 import yaml
 
 from molflt.cli import main
+from molflt.errors import InputError
 from molflt.training.task import FLTTask
+from tests.training.clusters import Clusters
+from tests.training.interruption import Stop
 
 # Five batches an epoch; another length must not be another schedule.
 CONFIG = {
@@ -207,3 +210,17 @@ def test_a_callback_that_changes_the_accumulation_is_refused(tmp_path, capsys):
     assert not last.exists()
     told = capsys.readouterr().err
     assert "has GradientAccumulationScheduler, but a run has one accumulation" in told
+
+
+@pytest.mark.filterwarnings("ignore:You requested to overfit")
+def test_overfitting_cannot_go_on_within_an_epoch(make_task, make_trainer, tmp_path):
+    """Lightning replaces the sampler, and the first batches would come once more."""
+    data = Clusters(batch_size=4)
+    first = make_trainer(Stop(5), overfit_batches=3)
+    with pytest.raises(RuntimeError, match="stopped"):
+        first.fit(make_task(), datamodule=data)
+    resumed, path = make_task(), tmp_path / "a" / "last.ckpt"
+    resumed.resume_from(path)
+    second, data = make_trainer(folder="b", overfit_batches=3), Clusters(batch_size=4)
+    with pytest.raises(InputError, match="overfit_batches .* after 2 of its batches"):
+        second.fit(resumed, datamodule=data, ckpt_path=path)

@@ -11,6 +11,7 @@
 | `PolarisabilityReadout` (`polarisability`) | sum_i a_i + v_i.(r_i - c) |
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -100,10 +101,26 @@ class Readout(nn.Module):
         Args:
             statistics: ``element_reference`` (value by atomic number), ``mean`` and
                 ``std`` in the target's unit.
+
+        Raises:
+            InputError: One is missing, a key is no atomic number, the mean is not
+                finite, or the standard deviation not above 0.
         """
+        needed = "element_reference", "mean", "std"
+        if missing := [name for name in needed if name not in statistics]:
+            raise InputError(
+                f"Statistics have no {' and no '.join(missing)}; they need "
+                f"{', '.join(needed)}."
+            )
+        mean, std = float(statistics["mean"]), float(statistics["std"])
+        if not (math.isfinite(mean) and 0 < std < math.inf):
+            raise InputError(
+                "Statistics need a finite mean and a finite std above 0, received "
+                f"mean {mean:g} and std {std:g}."
+            )
         fill_by_species(self.reference, statistics["element_reference"])
-        self.mean.fill_(statistics["mean"])
-        self.std.fill_(statistics["std"])
+        self.mean.fill_(mean)
+        self.std.fill_(std)
 
     def terms(
         self, x: NodeScalars, vec: NodeVectors | None, sites: Sites
@@ -191,7 +208,17 @@ class AtomReadout(Readout):
 
 
 def fill_by_species(buffer: Tensor, values: Mapping[Any, float]) -> None:
-    """Set the entries of a table by atomic number; those not given become 0."""
+    """Set the entries of a table by atomic number; those not given become 0.
+
+    Raises:
+        InputError: A key is no atomic number; nothing is set then.
+    """
+    known = {str(z): z for z in range(len(buffer))}  # a table in JSON has words
+    if bad := [key for key in values if str(key) not in known]:
+        raise InputError(
+            f"References of elements go by atomic number, as 8 for oxygen, not by "
+            f"{bad[0]!r}."
+        )
     buffer.zero_()
-    for z, value in values.items():
-        buffer[int(z)] = value
+    for key, value in values.items():
+        buffer[known[str(key)]] = value

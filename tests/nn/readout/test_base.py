@@ -308,3 +308,37 @@ def test_tags_weigh_apart_and_start_at_the_adsorbate(extensive):
             expected.index_add_(0, sites.batch, weight * terms * (tags == tag))
         torch.testing.assert_close(tagged(x, vec, with_tags), expected)
         torch.testing.assert_close(tagged(x, vec, sites), 2.0 * here)  # no tags
+
+
+STATISTICS = {"element_reference": {8: -2e3}, "mean": 1.0, "std": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        ("no element_reference and no std; they need", {"mean": 0.0}),
+        (
+            "by atomic number.* not by 'O'",
+            STATISTICS | {"element_reference": {"O": 1.0}},
+        ),
+        ("not by 500", STATISTICS | {"element_reference": {500: 1.0}}),
+        ("not by -1", STATISTICS | {"element_reference": {-1: 1.0}}),
+        ("std above 0, received mean 1 and std 0", STATISTICS | {"std": 0.0}),
+        ("std nan", STATISTICS | {"std": float("nan")}),
+        ("mean inf", STATISTICS | {"mean": float("inf")}),
+    ],
+)
+def test_statistics_that_no_label_has_are_refused(words, wrong):
+    readout = AtomReadout(WIDTH, True)
+    readout.set_statistics(STATISTICS)
+    before = {name: value.clone() for name, value in readout.state_dict().items()}
+    with pytest.raises(InputError, match=words):
+        readout.set_statistics(wrong)
+    assert all(torch.equal(before[k], v) for k, v in readout.state_dict().items())
+
+
+def test_atomic_numbers_may_be_words_or_those_of_numpy():
+    readout = AtomReadout(WIDTH, True)
+    for key in ("8", np.int64(8)):
+        readout.set_statistics(STATISTICS | {"element_reference": {key: -3.0}})
+        assert readout.reference.nonzero().tolist() == [[8]]
