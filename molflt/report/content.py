@@ -61,31 +61,10 @@ def report_content(
     rows = keep_rows(model, graph, spec.name, order, budget, say)
     say("kernels and spectra")
     curves, exactness = _curves(model)
-    z = graph.z.cpu().numpy()
-    pos = graph.pos.double().cpu().numpy()
-    pos = pos - pos.mean(axis=0)
-    elements = np.unique(z)
-    return {
+    return _drawn(graph) | {
         "structure": structure,
-        "formula": graph_to_atoms(graph).get_chemical_formula(),
         "tags": tags,
         "remarks": list(remarks),
-        "z": z.tolist(),
-        "elements": {
-            int(each): {
-                "symbol": chemical_symbols[each],
-                "radius": round(float(covalent_radii[each]), 2),
-                "colour": "#{:02x}{:02x}{:02x}".format(
-                    *(round(255 * float(part)) for part in jmol_colors[each])
-                ),
-            }
-            for each in elements
-        },
-        "pos": encoded(pos.astype("<f4")),
-        "cell": graph.cell[0].tolist() if "cell" in graph else None,
-        "pbc": graph.pbc[0].tolist() if "pbc" in graph else [False] * 3,
-        "images": _images(graph),
-        "bonds": _bonds(z, pos),
         "target": {
             "name": spec.name,
             "unit": spec.unit,
@@ -101,6 +80,32 @@ def report_content(
         "curves": curves,
         "notes": _notes(graph, rows, shares) + exactness + _left_out(model, graph),
         "directions": are_means_over_directions(model),
+    }
+
+
+def _drawn(graph: Data) -> dict[str, Any]:
+    """Return the structure itself: what the picture of it is drawn from."""
+    z = graph.z.cpu().numpy()
+    pos = graph.pos.double().cpu().numpy()
+    pos = pos - pos.mean(axis=0)
+    return {
+        "formula": graph_to_atoms(graph).get_chemical_formula(),
+        "z": z.tolist(),
+        "elements": {
+            int(each): {
+                "symbol": chemical_symbols[each],
+                "radius": round(float(covalent_radii[each]), 2),
+                "colour": "#{:02x}{:02x}{:02x}".format(
+                    *(round(255 * float(part)) for part in jmol_colors[each])
+                ),
+            }
+            for each in np.unique(z)
+        },
+        "pos": encoded(pos.astype("<f4")),
+        "cell": graph.cell[0].tolist() if "cell" in graph else None,
+        "pbc": graph.pbc[0].tolist() if "pbc" in graph else [False] * 3,
+        "images": _images(graph),
+        "bonds": _bonds(z, pos),
     }
 
 
