@@ -127,7 +127,7 @@ def _chosen(
     first = next(chosen, None)
     if first is None and frames != ALL:
         which = f"frames from {start} to {stop} by {step or 1}"
-        if start is not None and frames == one_frame(start):
+        if start is not None and frames in (one_frame(start), slice(start, None)):
             which = f"frame {start}"
         raise InputError(f"{path} has no {which}.")
     if first is not None:

@@ -59,6 +59,7 @@ def test_frames_and_what_is_refused(folder, capsys):
     for last in ("1", "-1"):
         assert main([*words, "r.html", "--frame", last]) == 0
         assert "CH4" in Path("r.html").read_text()
+        assert "some.traj, frame 1; --frame chooses another" in capsys.readouterr().err
     Path("gold.xyz").write_text("1\n\nAu 0 0 0\n")
     Path("r.html").unlink()
     for arguments, code, phrase in (
@@ -77,6 +78,22 @@ def test_frames_and_what_is_refused(folder, capsys):
         assert phrase in error
         assert "Traceback" not in error
         assert not Path("r.html").exists()
+
+
+def test_which_structure_is_shown_is_said(folder, capsys):
+    several = "; --frame chooses another"
+    ase.io.write("one.traj", molecule("CH4"))
+    for file, frame, end in (
+        ("some.traj", "0", several),
+        ("some.traj", "-2", several),
+        ("one.traj", "0", ""),
+        ("one.traj", "-1", ""),
+    ):
+        words = ["inspect", "model.ckpt", file, "-o", "r.html", "--frame", frame]
+        assert main(words) == 0
+        said = capsys.readouterr().err
+        assert f"{file}, frame 0{end}" in said
+        assert (several in said) == bool(end)
 
 
 def test_a_slab_of_200_atoms_with_the_default_model(folder, capsys):

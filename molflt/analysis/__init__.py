@@ -6,7 +6,9 @@
 | rollout | attention through all layers (`additive`) |
 | attribution | effect of each message on the energy |
 | contributions | per-atom terms of a prediction, forces |
-| kernels, kernel_slices, octant | f_h(r), f_h(dx, dy, dz) and g_h(q) of every head |
+| kernels, kernel_slices | f_h(r), f_h(dx, dy, dz) and g_h(q) of every head |
+| head_groups | what these are evaluated from: near and far heads of each layer |
+| octant, radial_transform | quadratures: means over directions, g of f |
 | path_errors, far_errors | linear paths against dense ones |
 | rotation | what turning a structure changes |
 | species | which elements are alike |
@@ -35,7 +37,6 @@ from molflt.analysis.kernels import (
     HeadKernels,
     head_densities,
     head_kernels,
-    radial_transform,
 )
 from molflt.analysis.metrics_file import read_metrics
 from molflt.analysis.path_errors import (
@@ -44,6 +45,7 @@ from molflt.analysis.path_errors import (
     feature_errors,
     path_errors,
 )
+from molflt.analysis.radial_transform import radial_transform
 from molflt.analysis.rollout import attention_rollout
 from molflt.analysis.rotation import RotationErrors, rotation_errors
 from molflt.analysis.species import SpeciesMap, species_map

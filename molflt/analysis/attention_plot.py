@@ -60,19 +60,22 @@ def attention(
             view.
     """
     z, weights = np.asarray(numbers), np.asarray(weights, dtype=np.float64)
+    places = np.asarray(positions, dtype=np.float64)
     if view not in ("top", "side"):
         raise ValueError(f"view must be 'top' or 'side', received {view!r}")
-    if not len(z) == len(weights) == len(np.asarray(positions)):
+    if not len(z) == len(weights) == len(places):
         raise ValueError(
-            f"{len(z)} atomic numbers, {len(np.asarray(positions))} positions and "
-            f"{len(weights)} weights do not belong together"
+            f"{len(z)} atomic numbers, {len(places)} positions and {len(weights)} "
+            "weights do not belong together"
         )
     if not -len(z) <= atom < len(z):
         raise ValueError(f"atom must be an index below {len(z)}, received {atom}")
     atom %= len(z)  # -1 is the last
-    places = _centred(np.asarray(positions, dtype=np.float64), atom, cell, pbc)
-    flat, depth = (places[:, :2], places[:, 2]), (places[:, ::2], -places[:, 1])
-    points, height = flat if view == "top" else depth
+    places = _centred(places, atom, cell, pbc)
+    if view == "top":
+        points, height = places[:, :2], places[:, 2]
+    else:
+        points, height = places[:, ::2], -places[:, 1]
     order = np.argsort(height, kind="stable")  # what is in front is drawn last
     radii = SIZE * covalent_radii[z]
     end = largest or float(np.abs(weights).max()) or 1.0
@@ -84,7 +87,7 @@ def attention(
             [Circle(tuple(points[k]), radii[k]) for k in order],
             cmap=DIVERGING if signed else SEQUENTIAL,
             norm=PowerNorm(0.5, 0, end) if root else Normalize(-end * signed, end),
-            edgecolors=[_edge(k, atom) for k in order],
+            edgecolors=[OKABE_ITO["green"] if k == atom else "0.25" for k in order],
             linewidths=[2.0 if k == atom else 0.5 for k in order],
         )
         circles.set_array(weights[order])
@@ -116,10 +119,6 @@ def _centred(
     # Slightly off the atom: rounding must not choose between images equally far.
     middle = positions[atom] + np.array([1e-3, 7e-4, 0.0])
     return np.asarray(middle + nearest(positions - middle, box, periodic))
-
-
-def _edge(atom: int, ringed: int) -> str:
-    return OKABE_ITO["green"] if atom == ringed else "0.25"
 
 
 def _visible(points: Array, height: Array, radii: Array) -> NDArray[np.bool_]:

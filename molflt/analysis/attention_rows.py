@@ -5,6 +5,7 @@ sum_j a_ij v_j is the head's scalar message to atom i, before heads are mixed.
 """
 
 import math
+from collections.abc import Callable
 
 from torch import Tensor, cat, einsum
 
@@ -32,17 +33,33 @@ def near_rows(
     pairs = geometry.pairs
     assert pairs is not None
     q, k, *_ = module.project.split(x)
-    m, n = len(atoms), len(x)
-    row = atoms.new_full((n,), -1).index_copy(0, atoms, _count(atoms))
-    mine = (row[pairs.receiver] >= 0).nonzero().squeeze(1)
-    distance = cat([pairs.r, pairs.r])[mine]
-    i, j = pairs.receiver[mine], pairs.sender[mine]
-    f = module.kernel.radial(distance)  # (h, e)
-    out = (
-        f.new_zeros(len(f), m * n).index_add(1, row[i] * n + j, f).unflatten(1, (m, n))
+    distance = cat([pairs.r, pairs.r])
+    f = summed_images(
+        lambda mine: module.kernel.radial(distance[mine]), geometry, atoms, len(x)
     )
+    return einsum("ihe,jhe->hij", q[atoms], k) * f
+
+
+def summed_images(
+    values: Callable[[Tensor], Tensor], geometry: Geometry, atoms: Tensor, size: int
+) -> Tensor:
+    """Return what neighbour pairs have, added up over images of a pair (h, m, n).
+
+    Args:
+        values: Takes numbers of directed pairs (e,), returns what they have (h, e).
+        geometry: Neighbour pairs of one graph.
+        atoms: Receivers i (m,).
+        size: Atoms n of the graph.
+    """
+    pairs = geometry.pairs
+    assert pairs is not None
+    row = atoms.new_full((size,), -1).index_copy(0, atoms, _count(atoms))
+    mine = (row[pairs.receiver] >= 0).nonzero().squeeze(1)
+    place = row[pairs.receiver[mine]] * size + pairs.sender[mine]
+    found = values(mine)
+    out = found.new_zeros(len(found), len(atoms) * size).index_add(1, place, found)
     # An atom asked for twice has its pairs in the row of its last mention.
-    return einsum("ihe,jhe->hij", q[atoms], k) * out[:, row[atoms]]
+    return out.unflatten(1, (len(atoms), size))[:, row[atoms]]
 
 
 def far_rows(

@@ -23,7 +23,11 @@ from molflt.analysis.attention import (
     one_graph,
     picked,
 )
-from molflt.analysis.attention_rows import additive_rows, far_message_rows
+from molflt.analysis.attention_rows import (
+    additive_rows,
+    far_message_rows,
+    summed_images,
+)
 from molflt.analysis.contributions import one_target
 from molflt.errors import UsageError
 from molflt.features import features_of, with_adsorbates_alone
@@ -209,23 +213,11 @@ class _Tap:
             return additive_rows(heads, x, geometry, atoms) * read
         parts = []
         if heads.near is not None:
-            parts.append(_near_effects(slopes[0], geometry, atoms, len(x)))
+            gates = slopes[0]  # by pair (h, e)
+            parts.append(
+                summed_images(lambda mine: gates[:, mine], geometry, atoms, len(x))
+            )
         if heads.far is not None:
             rest = slopes[-2:] if heads.vectors else slopes[-1:]
             parts.append(far_message_rows(heads.far, x, geometry, atoms, *rest))
         return torch.cat(parts)
-
-
-def _near_effects(
-    slope: Tensor, geometry: Geometry, atoms: Tensor, size: int
-) -> Tensor:
-    """Sum gradients by the pairs' gates (h, e) over images: (h, m, n)."""
-    pairs = geometry.pairs
-    assert pairs is not None
-    count = torch.arange(len(atoms), device=atoms.device)
-    row = atoms.new_full((size,), -1).index_copy(0, atoms, count)
-    mine = (row[pairs.receiver] >= 0).nonzero().squeeze(1)
-    place = row[pairs.receiver[mine]] * size + pairs.sender[mine]
-    out = slope.new_zeros(len(slope), len(atoms) * size)
-    out = out.index_add(1, place, slope[:, mine]).unflatten(1, (len(atoms), size))
-    return out[:, row[atoms]]

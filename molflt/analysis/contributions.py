@@ -54,15 +54,21 @@ def energy_contributions(
     graph = one_graph(model, graph)
     terms = atom_contributions(model, graph, spec.name)
     learned = atom_contributions(model, graph, spec.name, references=False)
-    slopes = None
-    if forces and has_forces(spec):
-        both = model.energy_and_forces(graph, spec.name)
-        value, slopes = float(both.energy[0]), both.forces.double().cpu().numpy()
-    else:
-        with torch.no_grad():
-            normalised = model.normalised(graph, name=spec.name)[spec.name]
-            value = float(model.physical(spec.name, normalised, graph)[0])
-    return Contributions(spec.name, spec.unit, value, terms, learned, slopes)
+    value, pushed = predicted(model, graph, spec.name, forces and has_forces(spec))
+    arrays = None if pushed is None else pushed.cpu().numpy()
+    return Contributions(spec.name, spec.unit, value, terms, learned, arrays)
+
+
+def predicted(
+    model: FLTModel, graph: Data, name: str, forces: bool
+) -> tuple[float, torch.Tensor | None]:
+    """Return a target of one structure and, if wanted, its forces (n, 3), float64."""
+    if forces:
+        both = model.energy_and_forces(graph, name)
+        return float(both.energy[0]), both.forces.double()
+    with torch.no_grad():
+        normalised = model.normalised(graph, name=name)[name]
+        return float(model.physical(name, normalised, graph)[0]), None
 
 
 @torch.no_grad()

@@ -4,16 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from molflt.analysis.attention import attentions
-from molflt.analysis.kernels import Group, head_kernels
+from molflt.analysis.head_groups import Group, head_groups
 from molflt.errors import UsageError
 from molflt.model import FLTModel
-from molflt.nn.additive import AdditiveAttention
-from molflt.nn.spectra.spectrum import distance
 
 Plane = Literal["xy", "xz", "yz"]
 
@@ -40,7 +35,6 @@ class HeadSlices:
     f: NDArray[np.float64]
 
 
-@torch.no_grad()
 def head_slices(
     model: FLTModel,
     plane: Plane = "xy",
@@ -58,7 +52,8 @@ def head_slices(
         model: The model.
         plane: The two directions that vary.
         offset: Component of D along the third direction [Å].
-        extent: Largest |component| [Å]; None: where the group's f has ended.
+        extent: Largest |component| [Å]; None: where the group's f has ended, or as far
+            as `num_points` resolve its highest frequencies, where that is less.
         num_points: Points along either direction.
 
     Raises:
@@ -67,35 +62,22 @@ def head_slices(
     if plane not in ("xy", "xz", "yz"):
         raise UsageError(f"plane must be 'xy', 'xz' or 'yz', received {plane!r}.")
     slices = []
-    for group in head_kernels(model, num_points=2):
-        reach = float(group.r[-1]) if extent is None else extent
+    for heads in head_groups(model):
+        # Two points to the shortest wave: with fewer, the picture would show others.
+        resolved = (num_points - 1) / (4 * heads.band)
+        reach = min(heads.extent, resolved) if extent is None else extent
         axis = np.linspace(-reach, reach, num_points)
-        grid = _grid(plane, offset, axis)
-        heads = attentions(model)[group.layer].heads
-        if isinstance(heads, AdditiveAttention):
-            spectrum = heads.rpe.spectrum
-            f = spectrum.kernel(_like(grid, next(spectrum.parameters())))
-        elif group.group == "near":
-            assert heads.near is not None
-            kernel = heads.near.kernel
-            f = kernel.radial(distance(_like(grid, kernel.mixture.coefficients)))
-        else:
-            assert heads.far is not None
-            mixture = heads.far.mixture
-            # The mixture also holds the kernels of the vector messages, after these.
-            f = mixture.kernel(_like(grid, mixture.coefficients))[: heads.far.num_heads]
-        values = f.double().cpu().numpy().reshape(-1, num_points, num_points)
-        slices.append(HeadSlices(group.layer, group.group, plane, offset, axis, values))
+        f = heads.kernel(_grid(plane, offset, axis))
+        f = f.reshape(-1, num_points, num_points)
+        slices.append(HeadSlices(heads.layer, heads.group, plane, offset, axis, f))
     return slices
 
 
-def _grid(plane: Plane, offset: float, axis: NDArray[np.float64]) -> Tensor:
+def _grid(
+    plane: Plane, offset: float, axis: NDArray[np.float64]
+) -> NDArray[np.float64]:
     points = np.full((len(axis), len(axis), 3), offset)
     columns, rows = ("xyz".index(letter) for letter in plane)
     points[..., columns] = axis
     points[..., rows] = axis[:, None]
-    return torch.from_numpy(points.reshape(-1, 3))
-
-
-def _like(grid: Tensor, parameter: Tensor) -> Tensor:
-    return grid.to(parameter)
+    return points.reshape(-1, 3)

@@ -84,12 +84,15 @@ def species(
     Args:
         ax: Where to draw.
         numbers: Atomic numbers (k,).
-        places: Components (k, 2 or more), dimensionless, of `SpeciesMap.places`.
+        places: Components (k, d), dimensionless, of `SpeciesMap.places`. Two elements
+            have but one: they stand on a line.
         explained: Share of the variance along each.
         title: Written above.
     """
-    z, places = np.asarray(numbers), np.asarray(places)[:, :2]
-    share = 100 * np.asarray(explained)
+    z = np.asarray(numbers)
+    # Along a component that there is not, nothing differs.
+    places = np.pad(np.asarray(places), ((0, 0), (0, 1)))[:, :2]
+    share = 100 * np.pad(np.asarray(explained), (0, 1))
     with styled():
         ax.plot(*places.T, "o", ms=3.5, color=COLOURS[0], label="element")
         ax.margins(0.12)

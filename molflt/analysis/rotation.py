@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from molflt.analysis.attention import one_graph
-from molflt.analysis.contributions import one_target
+from molflt.analysis.contributions import one_target, predicted
 from molflt.errors import UsageError
 from molflt.gradients import has_forces
 from molflt.model import FLTModel
@@ -63,13 +62,13 @@ def rotation_errors(
         raise UsageError(f"num_rotations must be at least 1, not {num_rotations}.")
     spec = one_target(model, target)
     graph = one_graph(model, graph)
-    value, force = _evaluated(model, graph, spec.name, has_forces(spec))
+    value, force = predicted(model, graph, spec.name, has_forces(spec))
     reflected = np.arange(num_rotations) % 2 == 1
     errors = np.zeros(num_rotations)
     slips = np.zeros(num_rotations)
     for k, mirror in enumerate(reflected):
         turned = rotated(graph, seed + k, reflect=bool(mirror))
-        other, pushed = _evaluated(model, turned, spec.name, force is not None)
+        other, pushed = predicted(model, turned, spec.name, force is not None)
         errors[k] = other - value
         if force is not None:
             # Forces turn as positions do.
@@ -77,14 +76,3 @@ def rotation_errors(
             slips[k] = float((pushed - expected).abs().max())
     forces = None if force is None else slips
     return RotationErrors(spec.name, spec.unit, value, errors, reflected, forces)
-
-
-def _evaluated(
-    model: FLTModel, graph: Data, name: str, forces: bool
-) -> tuple[float, torch.Tensor | None]:
-    if forces:
-        both = model.energy_and_forces(graph, name)
-        return float(both.energy[0]), both.forces.double()
-    with torch.no_grad():
-        normalised = model.normalised(graph, name=name)[name]
-        return float(model.physical(name, normalised, graph)[0]), None

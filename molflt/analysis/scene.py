@@ -29,6 +29,27 @@ LIGHT = {"x": -4e4, "y": 1e5, "z": -6e4}  # above a shoulder: right, up, away
 OFF = ("showgrid", "zeroline", "showbackground", "showspikes")
 AXIS = {**dict.fromkeys(OFF, False), "nticks": 5}
 ZOOM = 1.3
+SHARES, READ, ELEMENTS = 2, 3, 4  # traces that a slider or a button changes
+BY_SHARE = {
+    "name": "atoms",
+    "hovertemplate": "%{text}: share %{intensity:.3f}, weight %{customdata:.3g}"
+    "<extra></extra>",
+    "cmin": 0.0,
+    "colorscale": get_colorscale(SEQUENTIAL),
+    "colorbar": {
+        "title": {"text": "share of attention", "side": "top"},
+        "orientation": "h",
+        "thickness": 10,
+        "len": 0.6,
+        "y": 0.0,
+        "yanchor": "bottom",
+    },
+}
+BY_ELEMENT = {
+    "name": "elements",
+    "visible": False,
+    "hovertemplate": "%{text}<extra></extra>",
+}
 
 
 def attention_scene(
@@ -79,6 +100,15 @@ def attention_scene(
     images = {int(i): nearest_images(places, int(i), box, periodic) for i in atoms}
     edges = cell_edges(box, periodic, places)
     mine = weights[:, int(np.flatnonzero(atoms == atom)[0])]
+    ball = {
+        **dict(zip("xyz", vertices.T.astype(np.float32), strict=True)),
+        **dict(zip("ijk", triangles.T.astype(np.int32), strict=True)),
+        "text": np.repeat(names, corners).tolist(),
+        "lighting": SHADING,
+        "lightposition": LIGHT,
+        "showlegend": False,
+    }
+    colours = np.repeat([_colour(e) for e in z], corners).tolist()
 
     def view(row: Array) -> tuple[go.Mesh3d, go.Scatter3d]:
         share = np.abs(row) / (np.abs(row).sum() or 1.0)
@@ -91,48 +121,18 @@ def attention_scene(
             arrow_lines(places, radii, images[atom], share, atom),
         )
 
-    ball = {
-        **dict(zip("xyz", vertices.T.astype(np.float32), strict=True)),
-        **dict(zip("ijk", triangles.T.astype(np.int32), strict=True)),
-        "text": np.repeat(names, corners).tolist(),
-        "lighting": SHADING,
-        "lightposition": LIGHT,
-        "showlegend": False,
-    }
     first, arrows = view(mine[0])
-    coloured = go.Mesh3d(
-        **ball,
-        name="atoms",
-        hovertemplate="%{text}: share %{intensity:.3f}, weight %{customdata:.3g}"
-        "<extra></extra>",
-        cmin=0.0,
-        colorscale=get_colorscale(SEQUENTIAL),
-        colorbar={
-            "title": {"text": "share of attention", "side": "top"},
-            "orientation": "h",
-            "thickness": 10,
-            "len": 0.6,
-            "y": 0.0,
-            "yanchor": "bottom",
-        },
-    ).update(first)
     figure = go.Figure(
         [
             line_trace("bonds", segments(places, *bonds(z, places)), "#999999", 5),
             line_trace("cell", edges, "#333333", 2),
-            coloured,
+            go.Mesh3d(**ball, **BY_SHARE).update(first),
             arrows.update(name=f"most read by {names[atom]}", showlegend=True),
-            go.Mesh3d(
-                **ball,
-                name="elements",
-                visible=False,
-                hovertemplate="%{text}<extra></extra>",
-                vertexcolor=np.repeat([_colour(e) for e in z], corners).tolist(),
-            ),
+            go.Mesh3d(**ball, **BY_ELEMENT, vertexcolor=colours),
         ]
     )
     figure.frames = [
-        go.Frame(name=label, data=list(view(row)), traces=[2, 3])
+        go.Frame(name=label, data=list(view(row)), traces=[SHARES, READ])
         for label, row in zip(labels, mine, strict=True)
     ]
     figure.update_layout(
@@ -173,6 +173,35 @@ def _extent(
 
 def _layout(labels: Sequence[str], extent: Array) -> dict[str, object]:
     """Return axes in Å, the slider over views, and buttons for the colours."""
+    return {
+        "scene": _axes(extent),
+        "sliders": [_slider(labels)],
+        "updatemenus": [_buttons()],
+        "margin": {"l": 10, "r": 10, "t": 70, "b": 10},
+        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+    }
+
+
+def _axes(extent: Array) -> dict[str, object]:
+    axes = {
+        f"{x}axis": {"title": {"text": f"{x} [Å]"}, "range": ends, **AXIS}
+        for x, ends in zip("xyz", extent.T.round(2).tolist(), strict=True)
+    }
+    size = extent[1] - extent[0]
+    size *= ZOOM / size.mean()
+    return {
+        **axes,
+        "aspectmode": "manual",  # "data" would follow each change of the arrows
+        "aspectratio": dict(zip("xyz", size.tolist(), strict=True)),
+        "domain": {"y": [0.1, 1.0]},
+        "camera": {
+            "eye": {"x": 0.8, "y": -1.4, "z": 0.45},
+            "projection": {"type": "orthographic"},
+        },
+    }
+
+
+def _slider(labels: Sequence[str]) -> dict[str, object]:
     steps = [
         {
             "label": label,
@@ -181,52 +210,31 @@ def _layout(labels: Sequence[str], extent: Array) -> dict[str, object]:
         }
         for label in labels
     ]
-    shown = {"attention": [True, False], "elements": [False, True]}
-    buttons = [
-        {"label": name, "method": "restyle", "args": [{"visible": flags}, [2, 4]]}
-        for name, flags in shown.items()
-    ]
-    axes = {
-        f"{x}axis": {"title": {"text": f"{x} [Å]"}, "range": ends, **AXIS}
-        for x, ends in zip("xyz", extent.T.round(2).tolist(), strict=True)
-    }
-    size = extent[1] - extent[0]
-    size *= ZOOM / size.mean()
+    # The value stands above; a label at each step would overlap the next.
     return {
-        "scene": {
-            **axes,
-            "aspectmode": "manual",  # "data" would follow each change of the arrows
-            "aspectratio": dict(zip("xyz", size.tolist(), strict=True)),
-            "domain": {"y": [0.1, 1.0]},
-            "camera": {
-                "eye": {"x": 0.8, "y": -1.4, "z": 0.45},
-                "projection": {"type": "orthographic"},
-            },
-        },
-        # The value stands above; a label at each step would overlap the next.
-        "sliders": [
-            {
-                "steps": steps,
-                "currentvalue": {"prefix": "", "font": {"color": "#1d2733"}},
-                "font": {"color": "rgba(0,0,0,0)"},
-                "ticklen": 0,
-                "minorticklen": 0,
-                "pad": {"t": 0, "b": 0},
-            }
+        "steps": steps,
+        "currentvalue": {"prefix": "", "font": {"color": "#1d2733"}},
+        "font": {"color": "rgba(0,0,0,0)"},
+        "ticklen": 0,
+        "minorticklen": 0,
+        "pad": {"t": 0, "b": 0},
+    }
+
+
+def _buttons() -> dict[str, object]:
+    shown = {"attention": [True, False], "elements": [False, True]}
+    traces = [SHARES, ELEMENTS]
+    return {
+        "type": "buttons",
+        "direction": "right",
+        "buttons": [
+            {"label": name, "method": "restyle", "args": [{"visible": flags}, traces]}
+            for name, flags in shown.items()
         ],
-        "updatemenus": [
-            {
-                "type": "buttons",
-                "direction": "right",
-                "buttons": buttons,
-                "x": 1.0,
-                "xanchor": "right",
-                "y": 1.0,
-                "yanchor": "bottom",
-            }
-        ],
-        "margin": {"l": 10, "r": 10, "t": 70, "b": 10},
-        "legend": {"orientation": "h", "y": 1.0, "yanchor": "bottom"},
+        "x": 1.0,
+        "xanchor": "right",
+        "y": 1.0,
+        "yanchor": "bottom",
     }
 
 

@@ -27,7 +27,9 @@ class SpeciesMap:
 
 
 def species_map(
-    model: FLTModel, z: Sequence[int] | None = None, num_components: int = 2
+    model: FLTModel,
+    z: Sequence[int] | None = None,
+    num_components: int | None = None,
 ) -> SpeciesMap:
     """Return the principal components of the rows E[z] of the embedding.
 
@@ -37,7 +39,7 @@ def species_map(
     Args:
         model: The model.
         z: Atomic numbers; None: those of the training set.
-        num_components: Number d of components.
+        num_components: Number d of components; None: two, of two elements one.
 
     Raises:
         UsageError: Fewer than two elements, an unknown one, or more components than
@@ -71,9 +73,12 @@ def species_map(
     if numbers.min() < 1 or numbers.max() >= len(table):
         raise UsageError(f"z must be atomic numbers from 1 to {len(table) - 1}.")
     largest = min(len(numbers) - 1, table.shape[1])
+    if num_components is None:
+        num_components = min(2, largest)
     if not 1 <= num_components <= largest:
         raise UsageError(
-            f"num_components must lie between 1 and {largest}, not {num_components}."
+            f"num_components must be at least 1 and, of {len(numbers)} elements, at "
+            f"most {largest}, not {num_components}."
         )
     rows = table[numbers]
     rows = rows - rows.mean(axis=0)

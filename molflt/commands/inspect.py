@@ -79,7 +79,9 @@ def inspect(
     record = read_record(checkpoint)
     model = model_from_record(record, str(checkpoint)).to(choose_device(device))
     domain = Domain([model])
-    found = _structure(domain, structure, frame, tags)
+    found, several = _structure(domain, structure, frame, tags)
+    more = "; --frame chooses another of its structures" if several else ""
+    print(f"{found.where}{more}", file=sys.stderr)
     remarks = [
         f"Warning: the structure has {each}." for each in domain.remarks(found.system)
     ]
@@ -117,15 +119,19 @@ def inspect(
 
 def _structure(
     domain: "Domain", path: str | Path, frame: int, tags: "TagRule"
-) -> "Structure":
-    """Return one structure of a file.
+) -> tuple["Structure", bool]:
+    """Return one structure of a file, and whether the file has others.
 
     Raises:
         InputError: It cannot be used, or the file has fewer.
     """
     from molflt.read_structures import read_structures
 
-    found = next(read_structures(path, [], domain, tags, one_frame(frame)))
+    # One further structure is asked for: to count all would be to read all.
+    frames = slice(frame, None) if frame >= 0 else one_frame(frame)
+    items = read_structures(path, [], domain, tags, frames)
+    found = next(items)
     if isinstance(found, InputError):
         raise found
-    return found
+    several = found.frame > 0 or frame < -1 or next(items, None) is not None
+    return found, several

@@ -60,32 +60,11 @@ def report_content(
     order = _first(graph)
     rows = keep_rows(model, graph, spec.name, order, budget, say)
     say("kernels and spectra")
-    curves, error = _curves(model)
-    z = graph.z.cpu().numpy()
-    pos = graph.pos.double().cpu().numpy()
-    pos = pos - pos.mean(axis=0)
-    elements = np.unique(z)
-    return {
+    curves, exactness = _curves(model)
+    return _drawn(graph) | {
         "structure": structure,
-        "formula": graph_to_atoms(graph).get_chemical_formula(),
         "tags": tags,
         "remarks": list(remarks),
-        "z": z.tolist(),
-        "elements": {
-            int(each): {
-                "symbol": chemical_symbols[each],
-                "radius": round(float(covalent_radii[each]), 2),
-                "colour": "#{:02x}{:02x}{:02x}".format(
-                    *(round(255 * float(part)) for part in jmol_colors[each])
-                ),
-            }
-            for each in elements
-        },
-        "pos": encoded(pos.astype("<f4")),
-        "cell": graph.cell[0].tolist() if "cell" in graph else None,
-        "pbc": graph.pbc[0].tolist() if "pbc" in graph else [False] * 3,
-        "images": _images(graph),
-        "bonds": _bonds(z, pos),
         "target": {
             "name": spec.name,
             "unit": spec.unit,
@@ -99,8 +78,34 @@ def report_content(
         "attention": rows.plain(),
         "start": _start(graph, rows.atoms),
         "curves": curves,
-        "notes": _notes(graph, rows, shares, error) + _left_out(model, graph),
+        "notes": _notes(graph, rows, shares) + exactness + _left_out(model, graph),
         "directions": are_means_over_directions(model),
+    }
+
+
+def _drawn(graph: Data) -> dict[str, Any]:
+    """Return the structure itself: what the picture of it is drawn from."""
+    z = graph.z.cpu().numpy()
+    pos = graph.pos.double().cpu().numpy()
+    pos = pos - pos.mean(axis=0)
+    return {
+        "formula": graph_to_atoms(graph).get_chemical_formula(),
+        "z": z.tolist(),
+        "elements": {
+            int(each): {
+                "symbol": chemical_symbols[each],
+                "radius": round(float(covalent_radii[each]), 2),
+                "colour": "#{:02x}{:02x}{:02x}".format(
+                    *(round(255 * float(part)) for part in jmol_colors[each])
+                ),
+            }
+            for each in np.unique(z)
+        },
+        "pos": encoded(pos.astype("<f4")),
+        "cell": graph.cell[0].tolist() if "cell" in graph else None,
+        "pbc": graph.pbc[0].tolist() if "pbc" in graph else [False] * 3,
+        "images": _images(graph),
+        "bonds": _bonds(z, pos),
     }
 
 
@@ -143,9 +148,10 @@ def _rounded(values: NDArray[np.float64], digits: int) -> list[float]:
     return [float(f"{value:.{digits}f}") for value in values]
 
 
-def _curves(model: FLTModel) -> tuple[list[dict[str, Any]], float]:
-    """Return scaled f(r) and 4 pi q^2 g(q) of all groups; the error of the latter."""
-    groups, worst = [], 0.0
+def _curves(model: FLTModel) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return scaled f(r) and 4 pi q^2 g(q) of all groups; how exact the latter are."""
+    groups = []
+    errors: dict[str, float] = {}  # of near and far heads, relative
     pairs = zip(
         head_kernels(model, num_points=POINTS),
         head_densities(model, num_points=POINTS),
@@ -156,7 +162,8 @@ def _curves(model: FLTModel) -> tuple[list[dict[str, Any]], float]:
         weighted = 4 * np.pi * density.q**2 * density.g
         peak = np.abs(weighted).max(axis=1, initial=0.0)
         margin = 4 * np.pi * density.q[-1] ** 2 * density.error
-        worst = max(worst, float(np.max(margin / np.where(peak > 0, peak, 1.0))))
+        error = float(np.max(margin / np.where(peak > 0, peak, 1.0)))
+        errors[density.group] = max(errors.get(density.group, 0.0), error)
         groups.append(
             {
                 "layer": kernel.layer,
@@ -167,7 +174,17 @@ def _curves(model: FLTModel) -> tuple[list[dict[str, Any]], float]:
                 "g": [_scaled(row) for row in weighted],
             }
         )
-    return groups, worst
+    return groups, _exactness(errors)
+
+
+def _exactness(errors: dict[str, float]) -> list[str]:
+    return [
+        f"Spectra of {group} heads are numerical, exact within {error:.0e} of their "
+        "largest value."
+        if error
+        else f"Spectra of {group} heads are closed forms."
+        for group, error in errors.items()
+    ]
 
 
 def _scaled(row: NDArray[np.float64]) -> list[float]:
@@ -186,9 +203,7 @@ def _left_out(model: FLTModel, graph: Data) -> list[str]:
     ]
 
 
-def _notes(
-    graph: Data, rows: KeptRows, shares: Contributions, error: float
-) -> list[str]:
+def _notes(graph: Data, rows: KeptRows, shares: Contributions) -> list[str]:
     """Say what is rounded or left out."""
     n, kept = len(graph.z), rows.level.shape[2]
     gap = abs(float(shares.terms.sum()) - shares.value)
@@ -217,9 +232,4 @@ def _notes(
         notes.append("Forces are left out of structures of this size.")
     if n > BOND_LIMIT:
         notes.append("Bonds are not drawn in structures of this size.")
-    notes.append(
-        "Spectra of near heads, and means over directions of boxes and triangles, are "
-        f"numerical, exact within {max(error, 1e-16):.0e} of their largest value; "
-        "those of other far heads are closed forms."
-    )
     return notes

@@ -56,6 +56,21 @@ class KeptRows:
         )
         return float(np.clip(ratio, 0, 1).min(initial=1.0))
 
+    def put(self, channel: int, start: int, rows: Array) -> None:
+        """Round and keep rows (m, n) of the atoms from number `start` on."""
+        place = slice(start, start + len(rows))
+        size = np.abs(rows)
+        if self.index is not None:
+            kept = self.index.shape[2]
+            top = np.argpartition(-size, kept - 1, axis=1)[:, :kept]
+            self.index[channel, place] = top
+            rows = np.take_along_axis(rows, top, axis=1)
+        largest = size.max(axis=1, initial=0.0)
+        safe = np.where(largest > 0, largest, 1.0)[:, None]
+        self.level[channel, place] = np.rint(LEVELS * rows / safe)
+        self.scale[channel, place] = largest
+        self.total[channel, place] = size.sum(axis=1)
+
     def plain(self) -> dict[str, Any]:
         """Return JSON-like values; arrays as base64, little-endian."""
         narrow = (
@@ -101,52 +116,66 @@ def keep_rows(
         say: Told what is being done.
     """
     n = len(graph.z)
-    heads = [head_names(attention.heads) for attention in attentions(model)]
     effects = n <= EFFECT_LIMIT
-    channels = [
-        {"layer": layer, "name": name, "kind": kind}
-        for layer, names in enumerate(heads)
-        for name, kind in (
-            *((name, "weight") for name in names),
-            *([("effect", "effect")] if effects else []),
-        )
-    ]
-    whole = len(channels) * n * n <= budget
-    kept = n if whole else min(TOP, n)
-    per_row = len(channels) * kept * (1 if whole else 3 if n < 2**16 else 5)
-    fitting = budget // per_row
-    atoms = np.sort(first[: max(1, fitting if whole else min(fitting, MOST))])
-    shape = (len(channels), len(atoms))
-    index = None if whole else np.zeros((*shape, kept), dtype=np.uint32)
-    level = np.zeros((*shape, kept), dtype=np.int8)
-    scale, total = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-
-    def put(channel: int, start: int, rows: Array) -> None:
-        place = slice(start, start + len(rows))
-        size = np.abs(rows)
-        if index is not None:
-            top = np.argpartition(-size, kept - 1, axis=1)[:, :kept]
-            index[channel, place] = top
-            rows = np.take_along_axis(rows, top, axis=1)
-        largest = size.max(axis=1, initial=0.0)
-        safe = np.where(largest > 0, largest, 1.0)[:, None]
-        level[channel, place] = np.rint(LEVELS * rows / safe)
-        scale[channel, place], total[channel, place] = largest, size.sum(axis=1)
-
-    signed, start = False, 0
+    channels = _channels(model, effects)
+    count, kept = _fitting(n, len(channels), budget)
+    atoms = np.sort(first[:count])
+    signed = model.encoder.form == "masked"
+    rows = _no_rows(atoms, channels, kept or n, kept is not None, signed)
+    start = 0
     for block in attention_row_blocks(model, graph, atoms):
-        channel = 0
-        for layer in block:
-            signed = signed or layer.signed
-            for rows in layer.weights:
-                put(channel, start, rows)
-                channel += 1
-            channel += effects
+        weights = (each for layer in block for each in layer.weights)
+        for channel, values in zip(_of_kind("weight", channels), weights, strict=True):
+            rows.put(channel, start, values)
         start += len(block[0].atoms)
         if start < len(atoms):
             say(f"attention of {start:,} of {len(atoms):,} atoms")
     if effects:
-        for each in message_attribution(model, graph, atoms, target):
-            channel = sum(len(names) + 1 for names in heads[: each.layer + 1]) - 1
-            put(channel, 0, each.effects.sum(axis=0))
-    return KeptRows(atoms, channels, index, level, scale, total, signed)
+        layers = message_attribution(model, graph, atoms, target)
+        for channel, layer in zip(_of_kind("effect", channels), layers, strict=True):
+            rows.put(channel, 0, layer.effects.sum(axis=0))
+    return rows
+
+
+def _channels(model: FLTModel, effects: bool) -> list[dict[str, Any]]:
+    """Return layer, name and kind of each head, and of the effects of each layer."""
+    return [
+        {"layer": layer, "name": name, "kind": kind}
+        for layer, attention in enumerate(attentions(model))
+        for name, kind in (
+            *((name, "weight") for name in head_names(attention.heads)),
+            *([("effect", "effect")] if effects else []),
+        )
+    ]
+
+
+def _of_kind(kind: str, channels: list[dict[str, Any]]) -> list[int]:
+    return [k for k, channel in enumerate(channels) if channel["kind"] == kind]
+
+
+def _fitting(n: int, num_channels: int, budget: int) -> tuple[int, int | None]:
+    """Return of how many atoms rows fit, and how many weights of each; None: all."""
+    if num_channels * n * n <= budget:
+        return n, None
+    kept = min(TOP, n)
+    bytes_each = 3 if n < 2**16 else 5  # a level and an index
+    return max(1, min(budget // (num_channels * kept * bytes_each), MOST)), kept
+
+
+def _no_rows(
+    atoms: NDArray[np.int64],
+    channels: list[dict[str, Any]],
+    kept: int,
+    indexed: bool,
+    signed: bool,
+) -> KeptRows:
+    shape = (len(channels), len(atoms))
+    return KeptRows(
+        atoms,
+        channels,
+        np.zeros((*shape, kept), np.uint32) if indexed else None,
+        np.zeros((*shape, kept), np.int8),
+        np.zeros(shape, np.float32),
+        np.zeros(shape, np.float32),
+        signed,
+    )

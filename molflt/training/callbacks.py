@@ -162,7 +162,7 @@ class StopBetweenBatches(Callback):
         batch_idx: int,
     ) -> None:
         """Stop here if asked, unless validation is due."""
-        due = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        due = trainer.is_last_batch
         every = trainer.val_check_batch
         if every is not None and every != float("inf"):
             across_epochs = trainer.check_val_every_n_epoch is None

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from molflt.analysis import head_kernels, head_slices
+from molflt.analysis import head_densities, head_kernels, head_slices
 from molflt.errors import UsageError
 
 from .conftest import build_model
@@ -23,7 +23,7 @@ def test_radial_slices_are_the_kernels():
         np.testing.assert_allclose(
             one.f, kernels[0].f.reshape(one.f.shape), rtol=1e-9, atol=1e-12
         )
-    assert slices[0].axis[-1] == 5.0  # the cutoff
+    assert head_slices(model)[0].axis[-1] == 5.0  # the cutoff
 
 
 @pytest.mark.parametrize(("plane", "letters"), [("xy", (0, 1)), ("yz", (1, 2))])
@@ -35,6 +35,22 @@ def test_free_slices_are_the_spectrum_in_that_plane(plane, letters):
     delta[0, letters[0]], delta[0, letters[1]] = one.axis[5], one.axis[1]
     np.testing.assert_allclose(one.f[:, 1, 5], spectrum.kernel(delta).detach()[:, 0])
     assert not np.allclose(one.f[:, 1, 5], one.f[:, 5, 5])  # a direction matters
+
+
+@pytest.mark.parametrize("options", [{}, {"form": "additive", "spectrum": "free"}])
+def test_the_grid_resolves_the_waves(options):
+    """A wave of the highest frequency has two points; none is finer than asked for."""
+    model = build_model(**options)
+    for num_points in (11, 51):
+        for one, densities in zip(
+            head_slices(model, num_points=num_points),
+            head_densities(model, num_points=2),
+            strict=True,
+        ):
+            step = one.axis[1] - one.axis[0]
+            assert step * densities.q[-1] <= 0.5 + 1e-9
+    given = head_slices(model, extent=90.0, num_points=11)
+    assert {one.axis[-1] for one in given} == {90.0}
 
 
 def test_planes_that_do_not_exist():

@@ -7,6 +7,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import special_ortho_group
 
 from molflt.analysis import head_densities, head_kernels, radial_transform
+from molflt.errors import UsageError
 
 from .conftest import build_model
 
@@ -46,6 +47,21 @@ def test_own_distances():
     assert all(kernel.f.shape[1] == 3 for kernel in kernels)
     assert not kernels[0].f[:, 2].any()  # beyond the near heads' cutoff
     assert kernels[1].f[:, 2].any()
+
+
+@pytest.mark.parametrize("evaluate", [head_kernels, head_densities])
+def test_points_that_are_no_distances_or_frequencies(evaluate):
+    model = build_model()
+    with pytest.raises(UsageError, match=r"must be one list, received shape \(2, 2\)"):
+        evaluate(model, np.ones((2, 2)))
+    for wrong in (-0.5, math.nan, math.inf):
+        with pytest.raises(UsageError, match=f"at least 0, received {wrong}"):
+            evaluate(model, [1.0, wrong])
+
+
+def test_transforms_at_what_is_no_frequency():
+    with pytest.raises(UsageError, match="q must be finite and at least 0"):
+        radial_transform(np.exp, 1.0, [-1.0])
 
 
 @pytest.mark.parametrize("group", ["near", "far"])

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from molflt.analysis import species_map
+from molflt.analysis import model_plots, species_map
 from molflt.errors import UsageError
 
 from .conftest import build_model
@@ -38,9 +39,22 @@ def test_elements_of_the_training_set_are_taken():
     np.testing.assert_array_equal(got.z, [6, 8, 29])
     assert got.places.shape == (3, 2)
     np.testing.assert_allclose(got.explained.sum(), 1)  # three points lie in a plane
-    with pytest.raises(UsageError, match="between 1 and 2, not 3"):
+    with pytest.raises(UsageError, match="of 3 elements, at most 2, not 3"):
         species_map(model, num_components=3)
     with pytest.raises(UsageError, match="from 1 to 118"):
         species_map(model, [0, 1])
     with pytest.raises(UsageError, match=r"atomic numbers, received \['Cu', 'O'\]"):
         species_map(model, ["Cu", "O"])
+
+
+def test_two_elements_stand_on_a_line():
+    got = species_map(build_model(), [1, 8])
+    assert got.places.shape == (2, 1)
+    np.testing.assert_allclose(got.explained, [1.0])
+    figure = Figure()
+    ax = model_plots.species(figure.subplots(), got.z, got.places, got.explained)
+    figure.draw_without_rendering()
+    assert "100 %" in ax.get_xlabel()
+    assert "(0 %)" in ax.get_ylabel()
+    drawn = ax.get_lines()[0].get_xydata()
+    np.testing.assert_allclose(drawn, np.pad(got.places, ((0, 0), (0, 1))))

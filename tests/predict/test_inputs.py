@@ -64,6 +64,7 @@ def test_frames_are_chosen(frames, chosen, folder):
     [
         ("7", "many.traj has no frame 7."),
         ("7:9", "many.traj has no frames from 7 to 9 by 1"),
+        ("7:", "many.traj has no frame 7"),
         ("::0", "cannot take every 0th frame"),
         ("", "must be I, I:J or I:J:K"),
         ("1:2:3:4", "must be I, I:J or I:J:K"),

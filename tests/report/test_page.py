@@ -62,6 +62,23 @@ def test_curves_that_are_means_over_directions_are_called_so(spectrum):
     assert ("means over all directions" in page) == (spectrum in ("free", "box"))
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ["near heads are numerical, exact within", "far heads are closed forms"]),
+        ({"num_far_heads": 0}, ["near heads are numerical, exact within"]),
+        ({"form": "additive"}, ["far heads are closed forms"]),
+        ({"form": "additive", "spectrum": "box"}, ["far heads are numerical, exact"]),
+    ],
+)
+def test_notes_on_spectra_are_of_the_heads_there_are(options, said):
+    notes = report_content(build_model(**options), molecule_graph())["notes"]
+    spectra = [note for note in notes if note.startswith("Spectra of")]
+    assert len(spectra) == len(said)
+    for note, phrase in zip(spectra, said, strict=True):
+        assert phrase in note
+
+
 def test_what_is_left_out_is_said(monkeypatch):
     monkeypatch.setattr("molflt.report.rows.TOP", 3)
     monkeypatch.setattr("molflt.report.rows.EFFECT_LIMIT", 5)

@@ -127,10 +127,8 @@ def test_first_signal_waits_for_the_batch_and_the_second_does_not():
     before = signal.getsignal(signal.SIGINT)
     callback = StopBetweenBatches()
     callback.on_fit_start(None, None)
-    progress = SimpleNamespace(is_last_batch=False)
-    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
     trainer = SimpleNamespace(
-        fit_loop=loop, val_check_batch=5, check_val_every_n_epoch=1, world_size=1
+        is_last_batch=False, val_check_batch=5, check_val_every_n_epoch=1, world_size=1
     )
     callback.on_train_batch_end(trainer, None, None, None, 0)
     signal.raise_signal(signal.SIGINT)
@@ -158,10 +156,8 @@ def test_processes_stop_at_the_same_batch_if_one_is_asked():
             asked.append(decision)
             return decision or len(asked) == 2  # the other one hears of it
 
-    progress = SimpleNamespace(is_last_batch=False)
-    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
     trainer = SimpleNamespace(
-        **{"fit_loop": loop, "val_check_batch": 5, "check_val_every_n_epoch": 1},
+        **{"is_last_batch": False, "val_check_batch": 5, "check_val_every_n_epoch": 1},
         **{"world_size": 2, "strategy": Strategy()},
     )
     callback = StopBetweenBatches(every=3)
