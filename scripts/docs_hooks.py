@@ -1,6 +1,7 @@
 """Hooks of mkdocs for a site that opens from the disk, without server and network.
 
-Formulas in LaTeX become MathML, which browsers draw by themselves. The index of the
+Formulas in LaTeX become MathML, which browsers draw by themselves. Links from one
+notebook to another, which mkdocs leaves alone, lead to its page. The index of the
 search is a script, as pages from the disk may not read other files.
 """
 
@@ -17,10 +18,13 @@ FORMULA = re.compile(
     re.DOTALL,
 )
 
+# Beside each other in notebooks/, as their pages are.
+NOTEBOOK = re.compile(r'(<a [^>]*href="\w+)\.ipynb(["#])')
+
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Return a page's HTML with its formulas drawn."""
-    return FORMULA.sub(_drawn, content)
+    """Return a page's HTML with its formulas drawn and its links alive."""
+    return NOTEBOOK.sub(r"\1.html\2", FORMULA.sub(_drawn, content))
 
 
 def on_post_build(config: dict[str, Any], **_: Any) -> None:

@@ -272,6 +272,25 @@ def test_other_data_modules_of_lightning_are_refused(folder, capsys, monkeypatch
         assert told.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        (
+            "molflt.data.qm9.QM9",
+            "module 'molflt.data.qm9' has no attribute 'QM9' "
+            "(did you mean molflt.data.QM9?).",
+        ),
+        ("no_such.Clusters", "No module named 'no_such'."),
+    ],
+)
+def test_a_class_that_is_not_where_its_path_says_is_told(folder, capsys, path, reason):
+    text = CONFIG.replace("tests.training.clusters.Clusters", path)
+    Path("lost.yaml").write_text(text)
+    assert main(["fit", "--config", "lost.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert told == f"molflt: lost.yaml: Option data: {reason}\n"
+
+
 def test_a_monitor_that_does_not_exist_is_refused_before_training(folder, capsys):
     words = ["fit", "--config", "config.yaml", "--checkpoint.monitor", "val/foo"]
     assert main(words) == 2

@@ -4,6 +4,7 @@ import csv
 import importlib
 import inspect
 import re
+import runpy
 
 import ase.io
 import pytest
@@ -298,3 +299,15 @@ def test_pages_open_from_the_disk(site, name):
         page.wait_for_selector(".md-search-result__link", timeout=30_000)
         assert not said
         assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
+
+
+def test_links_between_notebooks_lead_to_pages(repository):
+    pytest.importorskip("latex2mathml")
+    hooks = runpy.run_path(str(repository / "scripts" / "docs_hooks.py"))
+    near = '<a href="03_attention.ipynb">'
+    part = '<a class="x" href="03_attention.ipynb#rows">'
+    elsewhere = '<a href="https://example.org/03_attention.ipynb">'
+    assert hooks["on_page_content"](near + part + elsewhere) == (
+        '<a href="03_attention.html">'
+        '<a class="x" href="03_attention.html#rows">' + elsewhere
+    )

@@ -7,6 +7,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser
 
+from molflt import data
 from molflt.commands.parser import suggestion
 from molflt.data.datamodule import GraphDataModule
 from molflt.model import FLTEncoder
@@ -36,7 +37,7 @@ def sentence(message: str, parser: LightningArgumentParser) -> str:
         found = " ".join(other[1].split())[:60] or "nothing"
         return f"A configuration has options such as model: and data:, not {found!r}."
     key = ".".join(re.findall(r'Parser key "([^"]+)":', message))
-    if path := _of_path(key, message):
+    if path := _of_path(key, message) or _of_class(key, message):
         return path
     if part := telling_part(message):
         return _of_part(key, part)
@@ -93,6 +94,20 @@ def _of_path(key: str, message: str) -> str:
             f"that is annotated with what it returns (-> {returned})."
         )
     return ""
+
+
+def _of_class(key: str, message: str) -> str:
+    """Return which class is not where its path says; empty if all are."""
+    lost = re.search(
+        r"Problem with given class_path '(?:\w+\.)*(\w+)':\s*"
+        r"(No module named '.*?'|module .*? has no attribute '.*?')",
+        message,
+    )
+    if not lost:
+        return ""
+    name, reason = lost.groups()
+    hint = f" (did you mean molflt.data.{name}?)" if name in data.__all__ else ""
+    return f"Option {key}: {reason}{hint}."
 
 
 def _of_part(key: str, cause: str) -> str:
