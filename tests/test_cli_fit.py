@@ -272,6 +272,12 @@ def test_other_data_modules_of_lightning_are_refused(folder, capsys, monkeypatch
         assert told.count("\n") == 1
 
 
+def test_data_sets_are_known_without_a_path(molflt_process):
+    process = molflt_process("fit", "--data", "RMD17", "--print_config")
+    printed, errors = process.communicate(timeout=120)
+    assert "class_path: molflt.data.RMD17" in printed, errors
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [

@@ -18,6 +18,7 @@ from molflt.commands.config_parser import ConfigParser
 from molflt.commands.messages import quiet
 from molflt.commands.tables import metrics_table, show
 from molflt.commands.termination import Terminated
+from molflt.data import EMTIS2RE, OC20IS2RE, QM9, RMD17, AtomsFiles
 from molflt.data.datamodule import GraphDataModule
 from molflt.errors import MolfltError, UsageError
 from molflt.pretrained import NAMES
@@ -31,6 +32,9 @@ from molflt.training.targets import refuse_other_meaning
 from molflt.training.task import FLTTask
 
 log = logging.getLogger(__name__)
+
+DATA_SETS = (AtomsFiles, EMTIS2RE, OC20IS2RE, QM9, RMD17)
+"""What ``--data`` may name without a path: only classes that are imported can be."""
 
 
 class FLTCLI(LightningCLI):
