@@ -71,8 +71,8 @@ def predict_structures(
                 f"{where} is no ase.Atoms but {type(atoms).__name__}; ase.io.read "
                 "reads files, molflt.data.smiles_to_atoms makes conformers of SMILES."
             )
-        if set(atoms.numbers) <= set(range(len(chemical_symbols))):  # has a formula
-            where = f"{where} ({atoms.get_chemical_formula()})"
+        if formula := _formula(atoms.numbers):
+            where = f"{where} ({formula})"
         system, _ = admit(atoms, domain, tags, where)
         for remark in domain.remarks(system):
             remarked.setdefault(remark, []).append(index)
@@ -84,8 +84,17 @@ def predict_structures(
 
 def _name(index: int, graph: Data) -> str:
     """Return number, formula and, if it has one, id of a structure, for errors."""
-    formula = Symbols(graph.z.numpy(force=True)).get_chemical_formula()
-    return f"{index} ({', '.join(filter(None, (formula, graph.get('sid'))))})"
+    sid = graph.get("sid")
+    marks = _formula(graph.z.numpy(force=True)), "" if sid is None else str(sid)
+    words = ", ".join(filter(None, marks))
+    return f"{index} ({words})" if words else str(index)
+
+
+def _formula(numbers: np.ndarray) -> str:
+    """Return a formula, empty if they are no atomic numbers: the model refuses them."""
+    if numbers.ndim == 1 and set(numbers.tolist()) <= set(range(len(chemical_symbols))):
+        return str(Symbols(numbers).get_chemical_formula())
+    return ""
 
 
 def _bare(graph: Data, name: str) -> Data:
