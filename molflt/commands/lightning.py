@@ -16,6 +16,7 @@ from molflt.checkpoint import load
 from molflt.commands.config_errors import telling_part
 from molflt.commands.config_parser import ConfigParser
 from molflt.commands.messages import quiet
+from molflt.commands.requeueing import own_root, remove_states, saved_states
 from molflt.commands.tables import metrics_table, show
 from molflt.commands.termination import Terminated
 from molflt.data import EMTIS2RE, OC20IS2RE, QM9, RMD17, AtomsFiles
@@ -127,7 +128,7 @@ class FLTCLI(LightningCLI):
         """Return the trainer, with CSV and TensorBoard logs in one folder.
 
         Slurm's requeueing saves a state in the trainer's root, and Lightning loads it
-        in whatever runs there next: each name has its own root, and evaluations, too.
+        in what runs there next: names, jobs and evaluations have roots of their own.
         """
         config = self._get(self.config_init, "trainer")
         if config["enable_progress_bar"] is not False:
@@ -139,7 +140,7 @@ class FLTCLI(LightningCLI):
         evaluates = self.subcommand in ("validate", "test")
         where = f"{name}/{self.subcommand}" if evaluates else name
         if evaluates or config["default_root_dir"] is None:
-            config["default_root_dir"] = str(Path(folder, where))
+            config["default_root_dir"] = str(own_root(Path(folder, where)))
         if config["logger"] is None and not config["fast_dev_run"]:
             if not name or Path(name).is_absolute() or ".." in Path(name).parts:
                 what = f"--name {name!r} is no name of a folder in {folder}"
@@ -163,7 +164,10 @@ class FLTCLI(LightningCLI):
         ckpt_path: str | None = None,
         **options: Any,
     ) -> None:
-        """Train; with `ckpt_path` go on exactly where that run stopped."""
+        """Train; with `ckpt_path` go on exactly where that run stopped.
+
+        Requeued by Slurm, it goes on where it was taken away, whatever it began with.
+        """
         # What can fail at once shall fail before folders are made for the results.
         if self.trainer.max_epochs == -1 and self.trainer.max_steps == -1:
             raise UsageError("Training needs an end: trainer.max_epochs or max_steps.")
@@ -173,18 +177,21 @@ class FLTCLI(LightningCLI):
                 "configs/finetune.yaml starts from its weights "
                 "(model.encoder.init_args.checkpoint)."
             )
-        if ckpt_path is not None:
-            model.resume_from(ckpt_path)
+        states = saved_states(self.trainer.default_root_dir)
+        start = str(states[-1]) if states else ckpt_path
+        if start is not None:
+            model.resume_from(start)
+        if states:
+            log.info("Requeued: going on from %s.", start)
         if self.trainer.world_size == 1:
             datamodule.setup("fit")
-        train(self, ckpt_path=ckpt_path, **options)
-        for state in Path(self.trainer.default_root_dir).glob("hpc_ckpt_*.ckpt"):
-            state.unlink(missing_ok=True)  # Slurm's next run of this name is a new one
+        train(self, ckpt_path=start, **options)
+        remove_states(self.trainer.default_root_dir)
         # Not by what is in `model`: other processes may have trained theirs.
         trained = "train/loss" in self.trainer.callback_metrics
-        if ckpt_path is not None and not trained:
+        if start is not None and not states and not trained:
             raise UsageError(
-                f"{ckpt_path} is at the end of its training; raise trainer.max_epochs, "
+                f"{start} is at the end of its training; raise trainer.max_epochs, "
                 "max_steps or max_time (of the whole run) to go on."
             )
         last = Path(self.last.dirpath or "") / "last.ckpt"
