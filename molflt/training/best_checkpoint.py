@@ -39,6 +39,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Fill in what is missing; the data are known by now."""
+        self._before = None  # not what a run knew that was refused
         if self.monitor is None and stage == "fit":
             self.monitor = cast(_Monitored, pl_module).first_error()
         if self.filename == BEST and self.save_top_k not in (0, 1):
@@ -56,8 +57,12 @@ class BestCheckpoint(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
         before, self._before = self._before, None
         scores = before["best_k_models"] if before else {}
+        if before and self.save_top_k == -1:  # of all, the best is enough
+            scores = {p: s for p, s in scores.items() if p == before["best_model_path"]}
         kept = all(self._is_of(path, float(score)) for path, score in scores.items())
-        if not before or not kept or not 0 < len(scores) <= self.save_top_k:
+        kept = trainer.strategy.broadcast(kept)  # files may be on one machine alone
+        limit = len(scores) if self.save_top_k == -1 else self.save_top_k
+        if not before or not kept or not 0 < len(scores) <= limit:
             return
         copies = {
             path: str(Path(str(self.dirpath), Path(path).name)) for path in scores

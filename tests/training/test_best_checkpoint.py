@@ -35,6 +35,16 @@ def errors_by_step(metric):
     return {int(row["step"]) + 1: float(row[metric]) for row in rows}
 
 
+def errors_of(folder):
+    """Return the errors of all states in a folder that were the best, by step."""
+    found = {}
+    for path in folder.rglob("best*.ckpt"):
+        state = torch.load(path, weights_only=True)
+        errors = state["molflt"]["origin"]["errors"]
+        found[state["global_step"]] = errors["val_near/energy/mae_eV"]
+    return found
+
+
 def test_without_a_monitor_the_first_error_counts(config, capsys, caplog):
     caplog.set_level(logging.INFO)
     assert main([*config, *DIVERGING]) == 0, capsys.readouterr().err
@@ -83,6 +93,24 @@ def test_a_run_that_goes_on_keeps_the_best_so_far(config, capsys, kept):
                 for file in (path, folder / path.name)
             )
             assert found["global_step"] == state["global_step"]
+
+
+def test_where_all_are_kept_the_best_is_still_that_of_all(config, capsys):
+    words = [*config, *DIVERGING, "--checkpoint.save_top_k=-1"]
+    words.append("--checkpoint.monitor=val_near/energy/mae_eV")
+    going_on = []
+    for name, epochs in (("first", 2), ("second", 3)):
+        rest = [f"--name={name}", f"--trainer.max_epochs={epochs}", *going_on]
+        assert main([*words, *rest]) == 0, capsys.readouterr().err
+        last = Path(f"runs/{name}/version_0/checkpoints/last.ckpt")
+        going_on = [f"--ckpt_path={last}"]
+    errors = errors_of(last.parent) | errors_of(Path("runs/first/version_0"))
+    best = min(errors, key=errors.get)
+    assert best <= 10  # of the first part
+    states = torch.load(last, weights_only=True)["callbacks"].values()
+    (known,) = [state for state in states if state.get("best_k_models")]
+    assert known["best_model_path"] == str(last.with_name(f"best-step={best}.ckpt"))
+    assert Path(known["best_model_path"]).is_file()
 
 
 def test_a_best_that_is_another_state_by_now_is_not_taken_along(config, capsys):
