@@ -126,7 +126,7 @@ BAD = {
     "batch of atom 0 is -1": Data(
         z=WATER.z, pos=WATER.pos, batch=torch.tensor([-1, 0, 0])
     ),
-    "batch of atom 0 is 1; graphs are numbered from 0 without gaps": Data(
+    "batch of atom 0 is 1; graphs are numbered from 0 in order, without gaps": Data(
         z=WATER.z, pos=WATER.pos, batch=torch.ones(3, dtype=torch.int64)
     ),
     "cell must be floating-point": Data(

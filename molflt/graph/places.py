@@ -72,8 +72,10 @@ def _check_batch(batch: Tensor, num_atoms: int, num_graphs: int | None) -> None:
         bad |= batch.diff(prepend=batch.new_full((1,), -1)) > 1
     if bad.any():
         atom = int(bad.int().argmax())
-        end = "" if num_graphs is None else f" to {num_graphs - 1}"
+        which = (
+            "in order, without gaps" if num_graphs is None else f"to {num_graphs - 1}"
+        )
         raise InputError(
-            f"batch of atom {atom} is {batch[atom].item()}; graphs are numbered from 0"
-            f"{end or ' without gaps'}, as in a Batch of torch_geometric."
+            f"batch of atom {atom} is {batch[atom].item()}; graphs are numbered from 0 "
+            f"{which}, as in a Batch of torch_geometric."
         )

@@ -1,3 +1,4 @@
+import os
 import sqlite3
 from contextlib import closing
 
@@ -257,6 +258,9 @@ def test_bad_files_are_one_sentence(tmp_path):
         AtomsFiles(tmp_path / "what.dat").setup()
     with pytest.raises(InputError, match="is a folder"):
         AtomsFiles(tmp_path).setup()
+    os.mkfifo(tmp_path / "pipe.xyz")
+    with pytest.raises(InputError, match=r"pipe\.xyz is no file but a pipe"):
+        AtomsFiles(tmp_path / "pipe.xyz").setup()
     nan = Atoms("H", [[0, 0, np.nan]], info={"energy": 1.0})
     ase.io.write(tmp_path / "nan.xyz", [*frames(1, forces=False), nan], format="extxyz")
     with pytest.raises(InputError, match=r"nan\.xyz, frame 1: .*nan"):

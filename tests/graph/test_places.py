@@ -23,8 +23,11 @@ BAD = {
         "cell": torch.cat([CELL, CELL]),
     },
     "batch of atom 0 is -1; graphs are numbered from 0": {"batch": TWO - 1},
-    "batch of atom 0 is 1; graphs are numbered from 0 without": {"batch": TWO + 1},
-    "batch of atom 2 is 2; graphs are numbered from 0 without": {"batch": TWO * 2},
+    "batch of atom 0 is 1; graphs are numbered from 0 in order": {"batch": TWO + 1},
+    "batch of atom 2 is 2; graphs are numbered from 0 in order": {"batch": TWO * 2},
+    "batch of atom 1 is 2; graphs are numbered from 0 in order": {
+        "batch": torch.tensor([0, 2, 1, 1])
+    },
     "batch of atom 2 is 1; graphs are numbered from 0 to 0": {
         "batch": TWO,
         "num_graphs": 1,

@@ -30,14 +30,16 @@ def iterate_atoms(path: str | Path) -> Iterator[tuple[str, Atoms | InputError]]:
         path: Any file ASE reads: extxyz, traj, db, cif, POSCAR, ...
 
     Raises:
-        InputError: No such file, a folder, empty, or ASE cannot read it.
+        InputError: No such file, a folder, a pipe, empty, or ASE cannot read it.
     """
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a structure file.")
     if not path.exists():
-        hint = "; /dev/stdin is the standard input" if str(path) == "-" else ""
+        hint = "; /dev/stdin is what follows <" if str(path) == "-" else ""
         raise InputError(f"No such file: {path}{hint}.")
+    if not path.is_file():  # a pipe, whose beginning can be read but once
+        raise InputError(f"{path} is no file but a pipe or device; name a file.")
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty.")
     frame = 0
