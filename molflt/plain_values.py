@@ -64,5 +64,6 @@ def refuse_unwritable(content: Any) -> None:
 def _refusal(reason: str) -> UsageError:
     return UsageError(
         "A checkpoint can hold numbers, text, tensors, and lists and dictionaries of "
-        f"them in options, statistics and origin, and no more ({reason})."
+        "them in options, statistics, origin and states of callbacks, and no more "
+        f"({reason})."
     )
