@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -97,6 +98,7 @@ def walk_without_types(tree: ast.AST) -> Iterator[ast.AST]:
         yield from walk_without_types(child)
 
 
+@cache
 def parse(path: Path) -> ast.AST:
     return ast.parse(path.read_text(encoding="utf-8"))
 
