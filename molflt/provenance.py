@@ -57,16 +57,29 @@ def origin_words(origin: dict[str, Any]) -> str:
     return ", ".join(filter(None, parts))
 
 
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def checkpoint_digest(source: str | Path) -> str:
+    """Return the first 16 digits of the SHA-256 of a checkpoint, by path or name."""
+    return file_sha256(checkpoint_path(source))[:16]
+
+
 def checkpoint_words(source: object) -> str:
-    """Return name and SHA-256 (its first 16 digits) of a checkpoint.
+    """Return the name of a checkpoint with its `checkpoint_digest`.
 
     Args:
         source: Its path, or the name of a shipped one; a model itself has no file.
     """
     if not isinstance(source, str | Path):
         return "a model in memory"
-    digest = hashlib.sha256(checkpoint_path(source).read_bytes()).hexdigest()
-    return f"{source} (SHA-256 {digest[:16]})"
+    return f"{source} (SHA-256 {checkpoint_digest(source)})"
 
 
 def target_words(origin: dict[str, Any], target: str) -> str:

@@ -89,13 +89,12 @@ def relax(
     from molflt.commands.readings import Readings
     from molflt.commands.relax_journal import Journal
     from molflt.commands.relax_tally import Tally
-    from molflt.data.download import file_sha256
     from molflt.data.progress import count
     from molflt.device import choose_device
     from molflt.domain import Domain
     from molflt.energy_target import potential_of
     from molflt.evaluation import Ensemble
-    from molflt.pretrained import checkpoint_path
+    from molflt.provenance import checkpoint_digest
     from molflt.read_structures import read_structures
     from molflt.relax.relaxation import JobError, Relaxer
 
@@ -108,8 +107,7 @@ def relax(
     relaxer = Relaxer(ensemble, energy, settings)
     domain = Domain(ensemble.models)
     tally = Tally(Readings(domain))
-    models = [file_sha256(checkpoint_path(name)) for name in checkpoints]
-    model = f"sha256 {' '.join(digest[:16] for digest in models)}"
+    model = f"sha256 {' '.join(map(checkpoint_digest, checkpoints))}"
     journal = Journal(options.out, options.resume, settings.pressure, model)
     with journal, _kept(relaxer, journal):
         items = chain.from_iterable(

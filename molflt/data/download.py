@@ -4,7 +4,6 @@ What has arrived stands in ``<name>.part`` until it is complete, and a later cal
 on from there. Certificates are verified.
 """
 
-import hashlib
 import http.client
 import re
 import urllib.error
@@ -17,6 +16,7 @@ from rich.progress import Progress
 
 from molflt.errors import InputError
 from molflt.files import writing
+from molflt.provenance import file_sha256
 
 _CHUNK = 1 << 18
 _ATTEMPTS = 3
@@ -77,15 +77,6 @@ def download(
         f"Cannot download {path.name} ({'; '.join(reasons)}); fetch it by other means "
         f"and put it at {path}."
     )
-
-
-def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _try_mirror(

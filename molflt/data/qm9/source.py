@@ -17,11 +17,12 @@ import numpy as np
 from rdkit import Chem, rdBase
 from torch_geometric.data import Data
 
-from molflt.data.download import download, file_sha256
+from molflt.data.download import download
 from molflt.data.molecule import make_graph
 from molflt.data.progress import track
 from molflt.data.qm9.targets import CSV_COLUMNS, CSV_FACTORS, QM9_TARGETS
 from molflt.errors import InputError
+from molflt.provenance import file_sha256
 
 SDF, CSV, ZIP, EXCLUDED = "gdb9.sdf", "gdb9.sdf.csv", "qm9.zip", "uncharacterized.txt"
 
